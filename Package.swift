@@ -1,0 +1,88 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Set by `make` under CI: a warning in our own code is then an error. Off elsewhere, so that a newer
+// compiler with a new warning never keeps a user from building.
+let warningsAreErrors = Context.environment["LUCIDA_WARNINGS_AS_ERRORS"] == "1"
+
+let swiftSettings: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+    ] + (warningsAreErrors ? [.treatAllWarnings(as: .error)] : [])
+
+let cSettings: [CSetting] = warningsAreErrors ? [.treatAllWarnings(as: .error)] : []
+
+/// A library target of ours: a module knows only those above it in the table of ARCHITECTURE.md.
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = [])
+    -> Target
+{
+    .testTarget(
+        name: name, dependencies: dependencies, resources: resources, swiftSettings: swiftSettings)
+}
+
+let package = Package(
+    name: "lucida",
+    products: [.executable(name: "lucida", targets: ["lucida"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+    ],
+    targets: [
+        // C: what Swift cannot import or should not write.
+        .target(name: "CLinux", cSettings: cSettings),
+        .systemLibrary(
+            name: "CLibAV", pkgConfig: "libavformat libavcodec libswscale libavutil",
+            providers: [.apt(["libavcodec-dev", "libavformat-dev", "libswscale-dev"])]),
+        .systemLibrary(
+            name: "CLibV4L", pkgConfig: "libv4lconvert", providers: [.apt(["libv4l-dev"])]),
+        .target(name: "CBLAS", cSettings: cSettings),
+        .target(name: "CKernels", cSettings: cSettings),
+
+        // Base.
+        module("Realtime", ["CLinux"]),
+        module("Video", []),
+
+        // Devices.
+        module("V4L2", ["CLinux", "CLibV4L", "Realtime", "Video"]),
+        module("LibAV", ["CLibAV", "Realtime", "Video"]),
+
+        // Network.
+        module("NeuralEngine", ["CBLAS", "CKernels", "Realtime"]),
+        module("Models", ["NeuralEngine"]),
+
+        // Data plane.
+        module("Pipeline", ["CLinux", "Realtime", "Video"]),
+
+        // Control plane and application.
+        module(
+            "Daemon",
+            [
+                "CLinux", "Realtime", "Video", "V4L2", "LibAV", "NeuralEngine", "Models",
+                "Pipeline",
+                .product(name: "Logging", package: "swift-log"), "TOMLKit",
+            ]),
+        .executableTarget(
+            name: "lucida",
+            dependencies: [
+                "Daemon", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: swiftSettings),
+
+        tests("RealtimeTests", ["Realtime"]),
+        tests("VideoTests", ["Video"]),
+        tests("V4L2Tests", ["V4L2"]),
+        tests("LibAVTests", ["LibAV", "Video"]),
+        tests("NeuralEngineTests", ["NeuralEngine", "CKernels", "CBLAS"]),
+        tests("ModelsTests", ["Models"]),
+        tests("PipelineTests", ["Pipeline", "Realtime", "Video"]),
+        tests("DaemonTests", ["Daemon", "Pipeline", "Video"]),
+        tests("ArchitectureTests", []),
+    ]
+)

@@ -1,0 +1,4 @@
+// SIMD kernels.
+#ifndef LUCIDA_CKERNELS_H
+#define LUCIDA_CKERNELS_H
+#endif

@@ -1,0 +1,85 @@
+// What the pipeline asks of a camera, a network and an output. It knows no device and no network.
+
+public import Video
+
+/// What a source has to say when it is asked for a frame. Errors of the steady state are values.
+public enum SourceStatus: Sendable, Equatable {
+    /// The buffer holds a new frame.
+    case frame
+    /// Nothing within the timeout; ask again.
+    case again
+    /// A frame came, but flagged as faulty, short or undecodable: count it and ask again.
+    case badFrame
+    /// The file or the requested duration is over.
+    case endOfStream
+    /// The device went away (unplugged, or the driver failed).
+    case deviceLost
+    /// The device changed its picture format by itself: prepare again.
+    case formatChanged
+}
+
+/// Where frames come from. `prepare` and `finish` are called by the control thread while no other
+/// thread uses the source, `next` by the capture thread alone.
+public protocol FrameSource: AnyObject, Sendable {
+    /// For people: `test`, `/dev/video0 (HD Webcam)`, `talk.mp4`.
+    var name: String { get }
+    /// Opens the device or file and fixes its format; may allocate, throw and block.
+    ///
+    /// - Returns: the format of the frames that `next` will fill: always `rgb24`.
+    func prepare() throws -> VideoFormat
+    /// Waits for the next frame and writes picture and metadata into `frame`, which has the format
+    /// that `prepare` returned. Returns `.again` after some 100 ms without a frame, so that
+    /// the caller can stop.
+    ///
+    /// - Realtime: allocates nothing in steady state
+    func next(into frame: FrameBuffer) -> SourceStatus
+    /// Closes the device. Idempotent.
+    func finish()
+}
+
+/// What turns an input frame into an output frame.
+public protocol FrameTransform: AnyObject, Sendable {
+    /// How many frames later than its input an output comes: 0 for a causal one-step network.
+    var delayFrames: Int { get }
+    /// Allocates and plans everything for one size. Control thread.
+    ///
+    /// - Parameter format: of input and output, `rgb24`.
+    func prepare(format: VideoFormat) throws
+    /// Transforms one frame. Transform thread.
+    ///
+    /// - Parameters:
+    ///   - input: RGB24, full range. Not changed.
+    ///   - output: same format; the pipeline has copied the metadata already.
+    ///   - elapsedNanoseconds: capture time since the previous frame; 0 for the first.
+    /// - Returns: whether `output` holds a transformed picture. With `false` (the network gave no
+    ///   usable result) nothing is shown.
+    /// - Realtime: allocates nothing
+    func process(_ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64) -> Bool
+    /// Forgets the past: after a cut, a pause or a new camera.
+    func reset()
+}
+
+/// What became of a frame handed to a sink.
+public enum SinkStatus: Sendable, Equatable {
+    /// Written.
+    case written
+    /// Not written now, the next one may be (for example a full queue).
+    case again
+    /// The sink is gone for good; the others go on.
+    case lost
+}
+
+/// Where frames go. `prepare` and `finish` are called by the control thread while no other thread
+/// uses the sink, `write` by the sink's own thread.
+public protocol FrameSink: AnyObject, Sendable {
+    /// For people: `/dev/video10 (Lucida)`, `out.mp4`, `null`.
+    var name: String { get }
+    /// Opens the device or file for frames of `format` (`rgb24`). May allocate, throw and block.
+    func prepare(format: VideoFormat) throws
+    /// Converts, encodes and writes one frame.
+    ///
+    /// - Realtime: allocates nothing of our own in steady state
+    func write(_ frame: FrameBuffer) -> SinkStatus
+    /// Finishes the file, or overwrites what a device still holds, and closes it. Idempotent.
+    func finish()
+}
