@@ -79,7 +79,7 @@ public final class ExoticConverter: @unchecked Sendable {
     /// Whether a convertible format stores luma and chroma.
     static func isYCbCr(_ fourCC: FourCC) -> Bool {
         let formats: Set<FourCC> = [
-            "YV12", "YVYU", "VYUY", "NV16", "NV61", "HM12", "S501", "S505", "S508",
+            "YV12", "YVYU", "NV16", "NV61", "HM12", "S501", "S505", "S508",
         ]
         return formats.contains(fourCC)
     }

@@ -58,12 +58,7 @@ public final class LoopbackOutput: @unchecked Sendable {
         self.format = format
         let device = try Self.openRepaired(path)
         card = device.capabilities.card
-        guard clinux_try_lock(device.descriptor) >= 0 else {
-            throw V4L2Error(
-                operation: "write to it", errno: EBUSY, device: path,
-                advice: "another lucida writes to this device; stop it, or give this one a device of "
-                    + "its own (v4l2loopback option devices=2)")
-        }
+        try Self.lock(device)
         Self.setRate(of: device, to: format.frameRate)
         let answer = try Self.setFormat(of: device, to: format)
         let isCompressed = format.pixelFormat == .mjpeg
@@ -171,6 +166,8 @@ public final class LoopbackOutput: @unchecked Sendable {
     /// why each of these steps opens the device for itself.
     private static func releaseFormat(_ path: String) throws(V4L2Error) {
         let device = try open(path)
+        // Not while another Lucida writes to it.
+        try lock(device)
         try? device.setControl("keep_format", to: .boolean(false))
     }
 
@@ -191,6 +188,15 @@ public final class LoopbackOutput: @unchecked Sendable {
                     + "sudo modprobe v4l2loopback exclusive_caps=1 card_label=Lucida")
         }
         return device
+    }
+
+    /// 0.12 lets several programs write to one device; an advisory lock keeps two of us apart.
+    private static func lock(_ device: VideoDevice) throws(V4L2Error) {
+        guard clinux_try_lock(device.descriptor) < 0 else { return }
+        throw V4L2Error(
+            operation: "write to it", errno: EBUSY, device: device.path,
+            advice: "another lucida writes to this device; stop it, or give this one a device of "
+                + "its own (v4l2loopback option devices=2)")
     }
 
     private static func streamOn(_ device: VideoDevice) {
