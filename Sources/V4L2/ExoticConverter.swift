@@ -31,7 +31,8 @@ public final class ExoticConverter: @unchecked Sendable {
         else {
             throw V4L2Error(
                 operation: "convert its pixel format \(format.fourCC)", errno: 0,
-                device: device.path, advice: "libv4lconvert does not know it; choose another format")
+                device: device.path, advice: "libv4lconvert does not know it; choose another format"
+            )
         }
         self.library = library
         let pixelFormat: PixelFormat = Self.isYCbCr(format.fourCC) ? .yu12 : .rgb24

@@ -74,7 +74,10 @@ private let cameraPath = device("LUCIDA_TEST_CAMERA")
         let report = try #require(DeviceDirectory.devices().first { $0.path == path })
         #expect(report.kind == .camera && report.isUsable)
         #expect(report.driver == "vivid")
-        #expect(report.modes.contains { $0.format == "YUYV" && $0.width == 320 && $0.rates.contains(30) })
+        #expect(
+            report.modes.contains {
+                $0.format == "YUYV" && $0.width == 320 && $0.rates.contains(30)
+            })
         #expect(report.controls.contains { $0.name == "brightness" && $0.value != nil })
         #expect(try DeviceDirectory.cameraPath(for: "auto") == path)
     }
@@ -193,7 +196,9 @@ private let cameraPath = device("LUCIDA_TEST_CAMERA")
             #expect(blue[3 * x / 2] < 60, "\(fourCC): Cb \(blue[3 * x / 2])")
         } else {
             let rgb = (0..<3).map { Int(base[9 * x + $0]) }
-            #expect(abs(rgb[0] - 191) <= 8 && abs(rgb[1] - 191) <= 8 && rgb[2] <= 8, "\(fourCC): \(rgb)")
+            #expect(
+                abs(rgb[0] - 191) <= 8 && abs(rgb[1] - 191) <= 8 && rgb[2] <= 8, "\(fourCC): \(rgb)"
+            )
         }
     }
 

@@ -86,7 +86,9 @@ private let loopbackPath = getenv("LUCIDA_TEST_LOOPBACK").map { String(cString: 
 
     @Test func showsJPEGsOfAnyLength() throws {
         let output = try LoopbackOutput(path: path, format: format(.mjpeg))
-        func jpeg(_ count: Int) -> [UInt8] { [0xFF, 0xD8] + [UInt8](repeating: 9, count: count - 2) }
+        func jpeg(_ count: Int) -> [UInt8] {
+            [0xFF, 0xD8] + [UInt8](repeating: 9, count: count - 2)
+        }
         #expect(jpeg(5000).withUnsafeBytes { output.write($0) } == .written)
         let reader = try reader("MJPG")
         for count in [3000, 9000, 200] {
