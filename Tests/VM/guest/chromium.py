@@ -48,6 +48,7 @@ def camera(found):
             with lucida.run_camera("--strength", "0", "--size", SIZE) as second:
                 found["distance_after_restart"], _ = bars_received(browser, 60)
                 found["second_log"] = second.log()
+                found["track"] = browser.evaluate("trackState()")
                 found["second_status"] = second.terminate()
 
 

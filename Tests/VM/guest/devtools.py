@@ -19,7 +19,7 @@ class Browser:
         self.process = subprocess.Popen(
             ["/bin/sh", "-c", f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}',
              "chromium", "--headless=new", "--no-sandbox", "--remote-debugging-pipe",
-             "--use-fake-ui-for-media-stream", "--user-data-dir=/tmp/chromium", "--disable-gpu",
+             "--use-fake-ui-for-media-stream", "--user-data-dir=/tmp/chromium", "--disable-gpu", "--enable-logging=stderr", "--vmodule=*v4l2*=3,*video_capture*=1",
              "--in-process-gpu", "--no-zygote", "--disable-extensions", "--disable-sync",
              "--disable-background-networking", "--disable-component-update", "--no-first-run",
              page],

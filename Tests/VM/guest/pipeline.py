@@ -150,12 +150,13 @@ def ink(found):
         found["report"] = json.load(report)
 
 
-lucida.set_camera()
-steps.run(
-    devices,
-    a_reader_that_opens_first,
-    ffmpeg,
-    a_restart_while_a_reader_holds_on,
-    overwritten_on_sigterm,
-    ink,
-)
+if __name__ == "__main__":
+    lucida.set_camera()
+    steps.run(
+        devices,
+        a_reader_that_opens_first,
+        ffmpeg,
+        a_restart_while_a_reader_holds_on,
+        overwritten_on_sigterm,
+        ink,
+    )

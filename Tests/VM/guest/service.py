@@ -1,0 +1,98 @@
+"""The installed service under systemd as process 1."""
+
+import glob
+import os
+import subprocess
+
+import lucida
+import pipeline
+import steps
+import v4l2
+
+CONFIGURATION = f"""
+[camera]
+source = "auto"
+width = {pipeline.WIDTH}
+height = {pipeline.HEIGHT}
+[transform]
+strength = 0.0
+[output]
+sinks = ["auto"]
+"""
+
+
+def sh(command, timeout=120):
+    """Runs a shell command; returns (status, what it printed)."""
+    done = subprocess.run(
+        command, shell=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )
+    return done.returncode, done.stdout
+
+
+def state():
+    """What systemd says about the service."""
+    names = "ActiveState,SubState,Result,NRestarts,MainPID,ExecMainStatus,StatusText"
+    lines = sh(f"systemctl show lucida -p {names}")[1].splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def install(found):
+    root = os.environ["LUCIDA_ROOT"]
+    found["status"], found["log"] = sh(f"make -C {root} install BINARY={lucida.BINARY}")
+    with open("/etc/lucida/lucida.toml", "w") as file:
+        file.write(CONFIGURATION)
+    # What udev does on a real machine.
+    for node in glob.glob("/dev/video*"):
+        sh(f"chgrp video {node} && chmod 660 {node}")
+    unit = "/usr/local/lib/systemd/system/lucida.service"
+    found["verify"] = sh(f"systemd-analyze verify {unit}")[1]
+    sh("systemctl daemon-reload")
+
+
+def start(found):
+    found["status"], found["output"] = sh("systemctl start lucida")
+    found["state"] = state()
+    found["log"] = journal()
+    with v4l2.Device(lucida.LOOPBACK) as reader:
+        # READY comes after the first frame: an app may open the camera at once.
+        found["flags"] = reader.capabilities()[1]
+        found["format"] = reader.set_format(pipeline.WIDTH, pipeline.HEIGHT, "YUYV")
+        reader.start()
+        found["shows_the_camera"] = pipeline.frame_with_bars(reader) is not None
+        found["user"] = sh(f"ps -o user= -p {state()['MainPID']}")[1].strip()
+
+
+def restart_after_a_kill(found):
+    with v4l2.Device(lucida.LOOPBACK) as reader:
+        reader.set_format(pipeline.WIDTH, pipeline.HEIGHT, "YUYV")
+        reader.start()
+        killed = state()["MainPID"]
+        sh("systemctl kill -s KILL lucida")
+        while reader.frame(0.5) is not None:
+            pass
+        found["is_restarted"] = steps.wait_until(
+            lambda: state()["ActiveState"] == "active" and state()["MainPID"] != killed, 60
+        )
+        found["shows_the_camera"] = pipeline.frame_with_bars(reader) is not None
+        found["log"] = journal()
+
+
+def stop(found):
+    found["status"], found["output"] = sh("systemctl stop lucida")
+    found["state"] = state()
+    found["log"] = journal()
+
+
+def uninstall(found):
+    found["status"], found["output"] = sh(f"make -C {os.environ['LUCIDA_ROOT']} uninstall")
+    found["left"] = sh("find / -xdev -name '*lucida*' -path '/usr/local/*' -not -path '*/proc/*'")[1]
+
+
+def journal():
+    return sh("journalctl -u lucida -o cat --no-pager | tail -n 60")[1]
+
+
+if __name__ == "__main__":
+    lucida.set_camera()
+    steps.run(install, start, restart_after_a_kill, stop, uninstall)

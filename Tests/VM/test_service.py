@@ -1,0 +1,49 @@
+"""`make install` and the service under systemd as process 1."""
+
+import unittest
+
+import case
+
+CAPTURE = 0x1
+
+
+class ServiceTests(case.MachineTestCase):
+    command = f"exec /usr/bin/python3 {case.GUEST}/service.py"
+    options = {"loopback": "0.15.0", "systemd": True, "timeout_seconds": 300}
+
+    def test_installs(self):
+        found = self.facts("install")
+        self.assertEqual(found["status"], 0, found["log"])
+        # It returns 0 for unknown keys, too: any output is a complaint.
+        self.assertEqual(found["verify"], "")
+
+    def test_is_ready_when_the_camera_can_be_opened(self):
+        found = self.facts("start")
+        self.assertEqual(found["status"], 0, found["log"])
+        self.assertEqual(found["state"]["ActiveState"], "active", found["log"])
+        self.assertTrue(found["flags"] & CAPTURE, found["log"])
+        self.assertEqual(found["format"], [128, 72, "YUYV"])
+        self.assertTrue(found["shows_the_camera"], found["log"])
+
+    def test_does_not_run_as_root(self):
+        self.assertNotEqual(self.facts("start")["user"], "root")
+
+    def test_comes_back_after_a_kill_under_an_open_reader(self):
+        found = self.facts("restart_after_a_kill")
+        self.assertTrue(found["is_restarted"], found["log"])
+        self.assertTrue(found["shows_the_camera"], found["log"])
+
+    def test_stops_cleanly(self):
+        found = self.facts("stop")
+        self.assertEqual(found["status"], 0, found["log"])
+        self.assertEqual(found["state"]["ActiveState"], "inactive", found["log"])
+        self.assertEqual(found["state"]["Result"], "success", found["log"])
+
+    def test_uninstalls(self):
+        found = self.facts("uninstall")
+        self.assertEqual(found["status"], 0, found["output"])
+        self.assertEqual(found["left"], "")
+
+
+if __name__ == "__main__":
+    unittest.main()
