@@ -13,11 +13,18 @@ let swiftSettings: [SwiftSetting] =
         .enableUpcomingFeature("InternalImportsByDefault"),
     ] + (warningsAreErrors ? [.treatAllWarnings(as: .error)] : [])
 
+// `make test-ring` builds the ring with one memory ordering weakened and expects ThreadSanitizer to
+// object: a check of the check.
+let ringSettings: [SwiftSetting] =
+    Context.environment["LUCIDA_WEAKEN_RING"] == "1" ? [.define("WEAKENED_RING")] : []
+
 let cSettings: [CSetting] = warningsAreErrors ? [.treatAllWarnings(as: .error)] : []
 
 /// A library target of ours: a module knows only those above it in the table of ARCHITECTURE.md.
-func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+func module(
+    _ name: String, _ dependencies: [Target.Dependency], settings: [SwiftSetting] = []
+) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings + settings)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = [])
@@ -47,7 +54,7 @@ let package = Package(
         .target(name: "CKernels", cSettings: cSettings),
 
         // Base.
-        module("Realtime", ["CLinux"]),
+        module("Realtime", ["CLinux"], settings: ringSettings),
         module("Video", []),
 
         // Devices.
@@ -75,6 +82,10 @@ let package = Package(
                 "Daemon", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: swiftSettings),
 
+        // An executable of its own, so that ThreadSanitizer builds the ring and nothing else.
+        .executableTarget(
+            name: "ring-stress", dependencies: ["Realtime"], path: "Tests/RingStress",
+            swiftSettings: swiftSettings),
         tests("RealtimeTests", ["Realtime"]),
         tests("VideoTests", ["Video"]),
         tests("V4L2Tests", ["V4L2"]),

@@ -2,6 +2,8 @@
 #ifndef LUCIDA_CLINUX_H
 #define LUCIDA_CLINUX_H
 
+#include "event.h"
+
 #include <linux/videodev2.h>
 #include <stdint.h>
 
