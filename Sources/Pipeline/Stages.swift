@@ -74,6 +74,9 @@ public enum SinkStatus: Sendable, Equatable {
 public protocol FrameSink: AnyObject, Sendable {
     /// For people: `/dev/video10 (Lucida)`, `out.mp4`, `null`.
     var name: String { get }
+    /// Whether somebody may be looking at it right now, as with a virtual camera: then a pause is
+    /// bridged by repeating the last picture, and a longer one by placeholder cards.
+    var isWatched: Bool { get }
     /// Opens the device or file for frames of `format` (`rgb24`). May allocate, throw and block.
     func prepare(format: VideoFormat) throws
     /// Converts, encodes and writes one frame.
