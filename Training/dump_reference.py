@@ -22,6 +22,7 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
@@ -151,9 +152,10 @@ def dump_tiny() -> None:
 
 def dump_shipped(path: Path) -> None:
     """The shipped F16 weights, widened to float64, on a small drawn scene."""
-    from data import scene  # the generator pulls in OpenCV; the other dumps do not need it
+    from scenes import draw  # the generator pulls in OpenCV; the other dumps do not need it
 
-    picture = torch.from_numpy(scene(seed=5, height=64, width=96)).permute(2, 0, 1)[None].float() / 255
+    drawn = torch.from_numpy(draw(np.random.default_rng(5), (64, 96)))
+    picture = drawn.permute(2, 0, 1)[None].mul(255).round().div(255)
     dump_io(load_model(path), picture, MODELS / "ink-io.safetensors")
 
 
