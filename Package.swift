@@ -88,7 +88,7 @@ let package = Package(
             swiftSettings: swiftSettings),
         tests("RealtimeTests", ["Realtime"]),
         tests("VideoTests", ["Video"]),
-        tests("V4L2Tests", ["V4L2"]),
+        tests("V4L2Tests", ["CLinux", "V4L2", "Video"]),
         tests("LibAVTests", ["LibAV", "Video"]),
         tests("NeuralEngineTests", ["NeuralEngine", "CKernels", "CBLAS"]),
         tests("ModelsTests", ["Models"]),

@@ -1,0 +1,231 @@
+// Which cameras and loopback devices there are, and which of them can be used. Control thread.
+
+internal import Glibc
+internal import Video
+
+/// A video node of this machine, as `lucida devices --json` prints it.
+public struct DeviceReport: Sendable, Codable, Equatable {
+    /// What a node is for.
+    public enum Kind: String, Sendable, Codable {
+        /// Offers pictures: a possible `--source`.
+        case camera
+        /// v4l2loopback: a possible `--sink`.
+        case loopback
+        /// Metadata, radio, a decoder, or not to be opened.
+        case other
+    }
+
+    /// `/dev/video0`.
+    public var path: String
+    /// Stable names in `/dev/v4l/by-id`, which survive another USB port or order of plugging.
+    public var stablePaths: [String]
+    /// What it is for.
+    public var kind: Kind
+    /// The name apps show.
+    public var card: String
+    /// Kernel driver.
+    public var driver: String
+    /// Where it is attached.
+    public var busInfo: String
+    /// Whether Lucida can use it as `kind` says.
+    public var isUsable: Bool
+    /// Why not, or what to know: a sentence; nil if there is nothing to say.
+    public var remark: String?
+    /// What it offers for capture.
+    public var modes: [ModeReport]
+    /// What can be set with `[camera.controls]`.
+    public var controls: [ControlReport]
+
+    enum CodingKeys: String, CodingKey {
+        case path, kind, card, driver, remark, modes, controls
+        case stablePaths = "stable_paths"
+        case busInfo = "bus_info"
+        case isUsable = "usable"
+    }
+}
+
+/// One format and size in a device report.
+public struct ModeReport: Sendable, Codable, Equatable {
+    /// Four-character code.
+    public var format: String
+    /// Pixels in a row; the largest of a range.
+    public var width: Int
+    /// Rows; the largest of a range.
+    public var height: Int
+    /// The smallest size if this is a range, else nil.
+    public var smallest: [Int]?
+    /// Frames a second, each; of a range its highest.
+    public var rates: [Double]
+}
+
+/// One control in a device report.
+public struct ControlReport: Sendable, Codable, Equatable {
+    /// The name it is set by.
+    public var name: String
+    /// The value now; nil if it cannot be read.
+    public var value: Int?
+    /// What it takes, in words.
+    public var allowed: String
+}
+
+/// The video nodes of this machine.
+public enum DeviceDirectory {
+    /// Where nodes and their stable names are.
+    static let nodes = "/dev"
+    static let stableNames = "/dev/v4l/by-id"
+
+    /// Every `/dev/video*`, in numerical order, opened and asked.
+    public static func devices() -> [DeviceReport] {
+        let names = stablePaths()
+        let paths = entries(of: nodes).compactMap { name in
+            name.hasPrefix("video") ? Int(name.dropFirst(5)) : nil
+        }.sorted().map { "\(nodes)/video\($0)" }
+        return paths.map { report(path: $0, stablePaths: names[$0] ?? []) }
+    }
+
+    /// The path to open for what the user wrote: `auto`, a path, or a name in `/dev/v4l/by-id`.
+    ///
+    /// - Throws: `V4L2Error` that lists the cameras there are and why none can be used.
+    public static func cameraPath(for name: String) throws(V4L2Error) -> String {
+        if name.hasPrefix("/") { return name }
+        if name != "auto" {
+            let path = "\(stableNames)/\(name)"
+            if access(path, F_OK) == 0 { return path }
+            throw V4L2Error(
+                operation: "find the camera \(name)", errno: ENOENT, device: path,
+                advice: "give a path, or one of the names in \(stableNames): "
+                    + list(entries(of: stableNames)))
+        }
+        let all = devices()
+        if let camera = all.first(where: { $0.kind == .camera && $0.isUsable }) {
+            return camera.path
+        }
+        throw V4L2Error(
+            operation: "find a camera", errno: ENODEV, device: "\(nodes)/video*",
+            advice: whyNone(all.filter { $0.kind != .loopback }))
+    }
+
+    /// The loopback to write to for what the user wrote: `auto` or a path.
+    public static func loopbackPath(for name: String) throws(V4L2Error) -> String {
+        if name != "auto" { return name }
+        if let device = devices().first(where: { $0.kind == .loopback && $0.isUsable }) {
+            return device.path
+        }
+        throw V4L2Error(
+            operation: "find a virtual camera", errno: ENODEV, device: "\(nodes)/video*",
+            advice: "load the driver: sudo modprobe v4l2loopback exclusive_caps=1 card_label=Lucida")
+    }
+
+    private static func whyNone(_ devices: [DeviceReport]) -> String {
+        devices.isEmpty
+            ? "no video device is there; plug a camera in, or use --source test"
+            : devices.map { "\($0.path) (\($0.card)): \($0.remark ?? "no camera")" }
+                .joined(separator: "; ")
+    }
+
+    private static func list(_ names: [String]) -> String {
+        names.isEmpty ? "there are none" : names.sorted().joined(separator: ", ")
+    }
+
+    // MARK: One node
+
+    private static func report(path: String, stablePaths: [String]) -> DeviceReport {
+        do {
+            return report(of: try VideoDevice(path: path), stablePaths: stablePaths)
+        } catch {
+            return DeviceReport(
+                path: path, stablePaths: stablePaths, kind: .other, card: "", driver: "",
+                busInfo: "", isUsable: false, remark: error.description, modes: [], controls: [])
+        }
+    }
+
+    private static func report(of device: VideoDevice, stablePaths: [String]) -> DeviceReport {
+        let capabilities = device.capabilities
+        let formats = capabilities.isCapture ? device.cameraFormats() : []
+        let verdict = verdict(capabilities: capabilities, formats: formats)
+        return DeviceReport(
+            path: device.path, stablePaths: stablePaths, kind: verdict.kind,
+            card: capabilities.card, driver: capabilities.driver, busInfo: capabilities.busInfo,
+            isUsable: verdict.isUsable, remark: verdict.remark, modes: modes(formats),
+            controls: device.controls().map { control in
+                ControlReport(
+                    name: control.name, value: try? device.controlValue(control.name),
+                    allowed: control.allowed)
+            })
+    }
+
+    /// What a node is good for. Pure, so that it can be tested on nodes we do not have.
+    static func verdict(
+        capabilities: DeviceCapabilities, formats: [CameraFormat]
+    ) -> (kind: DeviceReport.Kind, isUsable: Bool, remark: String?) {
+        if capabilities.isLoopback {
+            return (.loopback, true, loopbackRemark(capabilities))
+        }
+        if capabilities.isMetadata && !capabilities.isCapture {
+            return (.other, false, "carries the camera's metadata, not pictures")
+        }
+        guard capabilities.isCapture else { return (.other, false, "offers no video capture") }
+        guard capabilities.isStreaming else {
+            return (.camera, false, "the driver cannot stream into memory")
+        }
+        guard formats.contains(where: { $0.fourCC.isUsableColour && !$0.sizes.isEmpty }) else {
+            let codes = formats.map(\.fourCC.description).joined(separator: ", ")
+            return (
+                .camera, false,
+                formats.isEmpty
+                    ? "lists no formats (used by another program, or an output in disguise)"
+                    : "offers no colour format (only \(codes)): an infrared or depth sensor"
+            )
+        }
+        return (.camera, true, nil)
+    }
+
+    private static func loopbackRemark(_ capabilities: DeviceCapabilities) -> String? {
+        switch (capabilities.isCapture, capabilities.isOutput) {
+        case (true, true):
+            "apps like Chrome hide it unless the driver is loaded with exclusive_caps=1"
+        case (true, false): "a program writes to it, or its format is kept"
+        case (false, false): "left behind by an earlier writer; the next start repairs it"
+        case (false, true): nil
+        }
+    }
+
+    private static func modes(_ formats: [CameraFormat]) -> [ModeReport] {
+        formats.flatMap { format in
+            format.sizes.map { size in
+                let isRange =
+                    size.width.minimum != size.width.maximum
+                    || size.height.minimum != size.height.maximum
+                return ModeReport(
+                    format: format.fourCC.description, width: size.width.maximum,
+                    height: size.height.maximum,
+                    smallest: isRange ? [size.width.minimum, size.height.minimum] : nil,
+                    rates: size.rates.map { $0.maximum.framesPerSecond })
+            }
+        }
+    }
+
+    // MARK: Folders
+
+    private static func stablePaths() -> [String: [String]] {
+        var names = [String: [String]]()
+        for entry in entries(of: stableNames).sorted() {
+            let link = "\(stableNames)/\(entry)"
+            guard let resolved = realpath(link, nil) else { continue }
+            names[String(cString: resolved), default: []].append(link)
+            free(resolved)
+        }
+        return names
+    }
+
+    private static func entries(of folder: String) -> [String] {
+        guard let stream = opendir(folder) else { return [] }
+        defer { closedir(stream) }
+        var names = [String]()
+        while let entry = readdir(stream) {
+            let name = text(entry.pointee.d_name)
+            if !name.hasPrefix(".") { names.append(name) }
+        }
+        return names
+    }
+}

@@ -1,0 +1,257 @@
+// Writes pictures to v4l2loopback, whatever its version. Set-up by the control thread, `write` by
+// the sink's thread.
+//
+// The protocol is what versions 0.12.7, 0.13.2 and 0.15.0 have in common, found by running them:
+// - S_PARM, S_FMT, then one `write()` a picture, of the size computed from the format (0.12 and 0.13
+//   answer S_FMT with a page-aligned size). A bare STREAMON fails from 0.14 on.
+// - S_FMT never fails for a format that is locked; it answers with the old one. So it is compared.
+// - `keep_format` is set once frames flow (before S_FMT it would lock the driver's default format).
+//   While it is set, apps that restart their stream during a pause are not turned away.
+// - `keep_format` is cleared when leaving unless an app is still streaming, so that the device is
+//   free for other programs and other formats.
+
+internal import CLinux
+internal import Glibc
+public import Video
+
+/// What became of a picture.
+public enum LoopbackStatus: Sendable, Equatable {
+    /// The driver has it.
+    case written
+    /// Not taken: a JPEG larger than the driver's buffer, or the driver is busy; the next may be.
+    case again
+    /// The device is gone or no longer takes this format.
+    case lost
+}
+
+/// A v4l2loopback device that we write to.
+public final class LoopbackOutput: @unchecked Sendable {
+    /// Upper bound of the driver's buffers (its MAX_BUFFERS); so many writes reach every one.
+    static let bufferCountMax = 32
+    /// V4L2_EVENT_PRI_CLIENT_USAGE of v4l2loopback 0.13 and later, which is in no public header.
+    static let clientUsageEvent = CLINUX_V4L2_EVENT_PRIVATE_START + 0x08E0_0000 + 1
+
+    /// What is written. Immutable.
+    public let format: VideoFormat
+    /// Path of the device.
+    public let path: String
+    /// The name apps show.
+    public let card: String
+    /// The largest picture the driver takes; exceeded only by a JPEG of an improbable size.
+    public let imageBytesMax: Int
+    /// Bytes of one picture; nil for MJPEG, whose pictures differ.
+    public let imageBytes: Int?
+
+    // nil once closed. Sink thread while writing, control thread before and after.
+    private var device: VideoDevice?
+    private var keepsFormat = false
+    private let tellsReaders: Bool
+    // Newest count from the driver's events.
+    private var readerCount = 0
+
+    /// Opens `path` and fixes its format. Nothing is shown yet.
+    ///
+    /// - Throws: `V4L2Error` if it is no v4l2loopback device, another Lucida writes to it, or an app
+    ///   holds it with another format.
+    public init(path: String, format: VideoFormat) throws(V4L2Error) {
+        self.path = path
+        self.format = format
+        let device = try Self.openRepaired(path)
+        card = device.capabilities.card
+        guard clinux_try_lock(device.descriptor) >= 0 else {
+            throw V4L2Error(
+                operation: "write to it", errno: EBUSY, device: path,
+                advice: "another lucida writes to this device; stop it, or give this one a device of "
+                    + "its own (v4l2loopback option devices=2)")
+        }
+        Self.setRate(of: device, to: format.frameRate)
+        let answer = try Self.setFormat(of: device, to: format)
+        let isCompressed = format.pixelFormat == .mjpeg
+        imageBytes =
+            isCompressed
+            ? nil : format.pixelFormat.imageBytes(width: format.width, height: format.height)
+        imageBytesMax = Int(answer.sizeimage)
+        tellsReaders = Self.subscribeToReaders(device)
+        self.device = device
+        try Self.check(answer, wanted: format, device: device)
+    }
+
+    deinit { close(card: nil) }
+
+    // MARK: Steady state
+
+    /// Shows one picture. Sink thread.
+    ///
+    /// - Parameter picture: `imageBytes` bytes, rows unpadded; or one JPEG.
+    /// - Realtime: allocates nothing; a copy in the kernel, never waits for readers
+    public func write(_ picture: UnsafeRawBufferPointer) -> LoopbackStatus {
+        guard let device else { return .lost }
+        guard picture.count <= imageBytesMax, picture.count > 0 else { return .again }
+        if let imageBytes, picture.count != imageBytes { return .again }
+        var written: Int
+        repeat {
+            written = Glibc.write(device.descriptor, picture.baseAddress, picture.count)
+        } while written < 0 && errno == EINTR
+        if written < 0 { return errno == EAGAIN ? .again : .lost }
+        // A shorter write means that the device has another, smaller format now.
+        guard written == picture.count else { return .lost }
+        if !keepsFormat { keepFormat(true, of: device) }
+        return .written
+    }
+
+    /// Apps that stream from the device now; nil on drivers before 0.13, which do not tell.
+    /// From 0.13 on the driver lets one app stream and answers EBUSY to the others.
+    ///
+    /// - Realtime: safe
+    public func streamingReaders() -> Int? {
+        guard let device, tellsReaders else { return nil }
+        var event = v4l2_event()
+        while device.request(CLINUX_VIDIOC_DQEVENT, &event) >= 0 {
+            guard event.type == Self.clientUsageEvent else { continue }
+            readerCount = withUnsafeBytes(of: event.u) { Int($0.loadUnaligned(as: UInt32.self)) }
+        }
+        return readerCount
+    }
+
+    // MARK: Leaving
+
+    /// Overwrites every buffer of the device with `card`, a whole picture of the format.
+    ///
+    /// Drivers 0.12 and 0.13 hand the last picture to a reader that comes later; after this it is
+    /// the card.
+    ///
+    /// - Returns: whether all were written.
+    @discardableResult
+    public func overwriteAll(with card: UnsafeRawBufferPointer) -> Bool {
+        guard format.pixelFormat == .mjpeg, card.count < imageBytesMax else {
+            return writeRepeatedly(card)
+        }
+        // A short JPEG would leave the tail of a longer one behind it in the buffer.
+        let padded = UnsafeMutableRawBufferPointer.allocate(byteCount: imageBytesMax, alignment: 64)
+        defer { padded.deallocate() }
+        padded.initializeMemory(as: UInt8.self, repeating: 0)
+        padded.copyMemory(from: card)
+        return writeRepeatedly(UnsafeRawBufferPointer(padded))
+    }
+
+    private func writeRepeatedly(_ picture: UnsafeRawBufferPointer) -> Bool {
+        for _ in 0..<Self.bufferCountMax where write(picture) != .written { return false }
+        return true
+    }
+
+    /// Overwrites the buffers with `card`, leaves the device usable for the next writer and closes
+    /// it. Control thread, after the sink thread was joined. Idempotent.
+    public func close(card: UnsafeRawBufferPointer?) {
+        if let card { overwriteAll(with: card) }
+        guard let device else { return }
+        // An app that is streaming may restart its stream while we are away (Chrome does after a
+        // second without frames); without keep_format the driver would turn it away.
+        let isWatched = (streamingReaders() ?? 0) > 0
+        if keepsFormat && !isWatched { keepFormat(false, of: device) }
+        if !tellsReaders { Self.streamOn(device) }
+        self.device = nil
+    }
+
+    private func keepFormat(_ isKept: Bool, of device: VideoDevice) {
+        keepsFormat = true
+        // A driver without the control works as well, it only forgets the format sooner.
+        try? device.setControl("keep_format", to: .boolean(isKept))
+    }
+
+    // MARK: Set-up
+
+    /// Opens the device in a state in which it takes any format, whatever an earlier writer left.
+    private static func openRepaired(_ path: String) throws(V4L2Error) -> VideoDevice {
+        try releaseFormat(path)
+        try announceOutput(path)
+        return try open(path)
+    }
+
+    /// A kept format would lock this one. The driver frees it when its last user closes, which is
+    /// why each of these steps opens the device for itself.
+    private static func releaseFormat(_ path: String) throws(V4L2Error) {
+        let device = try open(path)
+        try? device.setControl("keep_format", to: .boolean(false))
+    }
+
+    /// 0.12 forgets to announce itself after a writer that only used write(). A STREAMON, even a
+    /// failing one, marks us as the writer, and closing the writer sets it right.
+    private static func announceOutput(_ path: String) throws(V4L2Error) {
+        let device = try open(path)
+        if !device.capabilities.isCapture && !device.capabilities.isOutput { streamOn(device) }
+    }
+
+    private static func open(_ path: String) throws(V4L2Error) -> VideoDevice {
+        let device = try VideoDevice(path: path)
+        guard device.capabilities.isLoopback else {
+            throw V4L2Error(
+                operation: "write to it", errno: 0, device: path,
+                advice: "it is not a virtual camera but \(device.capabilities.card) "
+                    + "(driver \(device.capabilities.driver)); load one with "
+                    + "sudo modprobe v4l2loopback exclusive_caps=1 card_label=Lucida")
+        }
+        return device
+    }
+
+    private static func streamOn(_ device: VideoDevice) {
+        var type = Int32(CLINUX_V4L2_BUF_TYPE_VIDEO_OUTPUT)
+        _ = device.request(CLINUX_VIDIOC_STREAMON, &type)
+    }
+
+    /// The rate is what readers are told; a driver that refuses it only tells less.
+    private static func setRate(of device: VideoDevice, to rate: FrameRate) {
+        var parameters = v4l2_streamparm()
+        parameters.type = CLINUX_V4L2_BUF_TYPE_VIDEO_OUTPUT
+        parameters.parm.output = v4l2_outputparm()
+        parameters.parm.output.capability = CLINUX_V4L2_CAP_TIMEPERFRAME
+        parameters.parm.output.timeperframe = rate.interval
+        _ = device.request(CLINUX_VIDIOC_S_PARM, &parameters)
+    }
+
+    private static func setFormat(
+        of device: VideoDevice, to wanted: VideoFormat
+    ) throws(V4L2Error) -> v4l2_pix_format {
+        let pixels = wanted.pixelFormat
+        let isFull = wanted.colorRange == .full
+        var format = v4l2_format()
+        format.type = CLINUX_V4L2_BUF_TYPE_VIDEO_OUTPUT
+        format.fmt.pix = v4l2_pix_format()
+        format.fmt.pix.width = UInt32(clamping: wanted.width)
+        format.fmt.pix.height = UInt32(clamping: wanted.height)
+        format.fmt.pix.pixelformat = FourCC(pixels).rawValue
+        format.fmt.pix.field = CLINUX_V4L2_FIELD_NONE
+        format.fmt.pix.bytesperline = UInt32(
+            clamping: pixels.rowBytes(plane: 0, width: wanted.width))
+        format.fmt.pix.sizeimage = UInt32(
+            clamping: pixels.imageBytes(width: wanted.width, height: wanted.height))
+        format.fmt.pix.priv = CLINUX_V4L2_PIX_FMT_PRIV_MAGIC
+        format.fmt.pix.colorspace =
+            pixels == .mjpeg ? CLINUX_V4L2_COLORSPACE_JPEG : CLINUX_V4L2_COLORSPACE_SRGB
+        format.fmt.pix.ycbcr_enc = pixels.isYCbCr ? CLINUX_V4L2_YCBCR_ENC_601 : 0
+        format.fmt.pix.quantization =
+            isFull ? CLINUX_V4L2_QUANTIZATION_FULL_RANGE : CLINUX_V4L2_QUANTIZATION_LIM_RANGE
+        try device.perform("set the format \(wanted)", CLINUX_VIDIOC_S_FMT, &format)
+        return format.fmt.pix
+    }
+
+    private static func check(
+        _ answer: v4l2_pix_format, wanted: VideoFormat, device: VideoDevice
+    ) throws(V4L2Error) {
+        let fourCC = FourCC(rawValue: answer.pixelformat)
+        let isAsWanted =
+            Int(answer.width) == wanted.width && Int(answer.height) == wanted.height
+            && fourCC.pixelFormat == wanted.pixelFormat
+        if isAsWanted { return }
+        throw V4L2Error(
+            operation: "set the format \(wanted)", errno: 0, device: device.path,
+            advice: "it is held with \(fourCC) \(answer.width)×\(answer.height) by an app that reads "
+                + "it; close that app (`fuser -v \(device.path)`), or use that format")
+    }
+
+    private static func subscribeToReaders(_ device: VideoDevice) -> Bool {
+        var subscription = v4l2_event_subscription()
+        subscription.type = clientUsageEvent
+        subscription.flags = CLINUX_V4L2_EVENT_SUB_FL_SEND_INITIAL
+        return device.request(CLINUX_VIDIOC_SUBSCRIBE_EVENT, &subscription) >= 0
+    }
+}
