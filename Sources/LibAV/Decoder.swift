@@ -95,15 +95,13 @@ public final class Decoder: @unchecked Sendable {
     /// Bytes from the start of the picture to its end marker; 0 if it has not both. A picture that
     /// lost its end would be decoded to grey where data are missing; browsers refuse it as well.
     private static func length(ofJPEG jpeg: UnsafeRawBufferPointer) -> Int {
-        guard jpeg.count > 4, jpeg.count <= byteCountMax, jpeg[0] == 0xff, jpeg[1] == 0xd8,
-            let base = jpeg.baseAddress
-        else { return 0 }
+        guard jpeg.count > 4, jpeg.count <= byteCountMax, jpeg[0] == 0xff, jpeg[1] == 0xd8 else {
+            return 0
+        }
         var end = jpeg.count
         while end > 4 {
-            // The last 0xd9 with 0xff before it.
-            guard let found = memrchr(base, 0xd9, end) else { return 0 }
-            end = base.distance(to: UnsafeRawPointer(found))
-            if end > 3, jpeg[end - 1] == 0xff { return end + 1 }
+            if jpeg[end - 1] == 0xd9, jpeg[end - 2] == 0xff { return end }
+            end -= 1
         }
         return 0
     }

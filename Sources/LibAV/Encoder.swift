@@ -156,6 +156,7 @@ final class Encoder {
         picture.pointee.height = context.pointee.height
         picture.pointee.color_range = context.pointee.color_range
         picture.pointee.colorspace = context.pointee.colorspace
+        picture.pointee.quality = context.pointee.global_quality
         let code = av_frame_get_buffer(picture, 0)
         guard code >= 0 else {
             av_frame_free(&frame)
