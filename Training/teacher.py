@@ -24,22 +24,24 @@ class Ink:
     flatten_passes: int = 3
     flatten_sigma_range: float = 5.0
     flatten_sigma_space: float = 4.0
-    tone_step: float = 14.0
-    tone_strength: float = 0.7
-    lift: float = 1.45
+    tone_step: float = 16.0
+    tone_strength: float = 0.9
+    lift: float = 1.5
     punch: float = 0.4
-    saturation: float = 1.3
-    line_sigma: float = 0.9
-    line_sigma_wide: float = 1.8
+    saturation: float = 1.45
+    warmth: tuple[float, float] = (2.0, 2.5)  # of the paper: a*, b*
+    colour_sigma: float = 0.6
+    line_sigma: float = 0.8
+    line_sigma_wide: float = 1.6
     line_wide_weight: float = 0.6
     line_sigma_range: float = 6.0
-    line_threshold: float = 0.35
-    line_softness: float = 0.7
+    line_threshold: float = 0.3
+    line_softness: float = 0.5
     line_opacity: float = 0.9
     contrast_sigma: float = 8.0
     contrast_floor: float = 1.0
     flow_sigma: float = 2.0
-    flow_stroke: float = 1.5
+    flow_stroke: float = 2.2
 
 
 def tangent_flow(lightness: np.ndarray, sigma: float) -> np.ndarray:
@@ -101,7 +103,9 @@ def stylise(image: np.ndarray, style: Ink = Ink()) -> np.ndarray:
     flat = lab
     for _ in range(style.flatten_passes):
         flat = cv2.bilateralFilter(flat, 0, style.flatten_sigma_range, style.flatten_sigma_space)
-    colour = np.dstack([tone(flat[..., 0], style), style.saturation * flat[..., 1:]]).astype(np.float32)
+    flat[..., 0] = tone(flat[..., 0], style)
+    flat[..., 1:] = style.saturation * flat[..., 1:] + style.warmth
+    colour = cv2.GaussianBlur(flat, (0, 0), style.colour_sigma)
     rgb = np.clip(cv2.cvtColor(colour, cv2.COLOR_Lab2RGB), 0, 1)
     rgb *= 1 - style.line_opacity * coverage[..., None]
     return np.round(255 * rgb).astype(np.uint8)

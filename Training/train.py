@@ -113,6 +113,7 @@ def main() -> None:
     held_out = crops.validation()
     model = DistilledUNet().to(memory_format=torch.channels_last)
     average = copy.deepcopy(model).eval()
+    residual = torch.compile(model.residual)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.peak, betas=(0.9, 0.98), weight_decay=1e-4)
 
     last, first_step = args.run / "last.pt", 0
@@ -140,8 +141,8 @@ def main() -> None:
             group["lr"] = learning_rate(step, args.steps, args.peak)
         x, target = crops(step)
         with torch.autocast("cpu", torch.bfloat16):
-            residual = model.residual(x)
-        loss = loss_function(x + residual.float(), target, args.gradient_weight, args.square_weight)
+            correction = residual(x)
+        loss = loss_function(x + correction.float(), target, args.gradient_weight, args.square_weight)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
