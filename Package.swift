@@ -56,7 +56,7 @@ let package = Package(
 
         // Network.
         module("NeuralEngine", ["CBLAS", "CKernels", "Realtime"]),
-        module("Models", ["NeuralEngine"]),
+        module("Models", ["NeuralEngine", "Realtime"]),
 
         // Data plane.
         module("Pipeline", ["CLinux", "Realtime", "Video"]),
@@ -79,8 +79,10 @@ let package = Package(
         tests("VideoTests", ["Video"]),
         tests("V4L2Tests", ["V4L2"]),
         tests("LibAVTests", ["LibAV", "Video"]),
-        tests("NeuralEngineTests", ["NeuralEngine", "CKernels", "CBLAS"]),
-        tests("ModelsTests", ["Models"]),
+        tests(
+            "NeuralEngineTests", ["NeuralEngine", "CKernels", "CBLAS"],
+            resources: [.copy("Resources")]),
+        tests("ModelsTests", ["Models", "NeuralEngine"], resources: [.copy("Resources")]),
         tests("PipelineTests", ["Pipeline", "Realtime", "Video"]),
         tests("DaemonTests", ["Daemon", "Pipeline", "Video"]),
         tests("ArchitectureTests", []),
