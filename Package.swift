@@ -63,7 +63,7 @@ let package = Package(
 
         // Network.
         module("NeuralEngine", ["CBLAS", "CKernels", "Realtime"]),
-        module("Models", ["NeuralEngine"]),
+        module("Models", ["NeuralEngine", "Realtime"]),
 
         // Data plane.
         module("Pipeline", ["CLinux", "Realtime", "Video"]),
@@ -90,8 +90,10 @@ let package = Package(
         tests("VideoTests", ["Video"]),
         tests("V4L2Tests", ["CLinux", "V4L2", "Video"]),
         tests("LibAVTests", ["LibAV", "Video"]),
-        tests("NeuralEngineTests", ["NeuralEngine", "CKernels", "CBLAS"]),
-        tests("ModelsTests", ["Models"]),
+        tests(
+            "NeuralEngineTests", ["NeuralEngine", "CKernels", "CBLAS"],
+            resources: [.copy("Resources")]),
+        tests("ModelsTests", ["Models", "NeuralEngine"], resources: [.copy("Resources")]),
         tests("PipelineTests", ["Pipeline", "Realtime", "Video"]),
         tests("DaemonTests", ["Daemon", "Pipeline", "Video"]),
         tests("ArchitectureTests", []),

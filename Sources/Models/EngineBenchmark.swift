@@ -1,0 +1,110 @@
+// How long the engine takes for a frame: what `lucida bench engine` prints.
+
+internal import NeuralEngine
+internal import Realtime
+
+/// Times of a model at one size, measured on this machine now.
+public struct EngineBenchmark: Sendable {
+    /// A step of the network and its mean time.
+    public struct Step: Sendable {
+        /// For example `enc0.0.a`.
+        public let name: String
+        /// Mean over all runs.
+        public let milliseconds: Double
+    }
+
+    /// Time of every frame, in the order in which they ran.
+    public let runsMilliseconds: [Double]
+    /// Mean time of each step, measured in runs of their own.
+    public let steps: [Step]
+    /// Instruction set of the kernels: `scalar`, `avx2` or `avx512`.
+    public let instructionSet: String
+    /// Kernel family of OpenBLAS, for example `SkylakeX`.
+    public let blasCore: String
+    /// Version and build options of OpenBLAS.
+    public let blasConfig: String
+    /// Threads used.
+    public let threads: Int
+    /// Bytes of activations, packed weights and scratch memory.
+    public let arenaBytes: Int
+
+    /// Fastest frame.
+    public var minimumMilliseconds: Double { percentile(0) }
+    /// Middle frame.
+    public var medianMilliseconds: Double { percentile(0.5) }
+    /// 99 of 100 frames are at least as fast.
+    public var p99Milliseconds: Double { percentile(0.99) }
+
+    /// The smallest time that the share `quantile` (0…1) of the frames does not exceed.
+    public func percentile(_ quantile: Double) -> Double {
+        let sorted = runsMilliseconds.sorted()
+        let rank = Int((quantile * Double(sorted.count)).rounded(.up)) - 1
+        return sorted.isEmpty ? 0 : sorted[min(max(rank, 0), sorted.count - 1)]
+    }
+
+    /// Runs `iterations` frames of noise of the given size through a model, after some to warm up.
+    /// Takes as long as they take; control thread.
+    public static func run(
+        model file: String, width: Int, height: Int, threads: Int, iterations: Int
+    ) throws(ModelError) -> EngineBenchmark {
+        let model = try DistilledUNet(file: file)
+        let session = try model.prepare(
+            frameWidth: width, frameHeight: height, modelWidth: width, modelHeight: height,
+            threads: threads)
+        let backend: Backend
+        do throws(EngineError) {
+            backend = try Backend.shared()
+        } catch {
+            throw .engine(error)
+        }
+        let count = 3 * width * height
+        let input = UnsafeMutablePointer<UInt8>.allocate(capacity: count)
+        let output = UnsafeMutablePointer<UInt8>.allocate(capacity: count)
+        defer {
+            input.deallocate()
+            output.deallocate()
+        }
+        // Noise, so that no branch or cache line profits from a flat picture.
+        var state: UInt32 = 1
+        for index in 0..<count {
+            state = state &* 1_664_525 &+ 1_013_904_223
+            input[index] = UInt8(state >> 24)
+            output[index] = 0
+        }
+        let pointers = FramePointers(
+            frame: input, frameStride: 3 * width, output: output, outputStride: 3 * width,
+            strength: 1)
+        let runs = measureRuns(session, pointers, iterations)
+        return EngineBenchmark(
+            runsMilliseconds: runs, steps: measureSteps(session, pointers, iterations),
+            instructionSet: backend.instructionSet.rawValue, blasCore: backend.blasCore,
+            blasConfig: backend.blasConfig, threads: threads, arenaBytes: session.byteCount)
+    }
+
+    private static func measureRuns(
+        _ session: ModelSession, _ pointers: FramePointers, _ iterations: Int
+    ) -> [Double] {
+        for _ in 0..<min(iterations, 5) { _ = session.process(pointers, stepNanoseconds: nil) }
+        return (0..<max(iterations, 1)).map { _ in
+            let start = MonotonicClock.nowNanoseconds
+            _ = session.process(pointers, stepNanoseconds: nil)
+            return Double(MonotonicClock.nowNanoseconds - start) / 1e6
+        }
+    }
+
+    private static func measureSteps(
+        _ session: ModelSession, _ pointers: FramePointers, _ iterations: Int
+    ) -> [Step] {
+        let names = session.stepNames
+        let runs = max(iterations, 1)
+        var sums = [Int64](repeating: 0, count: names.count)
+        sums.withUnsafeMutableBufferPointer { buffer in
+            for _ in 0..<runs {
+                _ = session.process(pointers, stepNanoseconds: buffer.baseAddress)
+            }
+        }
+        return zip(names, sums).map {
+            Step(name: $0, milliseconds: Double($1) / Double(runs) / 1e6)
+        }
+    }
+}
