@@ -2,7 +2,8 @@
 #ifndef LUCIDA_CLIBV4L_SHIM_H
 #define LUCIDA_CLIBV4L_SHIM_H
 
-#include <linux/videodev2.h>
+// First, so that the structures of <linux/videodev2.h> belong to CLinux and to nobody else.
+#include "CLinux.h"
 
 #include <libv4lconvert.h>
 

@@ -38,7 +38,8 @@ public struct CameraSize: Sendable, Equatable {
     /// A single size with single rates, as most cameras list them.
     public init(_ width: Int, _ height: Int, _ rates: [FrameRate]) {
         self.init(
-            width: SteppedRange(width), height: SteppedRange(height), rates: rates.map(RateRange.init))
+            width: SteppedRange(width), height: SteppedRange(height),
+            rates: rates.map(RateRange.init))
     }
 }
 

@@ -88,7 +88,8 @@ public final class CaptureStream: @unchecked Sendable {
         guard format.fourCC.isUsableColour, format.width > 0, format.height > 0 else {
             throw V4L2Error(
                 operation: "use \(mode)", errno: 0, device: device.path,
-                advice: "the driver answers with \(format.fourCC) \(format.width)×\(format.height), "
+                advice:
+                    "the driver answers with \(format.fourCC) \(format.width)×\(format.height), "
                     + "which Lucida cannot read")
         }
     }

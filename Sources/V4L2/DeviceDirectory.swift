@@ -113,7 +113,8 @@ public enum DeviceDirectory {
         }
         throw V4L2Error(
             operation: "find a virtual camera", errno: ENODEV, device: "\(nodes)/video*",
-            advice: "load the driver: sudo modprobe v4l2loopback exclusive_caps=1 card_label=Lucida")
+            advice: "load the driver: sudo modprobe v4l2loopback exclusive_caps=1 card_label=Lucida"
+        )
     }
 
     private static func whyNone(_ devices: [DeviceReport]) -> String {

@@ -31,7 +31,8 @@ public final class ExoticConverter: @unchecked Sendable {
         else {
             throw V4L2Error(
                 operation: "convert its pixel format \(format.fourCC)", errno: 0,
-                device: device.path, advice: "libv4lconvert does not know it; choose another format")
+                device: device.path, advice: "libv4lconvert does not know it; choose another format"
+            )
         }
         self.library = library
         let pixelFormat: PixelFormat = Self.isYCbCr(format.fourCC) ? .yu12 : .rgb24
@@ -79,7 +80,7 @@ public final class ExoticConverter: @unchecked Sendable {
     /// Whether a convertible format stores luma and chroma.
     static func isYCbCr(_ fourCC: FourCC) -> Bool {
         let formats: Set<FourCC> = [
-            "YV12", "YVYU", "VYUY", "NV16", "NV61", "HM12", "S501", "S505", "S508",
+            "YV12", "YVYU", "NV16", "NV61", "HM12", "S501", "S505", "S508",
         ]
         return formats.contains(fourCC)
     }

@@ -77,7 +77,7 @@ extension FourCC {
     ///
     /// Greyscale is left out on purpose: a node that offers nothing else is an infrared camera.
     static let convertible: Set<FourCC> = [
-        "YV12", "YVYU", "VYUY", "NV16", "NV61", "RGBP", "RGB4", "BGR4", "AR24", "XR24", "BA24",
+        "YV12", "YVYU", "NV16", "NV61", "RGBP", "RGB4", "BGR4", "AR24", "XR24", "BA24",
         "BX24", "BA81", "GBRG", "GRBG", "RGGB", "PJPG", "S501", "S505", "S508", "S561", "P207",
         "M310", "HM12",
     ]

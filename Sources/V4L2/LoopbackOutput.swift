@@ -44,7 +44,7 @@ public final class LoopbackOutput: @unchecked Sendable {
 
     // nil once closed. Sink thread while writing, control thread before and after.
     private var device: VideoDevice?
-    private var keepsFormat = false
+    private var hasWritten = false
     private let tellsReaders: Bool
     // Newest count from the driver's events.
     private var readerCount = 0
@@ -58,12 +58,7 @@ public final class LoopbackOutput: @unchecked Sendable {
         self.format = format
         let device = try Self.openRepaired(path)
         card = device.capabilities.card
-        guard clinux_try_lock(device.descriptor) >= 0 else {
-            throw V4L2Error(
-                operation: "write to it", errno: EBUSY, device: path,
-                advice: "another lucida writes to this device; stop it, or give this one a device of "
-                    + "its own (v4l2loopback option devices=2)")
-        }
+        try Self.lock(device)
         Self.setRate(of: device, to: format.frameRate)
         let answer = try Self.setFormat(of: device, to: format)
         let isCompressed = format.pixelFormat == .mjpeg
@@ -95,7 +90,10 @@ public final class LoopbackOutput: @unchecked Sendable {
         if written < 0 { return errno == EAGAIN ? .again : .lost }
         // A shorter write means that the device has another, smaller format now.
         guard written == picture.count else { return .lost }
-        if !keepsFormat { keepFormat(true, of: device) }
+        if !hasWritten {
+            hasWritten = true
+            Self.keepFormat(true, of: device)
+        }
         return .written
     }
 
@@ -147,14 +145,14 @@ public final class LoopbackOutput: @unchecked Sendable {
         // An app that is streaming may restart its stream while we are away (Chrome does after a
         // second without frames); without keep_format the driver would turn it away.
         let isWatched = (streamingReaders() ?? 0) > 0
-        if keepsFormat && !isWatched { keepFormat(false, of: device) }
-        if !tellsReaders { Self.streamOn(device) }
+        if hasWritten && !isWatched { Self.keepFormat(false, of: device) }
+        // The version that does not tell its readers is 0.12, which must be told who wrote.
+        if hasWritten && !tellsReaders { Self.streamOn(device) }
         self.device = nil
     }
 
-    private func keepFormat(_ isKept: Bool, of device: VideoDevice) {
-        keepsFormat = true
-        // A driver without the control works as well, it only forgets the format sooner.
+    /// A driver without the control works as well, it only forgets the format sooner.
+    private static func keepFormat(_ isKept: Bool, of device: VideoDevice) {
         try? device.setControl("keep_format", to: .boolean(isKept))
     }
 
@@ -171,7 +169,9 @@ public final class LoopbackOutput: @unchecked Sendable {
     /// why each of these steps opens the device for itself.
     private static func releaseFormat(_ path: String) throws(V4L2Error) {
         let device = try open(path)
-        try? device.setControl("keep_format", to: .boolean(false))
+        // Not while another Lucida writes to it.
+        try lock(device)
+        keepFormat(false, of: device)
     }
 
     /// 0.12 forgets to announce itself after a writer that only used write(). A STREAMON, even a
@@ -191,6 +191,15 @@ public final class LoopbackOutput: @unchecked Sendable {
                     + "sudo modprobe v4l2loopback exclusive_caps=1 card_label=Lucida")
         }
         return device
+    }
+
+    /// 0.12 lets several programs write to one device; an advisory lock keeps two of us apart.
+    private static func lock(_ device: VideoDevice) throws(V4L2Error) {
+        guard clinux_try_lock(device.descriptor) < 0 else { return }
+        throw V4L2Error(
+            operation: "write to it", errno: EBUSY, device: device.path,
+            advice: "another lucida writes to this device; stop it, or give this one a device of "
+                + "its own (v4l2loopback option devices=2)")
     }
 
     private static func streamOn(_ device: VideoDevice) {
@@ -244,7 +253,8 @@ public final class LoopbackOutput: @unchecked Sendable {
         if isAsWanted { return }
         throw V4L2Error(
             operation: "set the format \(wanted)", errno: 0, device: device.path,
-            advice: "it is held with \(fourCC) \(answer.width)×\(answer.height) by an app that reads "
+            advice:
+                "it is held with \(fourCC) \(answer.width)×\(answer.height) by an app that reads "
                 + "it; close that app (`fuser -v \(device.path)`), or use that format")
     }
 

@@ -96,6 +96,7 @@ extension FrameRate {
 
     /// The V4L2 interval in seconds.
     var interval: v4l2_fract {
-        v4l2_fract(numerator: UInt32(clamping: denominator), denominator: UInt32(clamping: numerator))
+        v4l2_fract(
+            numerator: UInt32(clamping: denominator), denominator: UInt32(clamping: numerator))
     }
 }

@@ -65,7 +65,9 @@ import Video
         let fast = [
             CameraFormat(
                 fourCC: "MJPG",
-                sizes: [CameraSize(1280, 720, [FrameRate(60), FrameRate(30000, 1001), FrameRate(15)])])
+                sizes: [
+                    CameraSize(1280, 720, [FrameRate(60), FrameRate(30000, 1001), FrameRate(15)])
+                ])
         ]
         #expect(best(fast, 1280, 720) == "MJPG 1280×720 @ 29.97 fps")
         #expect(best(fast, 1280, 720, FrameRate(50)) == "MJPG 1280×720 @ 60 fps")
@@ -124,7 +126,8 @@ import Video
 
     @Test func findsTheNearestStep() {
         let range = SteppedRange(minimum: 48, maximum: 100, step: 16)
-        #expect([0, 55, 57, 96, 99, 500].map { range.nearest(to: $0) } == [48, 48, 64, 96, 96, 96])
+        #expect(
+            [0, 55, 57, 96, 99, 500].map { range.nearest(to: $0) } == [48, 48, 64, 96, 96, 96])
         #expect(SteppedRange(minimum: 10, maximum: 20, step: 0).nearest(to: 13) == 13)
     }
 }

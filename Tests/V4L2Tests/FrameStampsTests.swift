@@ -16,7 +16,8 @@ import Testing
 
     @Test func replacesOneOfAnotherClock() {
         var stamps = TimestampGuard()
-        #expect(stamps.accept(99 * second, isMonotonic: false, now: 99 * second + 5) == 99 * second + 5)
+        #expect(
+            stamps.accept(99 * second, isMonotonic: false, now: 99 * second + 5) == 99 * second + 5)
         #expect(stamps.replaced == 1)
     }
 

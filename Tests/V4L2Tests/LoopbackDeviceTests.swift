@@ -1,0 +1,281 @@
+// The output side on real v4l2loopback drivers, in the virtual machine. Skipped elsewhere.
+
+import Glibc
+import Testing
+import Video
+
+@testable import V4L2
+
+private let loopbackPath = getenv("LUCIDA_TEST_LOOPBACK").map { String(cString: $0) }
+
+// One device: one test at a time. Each must leave it usable, whatever the version.
+@Suite(.serialized, .enabled(if: loopbackPath != nil)) struct LoopbackDeviceTests {
+    private let path = loopbackPath ?? ""
+
+    private func format(
+        _ pixelFormat: PixelFormat = .yuyv, _ width: Int = 320, _ height: Int = 180
+    ) -> VideoFormat {
+        VideoFormat(
+            pixelFormat: pixelFormat, width: width, height: height, frameRate: FrameRate(30),
+            colorRange: pixelFormat == .mjpeg ? .full : .limited)
+    }
+
+    private func picture(_ value: UInt8, _ format: VideoFormat) -> [UInt8] {
+        [UInt8](
+            repeating: value,
+            count: format.pixelFormat.imageBytes(width: format.width, height: format.height))
+    }
+
+    private func write(_ output: LoopbackOutput, _ value: UInt8) -> LoopbackStatus {
+        picture(value, output.format).withUnsafeBytes { output.write($0) }
+    }
+
+    private func close(_ output: LoopbackOutput, card value: UInt8) {
+        picture(value, output.format).withUnsafeBytes { output.close(card: $0) }
+    }
+
+    private func reader(_ fourCC: FourCC = "YUYV", _ width: Int = 320, _ height: Int = 180) throws
+        -> CaptureStream
+    {
+        let stream = try CaptureStream(
+            device: VideoDevice(path: path),
+            mode: CameraMode(fourCC: fourCC, width: width, height: height, rate: FrameRate(30)),
+            stallNanoseconds: 60_000_000_000)
+        try stream.start()
+        return stream
+    }
+
+    /// First and last byte of the next frame.
+    private func next(_ stream: CaptureStream, timeoutMilliseconds: Int32 = 200) -> [UInt8]? {
+        guard case .frame(let frame) = stream.dequeue(timeoutMilliseconds: timeoutMilliseconds)
+        else { return nil }
+        defer { stream.requeue(frame) }
+        return [frame.bytes[0], frame.bytes[frame.bytes.count - 1]]
+    }
+
+    /// Writes until a reader has seen the picture: a reader may lag behind by the driver's buffers.
+    private func isSeen(_ value: UInt8, from output: LoopbackOutput, by stream: CaptureStream)
+        -> Bool
+    {
+        for _ in 0..<8 {
+            guard write(output, value) == .written else { return false }
+            if next(stream) == [value, value] { return true }
+        }
+        return false
+    }
+
+    @Test func isListedAsALoopback() throws {
+        let report = try #require(DeviceDirectory.devices().first { $0.path == path })
+        #expect(report.kind == .loopback && report.isUsable && report.card == "Lucida")
+    }
+
+    @Test(arguments: [PixelFormat.yuyv, .nv12, .yu12])
+    func showsWhatIsWritten(pixelFormat: PixelFormat) throws {
+        // 320×180 YUYV: not a whole number of pages, which 0.12 and 0.13 round up to.
+        let output = try LoopbackOutput(path: path, format: format(pixelFormat))
+        #expect(output.card == "Lucida")
+        #expect(write(output, 1) == .written)
+        let reader = try reader(FourCC(pixelFormat))
+        #expect(reader.format.pixelFormat == pixelFormat)
+        #expect(reader.format.width == 320 && reader.format.height == 180)
+        for value: UInt8 in [50, 100, 150] { #expect(isSeen(value, from: output, by: reader)) }
+        #expect(reader.counters.short == 0)
+        reader.stop()
+        close(output, card: 7)
+    }
+
+    @Test func showsJPEGsOfAnyLength() throws {
+        let output = try LoopbackOutput(path: path, format: format(.mjpeg))
+        func jpeg(_ count: Int) -> [UInt8] {
+            [0xFF, 0xD8] + [UInt8](repeating: 9, count: count - 2)
+        }
+        #expect(jpeg(5000).withUnsafeBytes { output.write($0) } == .written)
+        let reader = try reader("MJPG")
+        for count in [3000, 9000, 200] {
+            var isSeen = false
+            for _ in 0..<8 where !isSeen {
+                #expect(jpeg(count).withUnsafeBytes { output.write($0) } == .written)
+                guard case .frame(let frame) = reader.dequeue() else { continue }
+                isSeen = frame.bytes.count == count
+                reader.requeue(frame)
+            }
+            #expect(isSeen, "\(count) bytes")
+        }
+        reader.stop()
+        jpeg(300).withUnsafeBytes { output.close(card: $0) }
+    }
+
+    @Test func refusesPicturesOfAnotherSize() throws {
+        let output = try LoopbackOutput(path: path, format: format())
+        #expect(picture(1, format(.yuyv, 318, 180)).withUnsafeBytes { output.write($0) } == .again)
+        #expect(write(output, 1) == .written)
+        close(output, card: 7)
+        #expect(write(output, 1) == .lost)
+    }
+
+    @Test func takesAnotherFormatAtTheNextStart() throws {
+        for (pixelFormat, width, height) in [
+            (PixelFormat.yuyv, 320, 180), (.yuyv, 640, 360), (.yu12, 128, 80), (.yuyv, 320, 180),
+        ] {
+            let output = try LoopbackOutput(path: path, format: format(pixelFormat, width, height))
+            #expect(write(output, 1) == .written)
+            close(output, card: 7)
+        }
+    }
+
+    @Test func takesAnotherFormatAfterAWriterThatDied() throws {
+        do {
+            // Dropped without `close`: as after a SIGKILL, the format stays kept.
+            let dead = try VideoDevice(path: path)
+            let output = try LoopbackOutput(path: path, format: format())
+            #expect(write(output, 1) == .written)
+            try dead.setControl("keep_format", to: .boolean(true))
+            output.close(card: nil)
+            try dead.setControl("keep_format", to: .boolean(true))
+        }
+        let output = try LoopbackOutput(path: path, format: format(.yuyv, 640, 360))
+        #expect(write(output, 1) == .written)
+        close(output, card: 7)
+    }
+
+    @Test func leavesTheDeviceFreeForOthers() throws {
+        let output = try LoopbackOutput(path: path, format: format())
+        #expect(write(output, 1) == .written)
+        close(output, card: 7)
+        let capabilities = try VideoDevice(path: path).capabilities
+        #expect(capabilities.isOutput && !capabilities.isCapture)
+    }
+
+    @Test func isACameraForAppsWhileFramesFlow() throws {
+        let output = try LoopbackOutput(path: path, format: format())
+        #expect(write(output, 1) == .written)
+        let device = try VideoDevice(path: path)
+        #expect(device.capabilities.isCapture && !device.capabilities.isOutput)
+        let formats = device.cameraFormats()
+        #expect(formats.map(\.fourCC) == ["YUYV"])
+        #expect(formats.first?.sizes == [CameraSize(320, 180, [FrameRate(30)])])
+        close(output, card: 7)
+    }
+
+    @Test func aReaderGoesOnAcrossARestartOfTheWriter() throws {
+        var output = try LoopbackOutput(path: path, format: format())
+        #expect(write(output, 1) == .written)
+        let reader = try reader()
+        #expect(isSeen(50, from: output, by: reader))
+        for round: UInt8 in 1...3 {
+            close(output, card: 7)
+            output = try LoopbackOutput(path: path, format: format())
+            #expect(isSeen(100 + round, from: output, by: reader), "round \(round)")
+        }
+        reader.stop()
+        close(output, card: 7)
+    }
+
+    @Test func anAppMayRestartItsStreamWhileTheWriterIsAway() throws {
+        var output = try LoopbackOutput(path: path, format: format())
+        #expect(write(output, 1) == .written)
+        let device = try VideoDevice(path: path)
+        let mode = CameraMode(fourCC: "YUYV", width: 320, height: 180, rate: FrameRate(30))
+        let reader = try CaptureStream(device: device, mode: mode, stallNanoseconds: 1)
+        try reader.start()
+        #expect(isSeen(50, from: output, by: reader))
+        close(output, card: 7)
+        // Cards that are still to be read, then silence, then one restart as Chrome does it.
+        var isLost = false
+        for _ in 0..<40 where reader.counters.restarts == 0 && !isLost {
+            switch reader.dequeue(timeoutMilliseconds: 20) {
+            case .frame(let frame): reader.requeue(frame)
+            case .deviceLost: isLost = true
+            default: continue
+            }
+        }
+        #expect(!isLost && reader.counters.restarts == 1)
+        output = try LoopbackOutput(path: path, format: format())
+        #expect(isSeen(99, from: output, by: reader))
+        reader.stop()
+        close(output, card: 7)
+    }
+
+    @Test func saysWhoHoldsAnotherFormat() throws {
+        var output = try LoopbackOutput(path: path, format: format())
+        #expect(write(output, 1) == .written)
+        let reader = try reader()
+        #expect(isSeen(50, from: output, by: reader))
+        close(output, card: 7)
+        let error = #expect(throws: V4L2Error.self) {
+            _ = try LoopbackOutput(path: path, format: format(.yuyv, 640, 360))
+        }
+        #expect(error?.description.contains(path) == true, "\(String(describing: error))")
+        #expect(
+            error?.errno == EBUSY || error?.description.contains("YUYV 320×180") == true,
+            "\(String(describing: error))")
+        output = try LoopbackOutput(path: path, format: format())
+        #expect(isSeen(60, from: output, by: reader))
+        reader.stop()
+        close(output, card: 7)
+    }
+
+    @Test func overwritesEveryBufferOnLeaving() throws {
+        let output = try LoopbackOutput(path: path, format: format())
+        for value: UInt8 in 50..<90 { #expect(write(output, value) == .written) }
+        // A witness keeps the device open, so that the driver frees nothing.
+        let witness = try VideoDevice(path: path)
+        close(output, card: 7)
+        if let reader = try? reader() {
+            while let seen = next(reader, timeoutMilliseconds: 50) { #expect(seen == [7, 7]) }
+        }
+        withExtendedLifetime(witness) {}
+    }
+
+    @Test func letsOneLucidaWriteAtATime() throws {
+        let output = try LoopbackOutput(path: path, format: format())
+        #expect(write(output, 1) == .written)
+        let error = #expect(throws: V4L2Error.self) {
+            _ = try LoopbackOutput(path: path, format: format())
+        }
+        #expect(error?.errno == EBUSY)
+        #expect(error?.description.contains("another lucida") == true)
+        #expect(write(output, 2) == .written)
+        close(output, card: 7)
+    }
+
+    @Test func countsTheReadersWhereTheDriverTells() throws {
+        let output = try LoopbackOutput(path: path, format: format())
+        #expect(write(output, 1) == .written)
+        guard output.streamingReaders() != nil else {
+            close(output, card: 7)
+            return
+        }
+        #expect(output.streamingReaders() == 0)
+        let first = try reader()
+        #expect(output.streamingReaders() == 1)
+        // From 0.13 on the driver lets one program stream.
+        let error = #expect(throws: V4L2Error.self) { _ = try reader() }
+        #expect(error?.errno == EBUSY)
+        first.stop()
+        #expect(output.streamingReaders() == 0)
+        close(output, card: 7)
+    }
+
+    @Test func aStalledCameraIsRestartedOnceAndThenLost() throws {
+        let output = try LoopbackOutput(path: path, format: format())
+        #expect(write(output, 1) == .written)
+        let stream = try CaptureStream(
+            device: VideoDevice(path: path),
+            mode: CameraMode(fourCC: "YUYV", width: 320, height: 180, rate: FrameRate(30)),
+            stallNanoseconds: 20_000_000)
+        try stream.start()
+        var isLost = false
+        for _ in 0..<200 where !isLost {
+            switch stream.dequeue(timeoutMilliseconds: 10) {
+            case .frame(let frame): stream.requeue(frame)
+            case .deviceLost: isLost = true
+            default: continue
+            }
+        }
+        #expect(isLost)
+        #expect(stream.counters.restarts >= 1)
+        stream.stop()
+        close(output, card: 7)
+    }
+}
