@@ -12,7 +12,8 @@ import Video
         return coded
     }
 
-    @Test("a JPEG comes back as the picture that went in", arguments: [(64, 48), (63, 47), (160, 90)])
+    @Test(
+        "a JPEG comes back as the picture that went in", arguments: [(64, 48), (63, 47), (160, 90)])
     func roundTrip(size: (Int, Int)) throws {
         let picture = FrameBuffer.gradient(size.0, size.1)
         picture.metadata = FrameMetadata(timestampNanoseconds: 42, sequence: 3)
@@ -82,7 +83,8 @@ import Video
         #expect(output.psnr(against: picture) > 36)
     }
 
-    @Test("a JPEG whose middle is missing is mostly refused: where the code makes no sense any more")
+    @Test(
+        "a JPEG whose middle is missing is mostly refused: where the code makes no sense any more")
     func missingMiddle() throws {
         let picture = FrameBuffer.noise(160, 90, seed: 5)
         let coded = try jpeg(picture)

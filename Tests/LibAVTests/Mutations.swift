@@ -39,14 +39,18 @@ struct Mutator {
     }
 
     private mutating func overwrite(_ bytes: inout [UInt8]) {
-        for i in stretch(of: bytes) { bytes[i] = UInt8.random(in: .min ... .max, using: &generator) }
+        for i in stretch(of: bytes) {
+            bytes[i] = UInt8.random(in: .min ... .max, using: &generator)
+        }
     }
 
     /// Copies a stretch over another place.
     private mutating func splice(_ bytes: inout [UInt8]) {
         let source = Array(bytes[stretch(of: bytes)])
         let start = Int.random(in: 0..<bytes.count, using: &generator)
-        for (i, byte) in source.enumerated() where start + i < bytes.count { bytes[start + i] = byte }
+        for (i, byte) in source.enumerated() where start + i < bytes.count {
+            bytes[start + i] = byte
+        }
     }
 
     /// Puts a value that breaks arithmetic where a 32-bit field may be.
@@ -57,6 +61,8 @@ struct Mutator {
         ]
         let start = Int.random(in: 0..<bytes.count, using: &generator)
         let value = values[Int.random(in: 0..<values.count, using: &generator)]
-        for (i, byte) in value.enumerated() where start + i < bytes.count { bytes[start + i] = byte }
+        for (i, byte) in value.enumerated() where start + i < bytes.count {
+            bytes[start + i] = byte
+        }
     }
 }

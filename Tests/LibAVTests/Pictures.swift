@@ -82,7 +82,9 @@ extension FrameBuffer {
     static func noise(_ width: Int, _ height: Int, seed: UInt64) -> FrameBuffer {
         var generator = SeededGenerator(seed: seed)
         let frame = FrameBuffer(format: LibAVTests.format(.rgb24, width, height))
-        for i in frame.bytes.indices { frame.bytes[i] = UInt8(truncatingIfNeeded: generator.next()) }
+        for i in frame.bytes.indices {
+            frame.bytes[i] = UInt8(truncatingIfNeeded: generator.next())
+        }
         return frame
     }
 
