@@ -44,7 +44,7 @@ final class Encoder {
         }
         do {
             scaler = try Scaler(
-                source: source, input: input, destination: coded, output: input,
+                source: source, destination: coded, output: input,
                 placement: Placement(topLeftWidth: coded.width, height: coded.height),
                 isMirrored: false)
             frame = try Self.picture(of: opened)
