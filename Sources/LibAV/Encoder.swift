@@ -44,7 +44,7 @@ final class Encoder {
         }
         do {
             scaler = try Scaler(
-                source: source, input: input, destination: coded, output: input,
+                source: source, destination: coded, output: input,
                 placement: Placement(topLeftWidth: coded.width, height: coded.height),
                 isMirrored: false)
             frame = try Self.picture(of: opened)
@@ -90,11 +90,13 @@ final class Encoder {
 
     /// The first of the layouts that we like among those that the encoder takes.
     private static func pixelFormat(for codec: UnsafePointer<AVCodec>) -> AVPixelFormat {
-        // FFV1 is here to be lossless and its RGB is called bgr0; PNG takes RGB as it is.
-        let preferred =
-            codec.pointee.id == AV_CODEC_ID_FFV1
-            ? [AV_PIX_FMT_BGR0]
-            : [AV_PIX_FMT_RGB24, AV_PIX_FMT_YUVJ422P, AV_PIX_FMT_YUV420P, AV_PIX_FMT_RGB8]
+        let preferred: [AVPixelFormat] =
+            switch codec.pointee.id {
+            // Here to be lossless; its RGB is called bgr0.
+            case AV_CODEC_ID_FFV1: [AV_PIX_FMT_BGR0]
+            case AV_CODEC_ID_MJPEG: [AV_PIX_FMT_YUVJ422P]
+            default: [AV_PIX_FMT_RGB24, AV_PIX_FMT_YUV420P, AV_PIX_FMT_RGB8]
+            }
         guard let offered = codec.pointee.pix_fmts else { return AV_PIX_FMT_YUV420P }
         func isOffered(_ pixels: AVPixelFormat) -> Bool {
             var i = 0

@@ -35,14 +35,14 @@ public enum LibAVLog {
         level: LibAVLogLevel, handler: @escaping @Sendable (LibAVLogLevel, String) -> Void
     ) {
         takeOver()
-        state.withLock { $0.handler = handler }
+        self.handler.withLock { $0 = handler }
         maximum.store(level.rawValue, ordering: .relaxed)
     }
 
     /// Back to silence.
     public static func removeHandler() {
         maximum.store(LibAVLogLevel.quiet.rawValue, ordering: .relaxed)
-        state.withLock { $0.handler = nil }
+        handler.withLock { $0 = nil }
     }
 
     /// Routes libav's log through here, once.
@@ -58,27 +58,33 @@ public enum LibAVLog {
     /// to forget what came earlier, and after its failure to learn why.
     @discardableResult
     static func takeLastError() -> String {
-        state.withLock { state in
-            guard state.count > 0, state.thread == pthread_self() else { return "" }
-            let bytes = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(line)[..<state.count])
-            state.count = 0
-            return String(decoding: bytes, as: UTF8.self)
-        }
-    }
-
-    private struct State {
-        var handler: (@Sendable (LibAVLogLevel, String) -> Void)?
-        var thread = pthread_t()
-        var count = 0
+        guard let line = pthread_getspecific(lastErrorKey) else { return "" }
+        let text = line.assumingMemoryBound(to: CChar.self)
+        defer { text[0] = 0 }
+        return String(cString: text)
     }
 
     private static let isInstalled = Atomic<Bool>(false)
     private static let maximum = Atomic<Int32>(LibAVLogLevel.quiet.rawValue)
-    private static let state = Mutex(State())
-    // The last error line, guarded by `state`. In memory of its own, because a damaged picture is
-    // logged on the capture thread, which does not allocate.
-    nonisolated(unsafe) private static let line = UnsafeMutableRawBufferPointer.allocate(
-        byteCount: 512, alignment: 1)
+    private static let handler = Mutex<(@Sendable (LibAVLogLevel, String) -> Void)?>(nil)
+    private static let lineBytes = 512
+
+    /// Of each thread's own last error line: memory that it keeps, because a damaged picture is
+    /// logged on the capture thread, which does not allocate in steady state.
+    private static let lastErrorKey: pthread_key_t = {
+        var key = pthread_key_t()
+        pthread_key_create(&key) { free($0) }
+        return key
+    }()
+
+    private static func keep(_ text: UnsafePointer<CChar>, count: Int) {
+        if pthread_getspecific(lastErrorKey) == nil {
+            pthread_setspecific(lastErrorKey, calloc(1, lineBytes))
+        }
+        guard let line = pthread_getspecific(lastErrorKey) else { return }
+        memcpy(line, text, count)
+        line.storeBytes(of: 0, toByteOffset: count, as: CChar.self)
+    }
 
     private static func receive(
         _ object: UnsafeMutableRawPointer?, _ level: Int32, _ format: UnsafePointer<CChar>?,
@@ -87,22 +93,16 @@ public enum LibAVLog {
         let isWanted = level <= maximum.load(ordering: .relaxed)
         let isError = level <= LibAVLogLevel.error.rawValue
         guard isWanted || isError, let format, let arguments else { return }
-        withUnsafeTemporaryAllocation(of: CChar.self, capacity: 512) { text in
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: lineBytes) { text in
             guard let base = text.baseAddress else { return }
             var printPrefix: Int32 = 0
             av_log_format_line2(
                 object, level, format, arguments, base, Int32(text.count), &printPrefix)
-            var count = strnlen(base, text.count)
+            var count = strnlen(base, text.count - 1)
             while count > 0, base[count - 1] == 10 || base[count - 1] == 32 { count -= 1 }
+            if isError { keep(base, count: count) }
+            guard isWanted, let handler = handler.withLock({ $0 }) else { return }
             let bytes = UnsafeRawBufferPointer(start: base, count: count)
-            if isError {
-                state.withLock {
-                    $0.thread = pthread_self()
-                    $0.count = count
-                    line.copyMemory(from: bytes)
-                }
-            }
-            guard isWanted, let handler = state.withLock({ $0.handler }) else { return }
             handler(LibAVLogLevel(libav: level), String(decoding: bytes, as: UTF8.self))
         }
     }

@@ -84,7 +84,10 @@ struct PictureLayout: Equatable {
     var grid: (x: Int, y: Int) {
         guard let description = av_pix_fmt_desc_get(pixels)?.pointee else { return (1, 1) }
         let isBitstream = description.flags & UInt64(AV_PIX_FMT_FLAG_BITSTREAM) != 0
-        return (isBitstream ? 8 : 1 << Int(description.log2_chroma_w), 1 << Int(description.log2_chroma_h))
+        return (
+            isBitstream ? 8 : 1 << Int(description.log2_chroma_w),
+            1 << Int(description.log2_chroma_h)
+        )
     }
 
     func withSize(_ width: Int, _ height: Int) -> PictureLayout {

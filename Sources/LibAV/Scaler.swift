@@ -21,14 +21,14 @@ public final class Scaler: @unchecked Sendable {
     private let middle: PaddedPicture?
     // Where the last conversion writes if libswscale could overrun the rows of the output.
     private let padded: PaddedPicture?
-    // A copy of input that ends at the end of a page. Allocated when the first such input comes.
-    private var overrunGuard: PaddedPicture?
+    // For a copy of input that ends where a page does; nil if all input is padded.
+    private let overrunGuard: PaddedPicture?
     private let isMirrored: Bool
 
     /// Plans the conversion and allocates all that it needs.
     ///
     /// - Parameters:
-    ///   - input: any format but MJPEG (for that see `Decoder`). RGB is taken as full range.
+    ///   - input: any format but MJPEG (for that see `MJPEGDecoder`). RGB is taken as full range.
     ///   - output: any format but MJPEG (for that see `MJPEGEncoder`).
     ///   - fit: what to do about another shape.
     ///   - isMirrored: swap left and right.
@@ -47,6 +47,8 @@ public final class Scaler: @unchecked Sendable {
     }
 
     /// As the public initializer, for any layout that libswscale reads or writes.
+    ///
+    /// - Parameter input: nil if only padded planes of libav's own will come.
     init(
         source: PictureLayout, input: VideoFormat? = nil, destination: PictureLayout,
         output: VideoFormat, placement: Placement, isMirrored: Bool
@@ -68,6 +70,7 @@ public final class Scaler: @unchecked Sendable {
             first = try Conversion(from: from, to: to)
             second = nil
         }
+        overrunGuard = input == nil ? nil : try PaddedPicture(source)
         padded = to.width % 32 != 0 || to != destination ? try PaddedPicture(to) : nil
     }
 
@@ -115,7 +118,7 @@ public final class Scaler: @unchecked Sendable {
     ///   - picture: of the input format, with strides of its own.
     ///   - output: of the output format; its metadata are left alone.
     /// - Returns: whether the picture was converted.
-    /// - Realtime: safe after the first call
+    /// - Realtime: safe
     @discardableResult
     public func convert(_ picture: ImagePlanes, to output: FrameBuffer) -> Bool {
         precondition(
@@ -123,7 +126,6 @@ public final class Scaler: @unchecked Sendable {
                 && picture.format.width == source.width && picture.format.height == source.height,
             "a picture of the input format")
         if picture.mayBeOverrun { return convert(picture.planes, to: output) }
-        if overrunGuard == nil { overrunGuard = try? PaddedPicture(source) }
         guard let overrunGuard else { return false }
         overrunGuard.copy(from: picture.planes)
         return convert(overrunGuard.planes, to: output)

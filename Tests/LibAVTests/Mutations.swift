@@ -1,5 +1,20 @@
 // Damages bytes in the ways that cables, disks and attackers do, the same way for the same seed.
 
+/// A deterministic generator (SplitMix64, Steele et al. 2014).
+struct SeededGenerator: RandomNumberGenerator {
+    var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}
+
 /// Deterministic damage: truncation, flipped bits, overwritten and moved stretches.
 struct Mutator {
     private var generator: SeededGenerator
@@ -39,14 +54,18 @@ struct Mutator {
     }
 
     private mutating func overwrite(_ bytes: inout [UInt8]) {
-        for i in stretch(of: bytes) { bytes[i] = UInt8.random(in: .min ... .max, using: &generator) }
+        for i in stretch(of: bytes) {
+            bytes[i] = UInt8.random(in: .min ... .max, using: &generator)
+        }
     }
 
     /// Copies a stretch over another place.
     private mutating func splice(_ bytes: inout [UInt8]) {
         let source = Array(bytes[stretch(of: bytes)])
         let start = Int.random(in: 0..<bytes.count, using: &generator)
-        for (i, byte) in source.enumerated() where start + i < bytes.count { bytes[start + i] = byte }
+        for (i, byte) in source.enumerated() where start + i < bytes.count {
+            bytes[start + i] = byte
+        }
     }
 
     /// Puts a value that breaks arithmetic where a 32-bit field may be.
@@ -57,6 +76,8 @@ struct Mutator {
         ]
         let start = Int.random(in: 0..<bytes.count, using: &generator)
         let value = values[Int.random(in: 0..<values.count, using: &generator)]
-        for (i, byte) in value.enumerated() where start + i < bytes.count { bytes[start + i] = byte }
+        for (i, byte) in value.enumerated() where start + i < bytes.count {
+            bytes[start + i] = byte
+        }
     }
 }

@@ -3,21 +3,6 @@
 import Foundation
 import Video
 
-/// A deterministic generator (SplitMix64, Steele et al. 2014).
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
-}
-
 struct RGB: Equatable, CustomStringConvertible {
     var red: UInt8
     var green: UInt8
@@ -82,7 +67,9 @@ extension FrameBuffer {
     static func noise(_ width: Int, _ height: Int, seed: UInt64) -> FrameBuffer {
         var generator = SeededGenerator(seed: seed)
         let frame = FrameBuffer(format: LibAVTests.format(.rgb24, width, height))
-        for i in frame.bytes.indices { frame.bytes[i] = UInt8(truncatingIfNeeded: generator.next()) }
+        for i in frame.bytes.indices {
+            frame.bytes[i] = UInt8(truncatingIfNeeded: generator.next())
+        }
         return frame
     }
 

@@ -138,7 +138,8 @@ import Video
                     memset(spare, 0xa5, 64)
                     let scaler = try Scaler(from: input.format, to: output.format, fit: fit)
                     #expect(scaler.convert(input, to: output))
-                    #expect((0..<64).allSatisfy { spare[$0] == 0xa5 }, "\(pixels) \(width)×\(height)")
+                    #expect(
+                        (0..<64).allSatisfy { spare[$0] == 0xa5 }, "\(pixels) \(width)×\(height)")
                 }
             }
         }
@@ -256,7 +257,8 @@ import Video
                     let planeStride = pixels == .yu12 && plane > 0 ? stride / 2 : stride
                     for y in 0..<pixels.rows(plane: plane, height: 34) {
                         memcpy(
-                            target + y * planeStride, packed.plane(plane) + y * packed.strides[plane],
+                            target + y * planeStride,
+                            packed.plane(plane) + y * packed.strides[plane],
                             pixels.rowBytes(plane: plane, width: 60))
                     }
                     target += planeStride * pixels.rows(plane: plane, height: 34)

@@ -8,7 +8,7 @@ public import Video
 ///
 /// For one whole picture at a time, as UVC cameras send them; for files and network streams see
 /// `Demuxer`.
-public final class Decoder: @unchecked Sendable {
+public final class MJPEGDecoder: @unchecked Sendable {
     /// What became of a JPEG.
     public enum Status: Sendable, Equatable {
         /// The output holds the picture.

@@ -3,7 +3,7 @@ import LibAV
 import Testing
 import Video
 
-@Suite struct DecoderTests {
+@Suite struct MJPEGTests {
     private func jpeg(_ picture: FrameBuffer, quantizer: Int = 2) throws -> FrameBuffer {
         let coded = FrameBuffer(
             format: format(.mjpeg, picture.format.width, picture.format.height))
@@ -12,13 +12,14 @@ import Video
         return coded
     }
 
-    @Test("a JPEG comes back as the picture that went in", arguments: [(64, 48), (63, 47), (160, 90)])
+    @Test(
+        "a JPEG comes back as the picture that went in", arguments: [(64, 48), (63, 47), (160, 90)])
     func roundTrip(size: (Int, Int)) throws {
         let picture = FrameBuffer.gradient(size.0, size.1)
         picture.metadata = FrameMetadata(timestampNanoseconds: 42, sequence: 3)
         let coded = try jpeg(picture)
         #expect(coded.usedBytes < picture.bytes.count / 2)
-        let decoder = try Decoder(output: picture.format)
+        let decoder = try MJPEGDecoder(output: picture.format)
         let back = FrameBuffer(format: picture.format)
         for _ in 0..<3 { #expect(decoder.decode(coded, into: back) == .frame) }
         #expect(back.metadata == picture.metadata)
@@ -38,7 +39,7 @@ import Video
         }
         let coded = try jpeg(bars)
         let output = FrameBuffer(format: format(.yuyv, bars.format.width, 16))
-        #expect(try Decoder(output: output.format).decode(coded, into: output) == .frame)
+        #expect(try MJPEGDecoder(output: output.format).decode(coded, into: output) == .frame)
         for (i, bar) in ColorBar.all.enumerated() {
             let pair = output.plane(0) + 8 * output.strides[0] + (i * 16 + 8) * 2
             for (value, expected) in zip([pair[0], pair[1], pair[3]], bar.yCbCr(.limited)) {
@@ -50,7 +51,7 @@ import Video
     @Test("a camera that sends another size is scaled, and may change it in mid-stream")
     func sizeChange() throws {
         let output = FrameBuffer(format: format(.rgb24, 64, 36))
-        let decoder = try Decoder(output: output.format)
+        let decoder = try MJPEGDecoder(output: output.format)
         for (width, height) in [(64, 36), (128, 72), (64, 48), (320, 180), (64, 36)] {
             let picture = FrameBuffer.drawn(width, height) { x, _ in
                 x < width / 2 ? RGB(220, 30, 30) : RGB(30, 30, 220)
@@ -65,7 +66,7 @@ import Video
     func truncated() throws {
         let picture = FrameBuffer.gradient(160, 90)
         let coded = try jpeg(picture)
-        let decoder = try Decoder(output: picture.format)
+        let decoder = try MJPEGDecoder(output: picture.format)
         let output = FrameBuffer(format: picture.format)
         for count in stride(from: 0, to: coded.usedBytes, by: 7) {
             let part = UnsafeRawBufferPointer(rebasing: coded.bytes[..<count])
@@ -82,14 +83,15 @@ import Video
         #expect(output.psnr(against: picture) > 36)
     }
 
-    @Test("a JPEG whose middle is missing is mostly refused: where the code makes no sense any more")
+    @Test(
+        "a JPEG whose middle is missing is mostly refused: where the code makes no sense any more")
     func missingMiddle() throws {
         let picture = FrameBuffer.noise(160, 90, seed: 5)
         let coded = try jpeg(picture)
-        let decoder = try Decoder(output: picture.format)
+        let decoder = try MJPEGDecoder(output: picture.format)
         let output = FrameBuffer(format: picture.format)
         let bytes = [UInt8](coded.bytes[..<coded.usedBytes])
-        var statuses: [Decoder.Status] = []
+        var statuses: [MJPEGDecoder.Status] = []
         for cut in stride(from: 1000, to: bytes.count - 600, by: 500) {
             let damaged = Array(bytes[..<cut] + bytes[(cut + 500)...])
             damaged.withUnsafeBytes { statuses.append(decoder.decode($0, into: output)) }
@@ -104,7 +106,7 @@ import Video
         let coded = try jpeg(picture)
         let padded = [UInt8](coded.bytes[..<coded.usedBytes]) + [UInt8](repeating: 0, count: 4096)
         let output = FrameBuffer(format: picture.format)
-        let decoder = try Decoder(output: picture.format)
+        let decoder = try MJPEGDecoder(output: picture.format)
         padded.withUnsafeBytes { #expect(decoder.decode($0, into: output) == .frame) }
     }
 
@@ -113,7 +115,7 @@ import Video
         let picture = FrameBuffer.gradient(48, 32)
         let coded = try jpeg(picture)
         let bytes = [UInt8](coded.bytes[..<coded.usedBytes])
-        let decoder = try Decoder(output: picture.format)
+        let decoder = try MJPEGDecoder(output: picture.format)
         let output = FrameBuffer(format: picture.format)
         var mutator = Mutator(seed: 2026)
         var refused = 0
