@@ -83,7 +83,7 @@ public struct DistilledUNet: Sendable {
     }
 
     /// The network itself: image (48, H/4, W/4) in [0, 1] to residual (48, H/4, W/4).
-    private func residual(
+    func residual(
         of image: Tensor, in builder: PlanBuilder
     ) throws(EngineError) -> Tensor {
         func convolve(

@@ -5,17 +5,19 @@ internal import Realtime
 
 /// Times of a model at one size, measured on this machine now.
 public struct EngineBenchmark: Sendable {
-    /// A step of the network and its mean time.
+    /// A step of the network and its times.
     public struct Step: Sendable {
         /// For example `enc0.0.a`.
         public let name: String
-        /// Mean over all runs.
-        public let milliseconds: Double
+        /// Fastest of all runs: on a busy machine, what the step costs when nothing interferes.
+        public let minimumMilliseconds: Double
+        /// Middle of all runs.
+        public let medianMilliseconds: Double
     }
 
     /// Time of every frame, in the order in which they ran.
     public let runsMilliseconds: [Double]
-    /// Mean time of each step, measured in runs of their own.
+    /// Times of each step, measured in runs of their own.
     public let steps: [Step]
     /// Instruction set of the kernels: `scalar`, `avx2` or `avx512`.
     public let instructionSet: String
@@ -97,14 +99,19 @@ public struct EngineBenchmark: Sendable {
     ) -> [Step] {
         let names = session.stepNames
         let runs = max(iterations, 1)
-        var sums = [Int64](repeating: 0, count: names.count)
-        sums.withUnsafeMutableBufferPointer { buffer in
-            for _ in 0..<runs {
-                _ = session.process(pointers, stepNanoseconds: buffer.baseAddress)
+        // Run after run, the steps of each in order.
+        var times = [Int64](repeating: 0, count: names.count * runs)
+        times.withUnsafeMutableBufferPointer { buffer in
+            guard let base = buffer.baseAddress else { return }
+            for run in 0..<runs {
+                _ = session.process(pointers, stepNanoseconds: base + run * names.count)
             }
         }
-        return zip(names, sums).map {
-            Step(name: $0, milliseconds: Double($1) / Double(runs) / 1e6)
+        return names.enumerated().map { index, name in
+            let sorted = (0..<runs).map { times[$0 * names.count + index] }.sorted()
+            return Step(
+                name: name, minimumMilliseconds: Double(sorted[0]) / 1e6,
+                medianMilliseconds: Double(sorted[runs / 2]) / 1e6)
         }
     }
 }

@@ -88,7 +88,7 @@ public final class ModelSession: @unchecked Sendable {
             stepNanoseconds: nil)
     }
 
-    /// As `process`, and adds the time of each step to `stepNanoseconds` (as many as `stepNames`).
+    /// As `process`, and writes the time of each step to `stepNanoseconds` (as many as `stepNames`).
     func process(
         _ pointers: FramePointers, stepNanoseconds: UnsafeMutablePointer<Int64>?
     ) -> Bool {
@@ -110,7 +110,7 @@ public final class ModelSession: @unchecked Sendable {
         for (index, step) in steps.enumerated() {
             let start = MonotonicClock.nowNanoseconds
             pool.run(step)
-            stepNanoseconds[index] += MonotonicClock.nowNanoseconds - start
+            stepNanoseconds[index] = MonotonicClock.nowNanoseconds - start
         }
         return check.takeResult()
     }

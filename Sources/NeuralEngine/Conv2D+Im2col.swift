@@ -3,9 +3,6 @@
 internal import CBLAS
 internal import CKernels
 
-/// OpenBLAS is fastest below M · N · K of about this much in one call.
-let gemmLimit = 990_000
-
 /// One GEMM a piece: (pixels × taps · inputs) · (taps · inputs × outputs).
 final class Im2colStep: ParallelWork {
     private let convolution: Convolution
@@ -93,6 +90,10 @@ final class Im2colStep: ParallelWork {
 }
 
 extension PlanBuilder {
+    /// Largest M · N · K of one call. The AVX-512 family of OpenBLAS has a path for small matrices
+    /// that packs nothing and ends at 10⁶; the others always pack, which larger calls repay.
+    var gemmLimit: Int { backend.instructionSet == .avx512 ? 990_000 : 4_000_000 }
+
     func appendIm2col(
         _ name: String, _ x: Tensor, _ y: Tensor, _ weights: ConvolutionWeights, _ stride: Int,
         _ activation: Activation, _ adding: Tensor?

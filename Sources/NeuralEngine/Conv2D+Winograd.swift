@@ -150,10 +150,9 @@ extension PlanBuilder {
             })
     }
 
-    /// Tiles of a piece: both transformed operands stay in the second-level cache, and a GEMM stays
-    /// below the size at which OpenBLAS leaves its path for small matrices.
+    /// Tiles of a piece: both transformed operands stay near the second-level cache.
     private func winogradTileLimit(inputs: Int, outputs: Int) -> Int {
-        let cacheBytes = 768 << 10
+        let cacheBytes = 1 << 20
         let perTile = WinogradStep.points * (inputs + outputs) * MemoryLayout<Float>.stride
         return max(1, min(cacheBytes / perTile, gemmLimit / (inputs * outputs)))
     }

@@ -23,7 +23,9 @@ struct BackendTests {
         #expect(InstructionSet.best.isSupported)
     }
 
-    @Test("An instruction set is accepted exactly where it can run", arguments: InstructionSet.allCases)
+    @Test(
+        "An instruction set is accepted exactly where it can run",
+        arguments: InstructionSet.allCases)
     func supported(set: InstructionSet) {
         if set.isSupported {
             #expect(throws: Never.self) { try InstructionSet.requested(set.rawValue) }

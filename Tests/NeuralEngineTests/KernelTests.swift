@@ -204,7 +204,8 @@ struct KernelTests {
                 let residual = noise.floats(3 * blockStride)
                 let stride = 3 * columns + 7
                 let frame = noise.bytes(4 * stride)
-                var results = [[UInt8]](repeating: [UInt8](repeating: 9, count: frame.count), count: 2)
+                var results = [[UInt8]](
+                    repeating: [UInt8](repeating: 9, count: frame.count), count: 2)
                 for (index, table) in [fast, plain].enumerated() {
                     let code = table.shuffle_add_rgb(
                         residual, blockStride, rows, columns, frame, stride, 0.7, &results[index],

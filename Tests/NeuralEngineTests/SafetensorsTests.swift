@@ -160,7 +160,10 @@ struct SafetensorsTests {
             #expect(loaded.names == ["b", "e", "f", "h", "s"])
             #expect(loaded.shape(of: "b") == [1, 2])
             #expect(loaded.shape(of: "none") == nil)
-            #expect(try loaded.values(of: "h") == [1, -2, Float(sign: .plus, exponent: -24, significand: 1)])
+            #expect(
+                try loaded.values(of: "h") == [
+                    1, -2, Float(sign: .plus, exponent: -24, significand: 1),
+                ])
             #expect(try loaded.values(of: "f") == [1, 2])
             #expect(try loaded.values(of: "s") == [3])
             #expect(try loaded.values(of: "e") == [])
@@ -180,7 +183,9 @@ struct SafetensorsTests {
         #expect(error.reason.contains("4096"))
     }
 
-    @Test("Paths that hold no file are errors with the path", arguments: ["/", "/dev/null/x", "/nonexistent"])
+    @Test(
+        "Paths that hold no file are errors with the path",
+        arguments: ["/", "/dev/null/x", "/nonexistent"])
     func badPaths(path: String) throws {
         let error = try #require(throws: SafetensorsError.self) { try Safetensors(file: path) }
         #expect(error.description.hasPrefix(path + ":"))

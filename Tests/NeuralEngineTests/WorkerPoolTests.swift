@@ -30,7 +30,8 @@ private final class CountingWork: ParallelWork {
 }
 
 struct WorkerPoolTests {
-    @Test("Every piece of many small dispatches is performed exactly once", arguments: [1, 2, 3, 8])
+    @Test(
+        "Every piece of many small dispatches is performed exactly once", arguments: [1, 2, 3, 8])
     func exactlyOnce(threads: Int) throws {
         let pool = try WorkerPool(threads: threads)
         let works = [1, 2, 3, 7, 64].map { CountingWork(pieces: $0, workers: threads) }
