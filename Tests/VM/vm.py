@@ -13,7 +13,6 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -127,23 +126,23 @@ def _boot(share, timeout_seconds, memory, cpus):
             f"virtio-9p-pci,fsdev={tag},mount_tag={tag}",
         ]
     arguments += ["-device", "virtio-rng-pci", "-serial", f"file:{share}/console"]
-    # A process group of its own, so that Ctrl-C on the tests reaches only us and we end it.
-    machine = subprocess.Popen(
-        arguments,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=open(share / "qemu-errors", "wb"),
-        start_new_session=True,
-    )
-    try:
-        machine.wait(timeout=timeout_seconds)
-    except subprocess.TimeoutExpired:
-        with open(share / "qemu-errors", "a") as errors:
-            errors.write(f"no end after {timeout_seconds} s: the machine was switched off\n")
-    finally:
-        if machine.poll() is None:
-            machine.send_signal(signal.SIGKILL)
-            machine.wait()
+    with open(share / "qemu-errors", "wb") as errors:
+        # A process group of its own, so that Ctrl-C on the tests reaches only us and we end it.
+        machine = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
+        try:
+            machine.wait(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            errors.write(b"no end after %d s: the machine was switched off\n" % timeout_seconds)
+        finally:
+            if machine.poll() is None:
+                machine.kill()
+                machine.wait()
 
 
 def _result(share, seconds):

@@ -1,0 +1,167 @@
+"""vivid → lucida → v4l2loopback, and what readers see of it before, during and after."""
+
+import json
+import subprocess
+
+import bars
+import lucida
+import steps
+import v4l2
+
+# A whole number of bars wide and of vivid's aspect, so that nothing is cropped. 18,432 bytes: not
+# a whole number of pages, which old drivers round up to.
+WIDTH, HEIGHT = 128, 72
+PLAIN = ("--strength", "0", "--size", f"{WIDTH}x{HEIGHT}")
+START_SECONDS = 60
+
+
+def bars_in(frame, width=WIDTH, height=HEIGHT):
+    """How many of the eight bars a YUYV frame shows."""
+    if frame is None or len(frame) != width * height * 2:
+        return 0
+    return bars.matching(bars.sample_yuyv(frame, width, height), bars.expected_ycbcr())
+
+
+def started_reader(device, seconds=START_SECONDS):
+    """Starts streaming as soon as the driver lets it; returns the format."""
+
+    def attempt():
+        if v4l2.refusal(lambda: device.set_format(WIDTH, HEIGHT, "YUYV")):
+            return None
+        if v4l2.refusal(device.start):
+            device.stop()
+            return None
+        return device.format()
+
+    return steps.wait_until(attempt, seconds)
+
+
+def frame_with_bars(device, seconds=START_SECONDS):
+    """The first frame that shows the camera's picture, or None."""
+
+    def attempt():
+        frame = device.frame(1)
+        return frame if bars_in(frame) == 8 else None
+
+    return steps.wait_until(attempt, seconds, pause=0)
+
+
+def devices(found):
+    done = subprocess.run(
+        [lucida.BINARY, "devices", "--json"], capture_output=True, text=True, timeout=60
+    )
+    found["status"] = done.returncode
+    found["text"] = done.stdout
+    found["listed"] = json.loads(done.stdout)
+
+
+def a_reader_that_opens_first(found):
+    with v4l2.Device(lucida.LOOPBACK) as early:
+        found["refused_before"] = v4l2.refusal(lambda: early.set_format(WIDTH, HEIGHT, "YUYV"))
+        with lucida.run_camera(*PLAIN) as daemon:
+            found["format"] = started_reader(early)
+            frame = frame_with_bars(early)
+            found["log"] = daemon.log()
+            found["distance"] = frame and bars.distance(
+                bars.sample_yuyv(frame, WIDTH, HEIGHT), bars.expected_ycbcr()
+            )
+            found["card"], found["flags"] = early.capabilities()
+            a_second_reader(found)
+            found["status"] = daemon.terminate()
+
+
+def a_second_reader(found):
+    """Beside the one that streams: asks for another format, and to stream."""
+    with v4l2.Device(lucida.LOOPBACK) as second:
+        try:
+            found["instead_of_640x480"] = second.set_format(640, 480, "YUYV")
+        except OSError as error:
+            found["instead_of_640x480"] = str(error)
+        found["second_reader"] = v4l2.refusal(second.start)
+
+
+def ffmpeg(found):
+    with lucida.run_camera(*PLAIN) as daemon:
+        with v4l2.Device(lucida.LOOPBACK) as first:
+            started_reader(first)
+            frame_with_bars(first)
+        done = subprocess.run(
+            f"ffmpeg -loglevel error -f v4l2 -i {lucida.LOOPBACK} -frames:v 4 -f rawvideo "
+            "-pix_fmt yuyv422 -",
+            shell=True, capture_output=True, timeout=60,
+        )
+        found["errors"] = done.stderr.decode()
+        size = WIDTH * HEIGHT * 2
+        frames = [done.stdout[at : at + size] for at in range(0, len(done.stdout), size)]
+        found["bars"] = [bars_in(frame) for frame in frames]
+        found["status"] = daemon.terminate()
+
+
+def a_restart_while_a_reader_holds_on(found):
+    with v4l2.Device(lucida.LOOPBACK) as held:
+        with lucida.run_camera(*PLAIN) as daemon:
+            started_reader(held)
+            found["before"] = frame_with_bars(held) is not None
+            found["status"] = daemon.terminate()
+        left = []
+        while (frame := held.frame(0.5)) is not None:
+            left.append(bars_in(frame))
+        found["bars_in_last_frame"] = left[-1] if left else None
+        with lucida.run_camera(*PLAIN) as daemon:
+            found["after"] = frame_with_bars(held) is not None
+            found["log"] = daemon.log()
+            found["second_status"] = daemon.terminate()
+        with lucida.run_camera("--strength", "0", "--size", "160x90") as daemon:
+            found["other_size_status"] = daemon.wait(START_SECONDS)
+            if found["other_size_status"] is None:
+                daemon.terminate()
+            found["other_size_log"] = daemon.log()
+
+
+def overwritten_on_sigterm(found):
+    with lucida.run_camera(*PLAIN) as daemon:
+        # Keeps the device open, so that the driver frees nothing.
+        with v4l2.Device(lucida.LOOPBACK) as witness:
+            started_reader(witness)
+            found["before"] = frame_with_bars(witness) is not None
+            witness.stop()
+            found["status"] = daemon.terminate()
+            with v4l2.Device(lucida.LOOPBACK) as late:
+                found["late_reader"] = v4l2.refusal(
+                    lambda: late.set_format(WIDTH, HEIGHT, "YUYV")
+                ) or v4l2.refusal(late.start)
+                seen = []
+                while found["late_reader"] is None and (frame := late.frame(0.5)) is not None:
+                    seen.append(bars_in(frame))
+                found["bars_seen_late"] = seen
+
+
+def ink(found):
+    with lucida.run_camera("--size", "128x80", "--report", "report.json") as daemon:
+        with v4l2.Device(lucida.LOOPBACK) as reader:
+            attempt = lambda: v4l2.refusal(reader.start) is None or reader.stop()
+            found["started"] = steps.wait_until(attempt, START_SECONDS)
+            found["format"] = reader.format()
+            # The card is still, the camera's picture moves.
+            lucida.set_camera(horizontal_movement=6)
+            pictures = set()
+            steps.wait_until(
+                lambda: pictures.add(reader.frame(1)) or len(pictures) > 6, START_SECONDS, pause=0
+            )
+            found["different_pictures"] = len(pictures - {None})
+        found["log"] = daemon.log()
+        found["status"] = daemon.terminate()
+    lucida.set_camera(horizontal_movement=3)
+    with open("report.json") as report:
+        found["report"] = json.load(report)
+
+
+lucida.set_camera()
+steps.run(
+    devices,
+    a_reader_that_opens_first,
+    ffmpeg,
+    a_restart_while_a_reader_holds_on,
+    overwritten_on_sigterm,
+    ink,
+)

@@ -1,0 +1,123 @@
+"""A small V4L2 reader for tests in the guest: full control over when what is asked of the driver."""
+
+import errno
+import fcntl
+import mmap
+import os
+import select
+import struct
+
+CAPTURE = 1
+CAP_CAPTURE, CAP_OUTPUT = 0x1, 0x2
+
+# <linux/videodev2.h> on 64-bit machines.
+QUERYCAP, G_FMT, S_FMT = 0x80685600, 0xC0D05604, 0xC0D05605
+REQBUFS, QUERYBUF, QBUF, DQBUF = 0xC0145608, 0xC0585609, 0xC058560F, 0xC0585611
+STREAMON, STREAMOFF = 0x40045612, 0x40045613
+
+
+def fourcc(text):
+    return struct.unpack("<I", text.encode())[0]
+
+
+class Device:
+    """An open node. Closes with `close()` or at the end of a `with`."""
+
+    def __init__(self, path):
+        self.path = path
+        self.descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        self.buffers = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.stop()
+        os.close(self.descriptor)
+
+    def ioctl(self, request, argument):
+        return fcntl.ioctl(self.descriptor, request, argument)
+
+    def capabilities(self):
+        """(card, flags)"""
+        answer = bytearray(104)
+        self.ioctl(QUERYCAP, answer)
+        return answer[16:48].split(b"\0")[0].decode(), struct.unpack_from("<I", answer, 88)[0]
+
+    def format(self):
+        """(width, height, four-character code)"""
+        answer = bytearray(208)
+        struct.pack_into("<I", answer, 0, CAPTURE)
+        self.ioctl(G_FMT, answer)
+        return self._format(answer)
+
+    def set_format(self, width, height, code):
+        """Asks for a format; returns what the driver made of it."""
+        request = bytearray(208)
+        struct.pack_into("<I4xIIII", request, 0, CAPTURE, width, height, fourcc(code), 1)
+        self.ioctl(S_FMT, request)
+        return self._format(request)
+
+    @staticmethod
+    def _format(answer):
+        width, height = struct.unpack_from("<II", answer, 8)
+        return width, height, answer[16:20].decode(errors="replace")
+
+    def start(self, count=2):
+        request = bytearray(struct.pack("<IIIIB3x", count, CAPTURE, 1, 0, 0))
+        self.ioctl(REQBUFS, request)
+        for index in range(struct.unpack_from("<I", request)[0]):
+            buffer = self._buffer(index)
+            self.ioctl(QUERYBUF, buffer)
+            offset, length = struct.unpack_from("<Q", buffer, 64)[0], struct.unpack_from("<I", buffer, 72)[0]
+            self.buffers.append(
+                mmap.mmap(self.descriptor, length, mmap.MAP_SHARED, mmap.PROT_READ, offset=offset)
+            )
+            self.ioctl(QBUF, self._buffer(index))
+        self.ioctl(STREAMON, struct.pack("<I", CAPTURE))
+
+    def stop(self):
+        if not self.buffers:
+            return
+        try:
+            self.ioctl(STREAMOFF, struct.pack("<I", CAPTURE))
+        except OSError:
+            pass
+        for buffer in self.buffers:
+            buffer.close()
+        self.buffers = []
+
+    def frame(self, timeout=5.0):
+        """The next frame as bytes, or None if none comes in time."""
+        if not select.select([self.descriptor], [], [], timeout)[0]:
+            return None
+        buffer = self._buffer(0)
+        try:
+            self.ioctl(DQBUF, buffer)
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                return None
+            raise
+        index, used = struct.unpack_from("<I", buffer)[0], struct.unpack_from("<I", buffer, 8)[0]
+        data = self.buffers[index][:used]
+        self.ioctl(QBUF, self._buffer(index))
+        return data
+
+    @staticmethod
+    def _buffer(index):
+        buffer = bytearray(88)
+        struct.pack_into("<II", buffer, 0, index, CAPTURE)
+        struct.pack_into("<I", buffer, 60, 1)
+        return buffer
+
+
+def refusal(action):
+    """Runs `action`; returns the name of the error it raises, such as EBUSY, or None."""
+    try:
+        action()
+    except OSError as error:
+        return errno.errorcode.get(error.errno, str(error.errno))
+    return None

@@ -1,0 +1,94 @@
+"""vivid → lucida → v4l2loopback in three versions, as programs that read it see it."""
+
+import unittest
+
+import case
+import vm
+
+CAPTURE, OUTPUT = 0x1, 0x2
+ALL_BARS = 8
+
+
+class PipelineTests:
+    def test_devices_lists_camera_and_loopback(self):
+        found = self.facts("devices")
+        self.assertEqual(found["status"], 0, found["text"])
+        self.assertIn("/dev/video0", found["text"])
+        self.assertIn("/dev/video10", found["text"])
+        self.assertIn("Lucida", found["text"])
+
+    def test_a_reader_that_opens_first_gets_the_camera(self):
+        found = self.facts("a_reader_that_opens_first")
+        self.assertIsNotNone(found["refused_before"])
+        self.assertEqual(found["format"], [128, 72, "YUYV"], found["log"])
+        self.assertEqual(found["card"], "Lucida")
+
+    def test_colours_are_limited_range_bt601(self):
+        found = self.facts("a_reader_that_opens_first")
+        self.assertIsNotNone(found["distance"], found["log"])
+        self.assertLessEqual(found["distance"], 6)
+
+    def test_apps_see_a_camera_that_is_no_output(self):
+        flags = self.facts("a_reader_that_opens_first")["flags"]
+        self.assertTrue(flags & CAPTURE and not flags & OUTPUT, hex(flags))
+
+    def test_a_wrong_format_is_answered_with_ours(self):
+        self.assertEqual(
+            self.facts("a_reader_that_opens_first")["instead_of_640x480"], [128, 72, "YUYV"]
+        )
+
+    def test_a_second_reader_is_refused_from_0_13_on(self):
+        refusal = self.facts("a_reader_that_opens_first")["second_reader"]
+        self.assertEqual(refusal, None if self.version == "0.12.7" else "EBUSY")
+
+    def test_ffmpeg_reads_the_colours(self):
+        found = self.facts("ffmpeg")
+        self.assertEqual(found["bars"], [ALL_BARS] * 4, found["errors"])
+
+    def test_sigterm_ends_it_cleanly(self):
+        self.assertEqual(self.facts("a_reader_that_opens_first")["status"], 0)
+        self.assertEqual(self.facts("ffmpeg")["status"], 0)
+
+    def test_a_reader_goes_on_across_a_restart(self):
+        found = self.facts("a_restart_while_a_reader_holds_on")
+        self.assertTrue(found["before"], found.get("log"))
+        self.assertEqual(found["status"], 0)
+        self.assertTrue(found["after"], found["log"])
+
+    def test_the_last_frame_a_reader_sees_is_a_card(self):
+        last = self.facts("a_restart_while_a_reader_holds_on")["bars_in_last_frame"]
+        self.assertIsNotNone(last, "no card came")
+        self.assertLess(last, ALL_BARS / 2)
+
+    def test_another_size_is_refused_while_a_reader_holds_the_device(self):
+        found = self.facts("a_restart_while_a_reader_holds_on")
+        self.assertNotIn(found["other_size_status"], (0, None), found["other_size_log"])
+        self.assertIn("/dev/video10", found["other_size_log"])
+
+    def test_a_late_reader_sees_nothing_of_the_camera(self):
+        found = self.facts("overwritten_on_sigterm")
+        self.assertTrue(found["before"])
+        self.assertEqual(found["status"], 0)
+        self.assertLess(max(found["bars_seen_late"], default=0), ALL_BARS / 2)
+
+    def test_ink_runs(self):
+        found = self.facts("ink")
+        self.assertEqual(found["format"], [128, 80, "YUYV"], found["log"])
+        self.assertGreaterEqual(found["different_pictures"], 3, found["log"])
+        self.assertEqual(found["status"], 0, found["log"])
+
+
+def pipeline_tests(loopback_version):
+    class Tests(PipelineTests, case.MachineTestCase):
+        version = loopback_version
+        command = f"exec /usr/bin/python3 {case.GUEST}/pipeline.py"
+        options = {"loopback": loopback_version, "timeout_seconds": 400}
+
+    Tests.__name__ = Tests.__qualname__ = "Loopback_" + loopback_version.replace(".", "_")
+    return Tests
+
+
+Loopback_0_12_7, Loopback_0_13_2, Loopback_0_15_0 = map(pipeline_tests, vm.LOOPBACK_VERSIONS)
+
+if __name__ == "__main__":
+    unittest.main()
