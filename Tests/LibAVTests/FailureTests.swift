@@ -27,7 +27,7 @@ import Video
         #expect(empty?.description.contains("empty") == true)
         let directory = openError(folder.path)
         #expect(directory?.systemError == EISDIR)
-        let noise = [UInt8](UnsafeRawBufferPointer(FrameBuffer.noise(40, 40, seed: 4).bytes))
+        let noise = FrameBuffer.noise(40, 40, seed: 4).contents
         let damaged = openError(try folder.write(noise, "damaged.mp4"))
         let text = openError(try folder.write(Array("[camera]\nsource = 1\n".utf8), "a.toml"))
         mkfifo(folder.file("pipe"), 0o600)
