@@ -3,6 +3,8 @@
 #ifndef LUCIDA_CLIBAV_SHIM_H
 #define LUCIDA_CLIBAV_SHIM_H
 
+#include <errno.h>
+
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 #include <libavutil/avutil.h>
@@ -13,6 +15,8 @@
 #include <libswscale/swscale.h>
 
 static const int clibav_error_again = AVERROR(EAGAIN);
+static const int clibav_error_invalid_argument = AVERROR(EINVAL);
+static const int clibav_error_timed_out = AVERROR(ETIMEDOUT);
 static const int clibav_error_no_memory = AVERROR(ENOMEM);
 static const int clibav_error_end_of_file = AVERROR_EOF;
 static const int clibav_error_exit = AVERROR_EXIT;

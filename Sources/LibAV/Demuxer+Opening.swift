@@ -68,7 +68,8 @@ struct VideoStream {
         guard index >= 0, let stream = container.pointee.streams[Int(index)],
             let parameters = stream.pointee.codecpar
         else {
-            let code = interruption.isOverdue ? clibav_error(110) : clibav_error_stream_not_found
+            let code =
+                interruption.isOverdue ? clibav_error_timed_out : clibav_error_stream_not_found
             throw LibAVError(
                 operation: "use", code: code, file: file, detail: "there is no video in it")
         }
@@ -80,7 +81,7 @@ struct VideoStream {
         }
         guard Int64(width) * Int64(height) <= pixelCountMax else {
             throw LibAVError(
-                operation: "use", code: clibav_error(22), file: file,
+                operation: "use", code: clibav_error_invalid_argument, file: file,
                 detail: "\(width)×\(height) is more than 8192×8192 pixels")
         }
         for i in 0..<Int(container.pointee.nb_streams) where i != Int(index) {

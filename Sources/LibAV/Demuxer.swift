@@ -111,7 +111,7 @@ public final class Demuxer: @unchecked Sendable {
     ) throws(LibAVError) {
         guard output.pixelFormat == .rgb24 else {
             throw LibAVError(
-                operation: "decode to \(output)", code: clibav_error(22), file: file,
+                operation: "decode to \(output)", code: clibav_error_invalid_argument, file: file,
                 detail: "frames come out as rgb24")
         }
         var stored = output

@@ -26,7 +26,7 @@ final class Encoder {
         let coded = Self.layout(of: input, pixels: pixels)
         guard let source = PictureLayout(input), coded.width > 0, coded.height > 0 else {
             throw LibAVError(
-                operation: "encode \(input) for", code: clibav_error(22), file: file,
+                operation: "encode \(input) for", code: clibav_error_invalid_argument, file: file,
                 detail: "the picture is too small or coded already")
         }
         var context = avcodec_alloc_context3(codec)
@@ -75,7 +75,7 @@ final class Encoder {
         let code = av_frame_make_writable(frame)
         guard code >= 0 else { return code }
         guard scaler.convert(CLibAVPlanes(picture), to: clibav_planes(frame)) else {
-            return clibav_error(22)
+            return clibav_error_invalid_argument
         }
         frame.pointee.pts = time
         frame.pointee.pict_type = isKeyFrame ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE

@@ -16,7 +16,7 @@ final class FrameScaler {
     init(output: VideoFormat, fit: Fit, isMirrored: Bool) throws(LibAVError) {
         guard let destination = PictureLayout(output) else {
             throw LibAVError(
-                operation: "decode to \(output)", code: clibav_error(22),
+                operation: "decode to \(output)", code: clibav_error_invalid_argument,
                 detail: "choose an uncompressed layout")
         }
         self.output = output

@@ -39,6 +39,6 @@ final class Interruption: Sendable {
 
     /// What libav's "immediate exit requested" really was.
     func explain(_ code: Int32) -> Int32 {
-        code == clibav_error_exit && !isStopped ? clibav_error(110) : code
+        code == clibav_error_exit && !isStopped ? clibav_error_timed_out : code
     }
 }

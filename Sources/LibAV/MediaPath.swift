@@ -44,7 +44,7 @@ struct MediaPath {
             throw LibAVError(operation: "open", code: clibav_error(EISDIR), file: name)
         case S_IFIFO:
             throw LibAVError(
-                operation: "open", code: clibav_error(EINVAL), file: name,
+                operation: "open", code: clibav_error_invalid_argument, file: name,
                 detail: "a named pipe could block for ever: feed it through pipe:0")
         case S_IFREG where status.st_size == 0:
             throw LibAVError(

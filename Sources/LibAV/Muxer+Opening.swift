@@ -95,7 +95,8 @@ private func findCodec(
         return try findEncoder(container.pointee.video_codec, file: file)
     }
     throw LibAVError(
-        operation: "write", code: isKnown ? clibav_error(22) : clibav_error_encoder_not_found,
+        operation: "write",
+        code: isKnown ? clibav_error_invalid_argument : clibav_error_encoder_not_found,
         file: file,
         detail: isKnown
             ? "the container \(kind) takes no \(choice?.rawValue ?? "video")"

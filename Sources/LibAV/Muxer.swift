@@ -158,7 +158,6 @@ public final class Muxer: @unchecked Sendable {
             if packet.pointee.duration == 0 { packet.pointee.duration = packetDuration }
             av_packet_rescale_ts(
                 packet, encoder.context.pointee.time_base, stream.pointee.time_base)
-            // Takes the packet over, also when it fails.
             let written = av_write_frame(container, packet)
             av_packet_unref(packet)
             guard written >= 0 else { return written }

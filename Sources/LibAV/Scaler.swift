@@ -38,7 +38,7 @@ public final class Scaler: @unchecked Sendable {
     ) throws(LibAVError) {
         guard let source = PictureLayout(input), let destination = PictureLayout(output) else {
             throw LibAVError(
-                operation: "convert \(input) to \(output)", code: clibav_error(22),
+                operation: "convert \(input) to \(output)", code: clibav_error_invalid_argument,
                 detail: "MJPEG is coded, not converted")
         }
         try self.init(
@@ -84,15 +84,18 @@ public final class Scaler: @unchecked Sendable {
                 pixels: AV_PIX_FMT_RGB24, width: destination.width, height: destination.height,
                 range: .full)
         }
-        // Packed 4:2:2 to RGB: both steps have vector code, the direct way has none
-        // (640×360: 0.10 ms against 0.60 ms).
-        let isPacked422 = source.pixels == AV_PIX_FMT_YUYV422 || source.pixels == AV_PIX_FMT_UYVY422
+        // Between RGB and packed 4:2:2 by way of planes: both steps have vector code, the direct way
+        // has less (640×360, there: 0.10 ms against 0.60 ms, back: 0.27 ms against 0.44 ms).
         let isSameSize = source.width == destination.width && source.height == destination.height
-        let isVectorSize = source.width % 8 == 0 && source.height % 2 == 0
-        guard isPacked422, isSameSize, isVectorSize, destination.isPacked24 else { return nil }
-        return PictureLayout(
-            pixels: AV_PIX_FMT_YUV422P, width: source.width, height: source.height,
-            range: source.range, matrix: source.matrix)
+        let isVectorSize = destination.width % 8 == 0 && destination.height % 2 == 0
+        guard isVectorSize else { return nil }
+        if source.isPacked422 && destination.isPacked24 && isSameSize {
+            return source.withPixels(AV_PIX_FMT_YUV422P)
+        }
+        if source.isRGB && destination.isPacked422 {
+            return destination.withPixels(AV_PIX_FMT_YUV422P)
+        }
+        return nil
     }
 
     /// Converts a frame; `output` takes over its metadata.
@@ -174,4 +177,12 @@ public final class Scaler: @unchecked Sendable {
 
 extension PictureLayout {
     var isPacked24: Bool { pixels == AV_PIX_FMT_RGB24 || pixels == AV_PIX_FMT_BGR24 }
+
+    fileprivate var isPacked422: Bool {
+        pixels == AV_PIX_FMT_YUYV422 || pixels == AV_PIX_FMT_UYVY422
+    }
+
+    fileprivate func withPixels(_ pixels: AVPixelFormat) -> PictureLayout {
+        PictureLayout(pixels: pixels, width: width, height: height, range: range, matrix: matrix)
+    }
 }

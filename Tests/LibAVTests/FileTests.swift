@@ -289,7 +289,7 @@ func readVideo(_ file: String) throws -> (frames: [FrameBuffer], demuxer: Demuxe
             let picture = FrameBuffer.drawn(width, height) { _, _ in RGB(30, 200, 30) }
             let coded = FrameBuffer(format: format(.mjpeg, width, height))
             #expect(try MJPEGEncoder(input: picture.format).encode(picture, into: coded))
-            bytes += coded.bytes[..<coded.usedBytes]
+            bytes += coded.contents
         }
         let (frames, _) = try readVideo(try folder.write(bytes, "a.mjpeg"))
         #expect(frames.count == 3)

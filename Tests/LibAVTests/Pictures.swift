@@ -73,9 +73,12 @@ extension FrameBuffer {
         return frame
     }
 
+    /// The bytes in use, copied: the memory itself goes with the last use of the frame.
+    var contents: [UInt8] { withExtendedLifetime(self) { [UInt8](bytes[..<usedBytes]) } }
+
     func hasSamePicture(as other: FrameBuffer) -> Bool {
         format.width == other.format.width && format.height == other.format.height
-            && usedBytes == other.usedBytes && bytes.elementsEqual(other.bytes)
+            && contents == other.contents
     }
 
     /// Peak signal-to-noise ratio in dB; infinite for equal pictures.

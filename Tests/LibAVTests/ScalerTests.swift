@@ -138,8 +138,10 @@ import Video
                     memset(spare, 0xa5, 64)
                     let scaler = try Scaler(from: input.format, to: output.format, fit: fit)
                     #expect(scaler.convert(input, to: output))
-                    #expect(
-                        (0..<64).allSatisfy { spare[$0] == 0xa5 }, "\(pixels) \(width)×\(height)")
+                    let isUntouched = withExtendedLifetime(output) {
+                        (0..<64).allSatisfy { spare[$0] == 0xa5 }
+                    }
+                    #expect(isUntouched, "\(pixels) \(width)×\(height)")
                 }
             }
         }
