@@ -128,7 +128,7 @@ import Video
             }
         }
         run(1000)
-        #expect(leastGrowth { run(600) } < 512 << 10)
+        #expect(leastGrowth { run(600 * fuzzRounds) } < 512 << 10)
         #expect(refused > 1000)
         #expect(decoder.decode(coded, into: output) == .frame)
         #expect(output.psnr(against: picture) > 36)

@@ -1,5 +1,12 @@
 // Damages bytes in the ways that cables, disks and attackers do, the same way for the same seed.
 
+import Foundation
+
+/// How often the fuzz tests run their usual number of mutations; set `LUCIDA_FUZZ_ROUNDS` for a
+/// longer search.
+let fuzzRounds =
+    ProcessInfo.processInfo.environment["LUCIDA_FUZZ_ROUNDS"].flatMap { Int($0) } ?? 1
+
 /// A deterministic generator (SplitMix64, Steele et al. 2014).
 struct SeededGenerator: RandomNumberGenerator {
     var state: UInt64
