@@ -44,22 +44,33 @@ public struct EngineBenchmark: Sendable {
         return sorted.isEmpty ? 0 : sorted[min(max(rank, 0), sorted.count - 1)]
     }
 
-    /// Runs `iterations` frames of noise of the given size through a model, after some to warm up.
-    /// Takes as long as they take; control thread.
+    /// Runs `iterations` frames of noise through a model, after some to warm up. Takes as long as
+    /// they take; control thread.
+    ///
+    /// - Parameters:
+    ///   - file: the model.
+    ///   - width: at which the network works.
+    ///   - height: likewise.
+    ///   - frameWidth: of the frames; the network's if nil.
+    ///   - frameHeight: likewise.
+    ///   - threads: of the engine, the calling one included.
+    ///   - iterations: frames to measure; at least one is.
     public static func run(
-        model file: String, width: Int, height: Int, threads: Int, iterations: Int
+        model file: String, width: Int, height: Int, frameWidth: Int? = nil,
+        frameHeight: Int? = nil, threads: Int, iterations: Int
     ) throws(ModelError) -> EngineBenchmark {
         let model = try DistilledUNet(file: file)
         let session = try model.prepare(
-            frameWidth: width, frameHeight: height, modelWidth: width, modelHeight: height,
-            threads: threads)
+            frameWidth: frameWidth ?? width, frameHeight: frameHeight ?? height,
+            modelWidth: width, modelHeight: height, threads: threads)
         let backend: Backend
         do throws(EngineError) {
             backend = try Backend.shared()
         } catch {
             throw .engine(error)
         }
-        let count = 3 * width * height
+        let stride = 3 * session.geometry.frameWidth
+        let count = stride * session.geometry.frameHeight
         let input = UnsafeMutablePointer<UInt8>.allocate(capacity: count)
         let output = UnsafeMutablePointer<UInt8>.allocate(capacity: count)
         defer {
@@ -74,8 +85,7 @@ public struct EngineBenchmark: Sendable {
             output[index] = 0
         }
         let pointers = FramePointers(
-            frame: input, frameStride: 3 * width, output: output, outputStride: 3 * width,
-            strength: 1)
+            frame: input, frameStride: stride, output: output, outputStride: stride, strength: 1)
         let runs = measureRuns(session, pointers, iterations)
         return EngineBenchmark(
             runsMilliseconds: runs, steps: measureSteps(session, pointers, iterations),
