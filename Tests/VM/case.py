@@ -48,5 +48,6 @@ class MachineTestCase(unittest.TestCase):
         """What a step found; fails with its traceback if it broke off."""
         found = self.result.facts.get(step)
         self.assertIsNotNone(found, f"the step {step} did not run\n{self.result}")
-        self.assertNotIn("failure", found, f"{found.get('failure')}\n{found.get('log', '')}")
+        if "failure" in found:
+            self.fail(f"{found['failure']}\n{found.get('log', '')}")
         return found

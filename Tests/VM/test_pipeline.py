@@ -12,14 +12,14 @@ ALL_BARS = 8
 class PipelineTests:
     def test_devices_lists_camera_and_loopback(self):
         found = self.facts("devices")
-        self.assertEqual(found["status"], 0, found["text"])
-        self.assertIn("/dev/video0", found["text"])
-        self.assertIn("/dev/video10", found["text"])
-        self.assertIn("Lucida", found["text"])
+        self.assertEqual(found["status"], 0, found["errors"])
+        # The list may stand alone or under a key.
+        listed = str(found["listed"])
+        for expected in ("/dev/video0", "/dev/video10", "vivid", "Lucida"):
+            self.assertIn(expected, listed)
 
     def test_a_reader_that_opens_first_gets_the_camera(self):
         found = self.facts("a_reader_that_opens_first")
-        self.assertIsNotNone(found["refused_before"])
         self.assertEqual(found["format"], [128, 72, "YUYV"], found["log"])
         self.assertEqual(found["card"], "Lucida")
 
@@ -33,9 +33,7 @@ class PipelineTests:
         self.assertTrue(flags & CAPTURE and not flags & OUTPUT, hex(flags))
 
     def test_a_wrong_format_is_answered_with_ours(self):
-        self.assertEqual(
-            self.facts("a_reader_that_opens_first")["instead_of_640x480"], [128, 72, "YUYV"]
-        )
+        self.assertEqual(self.facts("ffmpeg")["instead_of_640x480"], [128, 72, "YUYV"])
 
     def test_a_second_reader_is_refused_from_0_13_on(self):
         refusal = self.facts("a_reader_that_opens_first")["second_reader"]

@@ -80,15 +80,12 @@ class Device:
         self.ioctl(STREAMON, struct.pack("<I", CAPTURE))
 
     def stop(self):
-        if not self.buffers:
-            return
-        try:
-            self.ioctl(STREAMOFF, struct.pack("<I", CAPTURE))
-        except OSError:
-            pass
+        refusal(lambda: self.ioctl(STREAMOFF, struct.pack("<I", CAPTURE)))
         for buffer in self.buffers:
             buffer.close()
         self.buffers = []
+        # Gives up the claim to the device's format, too.
+        refusal(lambda: self.ioctl(REQBUFS, bytearray(struct.pack("<IIIIB3x", 0, CAPTURE, 1, 0, 0))))
 
     def frame(self, timeout=5.0):
         """The next frame as bytes, or None if none comes in time."""

@@ -1,0 +1,29 @@
+"""What a conferencing app, Chromium, sees of the virtual camera."""
+
+import unittest
+
+import case
+
+
+class ChromiumTests(case.MachineTestCase):
+    command = f"exec /usr/bin/python3 {case.GUEST}/chromium.py"
+    options = {"loopback": "0.15.0", "timeout_seconds": 400}
+
+    def test_offers_the_camera_by_its_name(self):
+        found = self.facts("camera")
+        self.assertTrue(found.get("label", "").startswith("Lucida"), found)
+        self.assertEqual((found["settings"]["width"], found["settings"]["height"]), (160, 90))
+
+    def test_shows_the_right_colours(self):
+        found = self.facts("camera")
+        self.assertIsNotNone(found["distance"], found["log"])
+        self.assertLessEqual(found["distance"], 10)
+
+    def test_goes_on_across_a_restart_of_the_daemon(self):
+        found = self.facts("camera")
+        self.assertEqual(found["status"], 0)
+        self.assertIsNotNone(found["distance_after_restart"], found["second_log"])
+
+
+if __name__ == "__main__":
+    unittest.main()
