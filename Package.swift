@@ -52,6 +52,7 @@ let package = Package(
             name: "CLibV4L", pkgConfig: "libv4lconvert", providers: [.apt(["libv4l-dev"])]),
         .target(name: "CBLAS", cSettings: cSettings),
         .target(name: "CKernels", cSettings: cSettings),
+        .target(name: "CAllocationCounter", dependencies: ["CLinux"], cSettings: cSettings),
 
         // Base.
         module("Realtime", ["CLinux"], settings: ringSettings),
@@ -79,7 +80,9 @@ let package = Package(
         .executableTarget(
             name: "lucida",
             dependencies: [
-                "Daemon", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "CAllocationCounter", "Daemon",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: swiftSettings),
 
         // An executable of its own, so that ThreadSanitizer builds the ring and nothing else.

@@ -72,7 +72,10 @@ public final class Pipeline {
     }
 
     /// Asks every stage to stop after the frame it works on. Any thread.
-    public func requestStop() { stop.set() }
+    public func requestStop() {
+        stop.set()
+        source.interrupt()
+    }
 
     /// Whether every stage has ended by itself: end of file, or no sink left. Control thread.
     public var isFinished: Bool {

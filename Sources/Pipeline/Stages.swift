@@ -33,8 +33,15 @@ public protocol FrameSource: AnyObject, Sendable {
     ///
     /// - Realtime: allocates nothing in steady state
     func next(into frame: FrameBuffer) -> SourceStatus
+    /// Makes a waiting `next` return soon, because the run is to end. Any thread.
+    func interrupt()
     /// Closes the device. Idempotent.
     func finish()
+}
+
+extension FrameSource {
+    /// Nothing to do for a source that never waits longer than 100 ms.
+    public func interrupt() {}
 }
 
 /// What turns an input frame into an output frame.
