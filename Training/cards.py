@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 SHAPE = (384, 640)
 SEED = 99
 # name of the picture: seed of the scene, height of the head in pixels
-PORTRAITS = {"far": (0, 60), "near": (10, 90), "glasses": (20, 130), "hands": (21, 130), "badge": (33, 170)}
+PORTRAITS = {"far": (2, 60), "near": (12, 90), "glasses": (20, 130), "hands": (21, 130), "badge": (33, 170)}
 
 
 def portrait(seed: int, unit: float) -> np.ndarray:
