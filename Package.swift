@@ -13,11 +13,18 @@ let swiftSettings: [SwiftSetting] =
         .enableUpcomingFeature("InternalImportsByDefault"),
     ] + (warningsAreErrors ? [.treatAllWarnings(as: .error)] : [])
 
+// `make test-ring` builds the ring with one memory ordering weakened and expects ThreadSanitizer to
+// object: a check of the check.
+let ringSettings: [SwiftSetting] =
+    Context.environment["LUCIDA_WEAKEN_RING"] == "1" ? [.define("WEAKENED_RING")] : []
+
 let cSettings: [CSetting] = warningsAreErrors ? [.treatAllWarnings(as: .error)] : []
 
 /// A library target of ours: a module knows only those above it in the table of ARCHITECTURE.md.
-func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+func module(
+    _ name: String, _ dependencies: [Target.Dependency], settings: [SwiftSetting] = []
+) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings + settings)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = [])
@@ -45,9 +52,10 @@ let package = Package(
             name: "CLibV4L", pkgConfig: "libv4lconvert", providers: [.apt(["libv4l-dev"])]),
         .target(name: "CBLAS", cSettings: cSettings),
         .target(name: "CKernels", cSettings: cSettings),
+        .target(name: "CAllocationCounter", dependencies: ["CLinux"], cSettings: cSettings),
 
         // Base.
-        module("Realtime", ["CLinux"]),
+        module("Realtime", ["CLinux"], settings: ringSettings),
         module("Video", []),
 
         // Devices.
@@ -56,7 +64,7 @@ let package = Package(
 
         // Network.
         module("NeuralEngine", ["CBLAS", "CKernels", "Realtime"]),
-        module("Models", ["NeuralEngine"]),
+        module("Models", ["NeuralEngine", "Realtime"]),
 
         // Data plane.
         module("Pipeline", ["CLinux", "Realtime", "Video"]),
@@ -72,15 +80,23 @@ let package = Package(
         .executableTarget(
             name: "lucida",
             dependencies: [
-                "Daemon", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "CAllocationCounter", "Daemon",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: swiftSettings),
 
+        // An executable of its own, so that ThreadSanitizer builds the ring and nothing else.
+        .executableTarget(
+            name: "ring-stress", dependencies: ["Realtime"], path: "Tests/RingStress",
+            swiftSettings: swiftSettings),
         tests("RealtimeTests", ["Realtime"]),
         tests("VideoTests", ["Video"]),
         tests("V4L2Tests", ["CLinux", "V4L2", "Video"]),
         tests("LibAVTests", ["LibAV", "Video"]),
-        tests("NeuralEngineTests", ["NeuralEngine", "CKernels", "CBLAS"]),
-        tests("ModelsTests", ["Models"]),
+        tests(
+            "NeuralEngineTests", ["NeuralEngine", "CKernels", "CBLAS"],
+            resources: [.copy("Resources")]),
+        tests("ModelsTests", ["Models", "NeuralEngine"], resources: [.copy("Resources")]),
         tests("PipelineTests", ["Pipeline", "Realtime", "Video"]),
         tests("DaemonTests", ["Daemon", "Pipeline", "Video"]),
         tests("ArchitectureTests", []),

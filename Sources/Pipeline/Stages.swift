@@ -33,8 +33,15 @@ public protocol FrameSource: AnyObject, Sendable {
     ///
     /// - Realtime: allocates nothing in steady state
     func next(into frame: FrameBuffer) -> SourceStatus
+    /// Makes a waiting `next` return soon, because the run is to end. Any thread.
+    func interrupt()
     /// Closes the device. Idempotent.
     func finish()
+}
+
+extension FrameSource {
+    /// Nothing to do for a source that never waits longer than 100 ms.
+    public func interrupt() {}
 }
 
 /// What turns an input frame into an output frame.
@@ -74,6 +81,9 @@ public enum SinkStatus: Sendable, Equatable {
 public protocol FrameSink: AnyObject, Sendable {
     /// For people: `/dev/video10 (Lucida)`, `out.mp4`, `null`.
     var name: String { get }
+    /// Whether somebody may be looking at it right now, as with a virtual camera: then a pause is
+    /// bridged by repeating the last picture, and a longer one by placeholder cards.
+    var isWatched: Bool { get }
     /// Opens the device or file for frames of `format` (`rgb24`). May allocate, throw and block.
     func prepare(format: VideoFormat) throws
     /// Converts, encodes and writes one frame.

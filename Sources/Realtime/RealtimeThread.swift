@@ -51,6 +51,7 @@ public final class RealtimeThread {
             guard let raw = $0 else { return nil }
             let start = Unmanaged<Start>.fromOpaque(raw).takeRetainedValue()
             clinux_set_thread_name(start.name)
+            clinux_count_allocations_of_this_thread()
             start.body()
             return nil
         }

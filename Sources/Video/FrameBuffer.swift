@@ -32,6 +32,8 @@ public final class FrameBuffer: @unchecked Sendable {
     public var usedBytes: Int
     /// Timestamp and sequence number.
     public var metadata = FrameMetadata()
+    /// `CLOCK_MONOTONIC` nanoseconds at which a stage handed the frame on; for measuring queues.
+    public var readyNanoseconds: Int64 = 0
 
     /// Memory for one picture of `format`, zeroed.
     public init(format: VideoFormat) {

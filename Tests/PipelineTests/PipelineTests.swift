@@ -1,1 +1,152 @@
+import Pipeline
+import Realtime
 import Testing
+import Video
+
+@Suite struct PipelineTests {
+    func everyFrame() -> PipelineOptions {
+        var options = PipelineOptions()
+        options.policy = .everyFrame
+        options.reopensLostSource = false
+        return options
+    }
+
+    @Test func `everyFrame: all frames arrive, in order, transformed, at every sink`() throws {
+        let source = ScriptedSource(Array(repeating: .frame, count: 500))
+        let sinks = [RecordingSink(), RecordingSink()]
+        let pipeline = Pipeline(
+            source: source, transform: MarkingTransform(), sinks: sinks, options: everyFrame())
+        let summary = try runToEnd(pipeline)
+        for sink in sinks {
+            #expect(sink.sequences == Array(0..<500))
+            #expect(sink.bytes.allSatisfy { $0 >= 128 })
+        }
+        #expect(summary.framesIn == 500)
+        #expect(summary.framesSkipped == 0)
+        #expect(summary.sinks.map(\.framesOut) == [500, 500])
+        #expect(!source.isOpen)
+    }
+
+    @Test func `latest: in is out plus skipped, and order is kept`() throws {
+        let sink = RecordingSink()
+        var options = PipelineOptions()
+        options.reopensLostSource = false
+        let pipeline = Pipeline(
+            source: ScriptedSource(Array(repeating: .frame, count: 4_000)),
+            transform: MarkingTransform(), sinks: [sink], options: options)
+        let summary = try runToEnd(pipeline)
+        #expect(summary.framesIn == 4_000)
+        let out = summary.sinks[0]
+        #expect(out.framesOut + out.framesSkipped + summary.framesSkipped == 4_000)
+        #expect(sink.sequences == sink.sequences.sorted())
+        #expect(Set(sink.sequences).count == sink.sequences.count)
+        // The newest is what a slow consumer gets: the last frame of all is always among them.
+        #expect(sink.sequences.last == 3_999)
+    }
+
+    @Test func `bad frames are counted and never shown`() throws {
+        let script: [SourceStatus] = [.frame, .badFrame, .again, .badFrame, .frame, .frame]
+        let sink = RecordingSink()
+        let pipeline = Pipeline(
+            source: ScriptedSource(script), transform: MarkingTransform(), sinks: [sink],
+            options: everyFrame())
+        let summary = try runToEnd(pipeline)
+        #expect(summary.badFrames == 2)
+        #expect(sink.sequences == [0, 1, 2])
+    }
+
+    @Test func `a failed transform shows neither the raw camera nor its own garbage`() throws {
+        let sink = RecordingSink()
+        let pipeline = Pipeline(
+            source: ScriptedSource(Array(repeating: .frame, count: 30)),
+            transform: MarkingTransform { $0 % 3 == 0 }, sinks: [sink], options: everyFrame())
+        let summary = try runToEnd(pipeline)
+        #expect(summary.framesFailed == 10)
+        #expect(sink.sequences == (0..<30).filter { $0 % 3 != 0 })
+        #expect(sink.bytes.allSatisfy { $0 >= 128 })
+    }
+
+    @Test func `passthrough shows the raw frame only when it was asked for`() throws {
+        var options = everyFrame()
+        options.passesFailuresThrough = true
+        let sink = RecordingSink()
+        let pipeline = Pipeline(
+            source: ScriptedSource(Array(repeating: .frame, count: 6)),
+            transform: MarkingTransform { $0 == 2 }, sinks: [sink], options: options)
+        _ = try runToEnd(pipeline)
+        #expect(sink.bytes == [128, 129, 2, 131, 132, 133])
+    }
+
+    @Test func `a lost sink does not take the others down`() throws {
+        let broken = RecordingSink(name: "broken") { $0 < 3 ? .written : .lost }
+        let good = RecordingSink(name: "good")
+        let pipeline = Pipeline(
+            source: ScriptedSource(Array(repeating: .frame, count: 100)),
+            transform: MarkingTransform(), sinks: [broken, good], options: everyFrame())
+        let summary = try runToEnd(pipeline)
+        #expect(summary.sinks.map(\.isLost) == [true, false])
+        #expect(good.sequences == Array(0..<100))
+        #expect(broken.bytes.count == 3)
+        #expect(broken.finishCount >= 1)
+    }
+
+    @Test func `the run ends when the last sink is lost`() throws {
+        let sink = RecordingSink { _ in .lost }
+        let pipeline = Pipeline(
+            source: ScriptedSource(Array(repeating: .frame, count: 100_000)),
+            transform: MarkingTransform(), sinks: [sink], options: everyFrame())
+        let summary = try runToEnd(pipeline)
+        #expect(summary.sinks[0].isLost)
+        #expect(summary.framesIn < 100_000)
+    }
+
+    @Test func `a lost camera is opened again and the frames go on`() throws {
+        var options = PipelineOptions()
+        options.policy = .everyFrame
+        let source = ScriptedSource([.frame, .frame, .deviceLost, .frame, .frame])
+        let sink = RecordingSink()
+        let pipeline = Pipeline(
+            source: source, transform: MarkingTransform(), sinks: [sink], options: options)
+        _ = try runToEnd(pipeline)
+        #expect(source.prepareCount == 2)
+        #expect(sink.sequences == [0, 1, 2, 3])
+    }
+
+    @Test func `a watched sink starts with a card`() throws {
+        let sink = RecordingSink(isWatched: true)
+        let pipeline = Pipeline(
+            source: ScriptedSource(Array(repeating: .frame, count: 5)),
+            transform: MarkingTransform(), sinks: [sink], options: everyFrame())
+        let summary = try runToEnd(pipeline)
+        #expect(summary.sinks[0].cards == 1)
+        #expect(sink.bytes.count == 6)
+        // The card is neither black nor a raw frame: its first pixel is the gradient's.
+        #expect(sink.bytes[0] == 19)
+    }
+
+    @Test func `a sink that cannot be prepared closes the source again`() throws {
+        final class Refusing: FrameSink {
+            struct Refused: Error {}
+            let name = "refusing"
+            let isWatched = false
+            func prepare(format: VideoFormat) throws { throw Refused() }
+            func write(_ frame: FrameBuffer) -> SinkStatus { .lost }
+            func finish() {}
+        }
+        let source = ScriptedSource([.frame])
+        let pipeline = Pipeline(
+            source: source, transform: MarkingTransform(), sinks: [Refusing()],
+            options: PipelineOptions())
+        #expect(throws: Refusing.Refused.self) { try pipeline.start() }
+        #expect(!source.isOpen)
+    }
+
+    @Test(arguments: [(128, 80), (640, 360), (16, 16), (1, 1), (1920, 1080)])
+    func `a card fits every size and says something`(width: Int, height: Int) {
+        let frame = FrameBuffer(
+            format: VideoFormat(
+                pixelFormat: .rgb24, width: width, height: height, frameRate: FrameRate(30)))
+        Card.draw("No camera", into: frame)
+        if width >= 128 { #expect(frame.bytes.contains { $0 > 200 }) }
+    }
+}

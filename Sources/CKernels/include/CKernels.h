@@ -1,4 +1,136 @@
-// SIMD kernels.
+// The engine's kernels: what lies between the GEMMs. One table of function pointers for each
+// instruction set; `reference.c` says what each kernel means.
+//
+// Layout: activations are f32 in blocks of 16 channels (NCHW16c), one pixel of one block being 16
+// consecutive floats. Strides count elements, not bytes. Every kernel is reentrant, allocates
+// nothing and may run on any thread.
 #ifndef LUCIDA_CKERNELS_H
 #define LUCIDA_CKERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// Channels in a block.
+#define CK_BLOCK 16
+/// Matrix points of Winograd F(4×4, 3×3): 6 × 6.
+#define CK_WINOGRAD_POINTS 36
+
+/// Instruction sets, each containing those before it.
+typedef enum {
+    CK_SCALAR = 0,
+    CK_AVX2 = 1,
+    CK_AVX512 = 2,
+} ck_isa;
+
+/// What is applied after bias and residual. All of them let NaN through.
+typedef enum {
+    CK_NONE = 0,
+    CK_RELU = 1,
+    CK_SILU = 2,
+} ck_activation;
+
+/// The kernels of one instruction set.
+typedef struct {
+    /// Winograd input transform Bᵀ d B of `tiles` tiles side by side, one channel block.
+    /// source: top left of the first 6 × 6 tile (tiles are 4 pixels apart), rows `row_stride` apart.
+    /// target: point p of tile t at target + p · point_stride + t · tile_stride, 16 floats.
+    void (*winograd_input)(
+        const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, float *target,
+        ptrdiff_t point_stride, ptrdiff_t tile_stride);
+
+    /// Winograd output transform Aᵀ m A of a row of tiles, one channel block, then
+    /// target = activation(result + bias + residual). `rows` (1…4) and `columns` (in pixels, all
+    /// tiles together) are what is written. bias: 16 floats; residual: geometry of target, or NULL.
+    void (*winograd_output)(
+        const float *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
+        ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
+        const float *residual, ck_activation activation);
+
+    /// im2col of `count` output pixels side by side, one channel block, a `kernel` × `kernel` window:
+    /// tap (y, x) of pixel i, 16 floats, goes to target + i · target_stride + (y · kernel + x) ·
+    /// tap_stride. Windows are `step` floats apart in the source.
+    void (*gather)(
+        const float *source, ptrdiff_t row_stride, ptrdiff_t step, ptrdiff_t kernel,
+        ptrdiff_t count, float *target, ptrdiff_t target_stride, ptrdiff_t tap_stride);
+
+    /// GEMM result to blocks: target pixel i = activation(source[i · source_stride …] + bias +
+    /// residual), 16 floats each. residual may be NULL.
+    void (*scatter)(
+        const float *source, ptrdiff_t source_stride, ptrdiff_t count, float *target,
+        const float *bias, const float *residual, ck_activation activation);
+
+    /// target = activation(a + b) over `count` floats, a multiple of 16; b may be NULL.
+    void (*add_activate)(
+        const float *a, const float *b, ptrdiff_t count, float *target, ck_activation activation);
+
+    /// Nearest ×2 of one row, added: target pixel i = source pixel i / 2 + skip pixel i, `count`
+    /// target pixels; skip may be NULL.
+    void (*upsample2_add)(
+        const float *source, const float *skip, ptrdiff_t count, float *target);
+
+    /// Pixel-unshuffle by 4 of RGB24: `count` squares of 4 × 4 pixels side by side to values in
+    /// [0, 1]; colour c of square i goes to target + c · block_stride + 16 · i, lane 4 · y + x.
+    void (*unshuffle_rgb)(
+        const uint8_t *source, ptrdiff_t stride, ptrdiff_t count, float *target,
+        ptrdiff_t block_stride);
+
+    /// Pixel-shuffle by 4 of a residual, added to RGB24: output = clamp(frame + 255 · strength ·
+    /// residual), rounded. `rows` (1…4) and `columns` (in pixels) are what is read and written.
+    /// Returns 0 if every residual was finite.
+    int (*shuffle_add_rgb)(
+        const float *residual, ptrdiff_t block_stride, ptrdiff_t rows, ptrdiff_t columns,
+        const uint8_t *frame, ptrdiff_t frame_stride, float strength, uint8_t *output,
+        ptrdiff_t output_stride);
+
+    /// Pixel-shuffle by 4 of a residual to 4 rows of interleaved f32 RGB. Returns 0 if every
+    /// value was finite.
+    int (*shuffle_rgb)(
+        const float *residual, ptrdiff_t block_stride, ptrdiff_t count, float *target,
+        ptrdiff_t row_stride);
+
+    /// target = weight · source (+ target unless `first`), `count` elements.
+    void (*accumulate_u8)(
+        const uint8_t *source, float weight, int first, ptrdiff_t count, float *target);
+
+    /// As `accumulate_u8`, from f32.
+    void (*accumulate_f32)(
+        const float *source, float weight, int first, ptrdiff_t count, float *target);
+
+    /// Horizontal resampling of an interleaved f32 RGB row: pixel i = Σ weights[i · taps + t] ·
+    /// source pixel (starts[i] + t). The source needs one spare readable float after its end.
+    void (*resample_rgb)(
+        const float *source, const int32_t *starts, const float *weights, ptrdiff_t taps,
+        ptrdiff_t count, float *target);
+
+    /// target = round(clamp(source, 0, 255)).
+    void (*quantize_u8)(const float *source, ptrdiff_t count, uint8_t *target);
+
+    /// target = round(clamp(frame + gain · (upper + t · (lower − upper)))), `count` elements.
+    void (*blend_rows)(
+        const uint8_t *frame, const float *upper, const float *lower, float t, float gain,
+        ptrdiff_t count, uint8_t *target);
+
+    /// IEEE 754 half precision to f32.
+    void (*f16_to_f32)(const uint16_t *source, ptrdiff_t count, float *target);
+
+    /// bfloat16 to f32.
+    void (*bf16_to_f32)(const uint16_t *source, ptrdiff_t count, float *target);
+} ck_kernels;
+
+/// The widest instruction set this CPU and kernel can run.
+ck_isa ck_best_isa(void);
+
+/// Whether this machine can run `isa`.
+int ck_supports(ck_isa isa);
+
+/// The kernels of `isa`; NULL if this machine cannot run them.
+const ck_kernels *ck_kernels_for(ck_isa isa);
+
+/// One turn of a spin loop: lets the sibling hyperthread run.
+static inline void ck_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
 #endif

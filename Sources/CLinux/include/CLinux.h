@@ -2,6 +2,9 @@
 #ifndef LUCIDA_CLINUX_H
 #define LUCIDA_CLINUX_H
 
+#include "allocation.h"
+#include "event.h"
+
 #include <linux/videodev2.h>
 #include <stdint.h>
 

@@ -1,0 +1,102 @@
+# Lucida. `make run` shows it working, `make test` runs every test; both install what is missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SYSCONFDIR ?= /etc
+OUT ?= out
+
+# Libraries to build with, and what the tests read files and pictures with.
+PACKAGES := libv4l-dev libavcodec-dev libavformat-dev libswscale-dev libopenblas-dev \
+            libtomlplusplus-dev pkg-config
+TEST_PACKAGES := ffmpeg python3
+
+BUILD := swift build -c release --static-swift-stdlib --product lucida
+BINARY := .build/release/lucida
+SOURCES := $(shell find Sources -type f 2>/dev/null) Package.swift
+FORMAT_PATHS := Package.swift Sources Tests
+
+##@ Main
+
+help: ## Show this help
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: release ## Build and show it: camera to virtual camera, or a 10 s demonstration into out/
+	@$(BINARY) demo --output "$(OUT)"
+
+test: test-packages release ## Run all tests (unit, ring under ThreadSanitizer, command line, virtual machine)
+	@scripts/test.sh
+
+build: packages ## Build everything for debugging
+	swift build --build-tests
+
+release: packages $(BINARY) ## Build the release binary, which needs no Swift toolchain to run
+
+$(BINARY): $(SOURCES)
+	$(BUILD)
+	@touch -c $@
+
+##@ Install
+
+install: ## Install binary, models, configuration and service (DESTDIR, PREFIX)
+	@test -x $(BINARY) || { echo "run 'make release' first" >&2; exit 1; }
+	install -D -m 755 $(BINARY) "$(DESTDIR)$(PREFIX)/bin/lucida"
+	install -d "$(DESTDIR)$(PREFIX)/share/lucida/models"
+	install -m 644 Models/*.safetensors "$(DESTDIR)$(PREFIX)/share/lucida/models/"
+	install -d "$(DESTDIR)$(SYSCONFDIR)/lucida"
+	@# A configuration that somebody has edited stays.
+	test -e "$(DESTDIR)$(SYSCONFDIR)/lucida/lucida.toml" || \
+	  install -m 644 Config/lucida.toml "$(DESTDIR)$(SYSCONFDIR)/lucida/lucida.toml"
+	install -D -m 644 Config/modprobe.d/lucida.conf "$(DESTDIR)$(SYSCONFDIR)/modprobe.d/lucida.conf"
+	install -D -m 644 Config/modules-load.d/lucida.conf \
+	  "$(DESTDIR)$(SYSCONFDIR)/modules-load.d/lucida.conf"
+	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
+	sed 's|@PREFIX@|$(PREFIX)|' systemd/lucida.service \
+	  > "$(DESTDIR)$(PREFIX)/lib/systemd/system/lucida.service"
+	@echo "Installed. Next: modprobe v4l2loopback && systemctl enable --now lucida"
+
+uninstall: ## Remove what install put there; the configuration stays
+	rm -f "$(DESTDIR)$(PREFIX)/bin/lucida" "$(DESTDIR)$(PREFIX)/lib/systemd/system/lucida.service"
+	rm -rf "$(DESTDIR)$(PREFIX)/share/lucida"
+	rm -f "$(DESTDIR)$(SYSCONFDIR)/modprobe.d/lucida.conf" \
+	  "$(DESTDIR)$(SYSCONFDIR)/modules-load.d/lucida.conf"
+	@echo "Removed. Your configuration is still in $(DESTDIR)$(SYSCONFDIR)/lucida"
+
+##@ Develop
+
+format: ## Format the Swift code
+	swift format --in-place --recursive --parallel $(FORMAT_PATHS)
+
+lint: ## Check format and style
+	swift format lint --strict --recursive --parallel $(FORMAT_PATHS)
+
+bench: release ## Measure engine and pipeline
+	$(BINARY) bench engine
+	$(BINARY) bench pipeline
+
+test-ring: packages ## The frame ring under ThreadSanitizer, and once deliberately weakened
+	@scripts/test-ring.sh
+
+vm-test: release ## Real kernel devices under QEMU: camera, virtual camera, Chromium, systemd
+	@scripts/vm-test.sh
+
+clean: ## Remove everything built
+	rm -rf .build .build-tsan .build-tsan-weak "$(OUT)"
+
+##@ Packages
+
+packages: ## Install the libraries that the build needs, if any is missing
+	@command -v swift >/dev/null || { \
+	  echo "Lucida needs a Swift toolchain, 6.2 or later: https://www.swift.org/install/linux" >&2; exit 1; }
+	@scripts/install-packages.sh $(PACKAGES)
+
+test-packages: ## Install what the tests need beyond that
+	@scripts/install-packages.sh $(PACKAGES) $(TEST_PACKAGES)
+
+.PHONY: help run test build release install uninstall format lint bench test-ring vm-test clean \
+        packages test-packages

@@ -1,0 +1,15 @@
+// The kernels for AVX-512 (F, DQ, BW, VL): 16 lanes.
+#include "tables.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#pragma clang attribute push( \
+    __attribute__((target("avx2,fma,f16c,avx512f,avx512dq,avx512bw,avx512vl"))), \
+    apply_to = function)
+#define LANES 16
+#define TABLE ck_avx512_kernels
+#include "simd.h"
+#pragma clang attribute pop
+#endif

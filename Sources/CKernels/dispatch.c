@@ -1,0 +1,40 @@
+// Chooses a table of kernels by what the CPU can do.
+#include "tables.h"
+
+int ck_supports(ck_isa isa) {
+    switch (isa) {
+    case CK_SCALAR:
+        return 1;
+#if defined(__x86_64__)
+    case CK_AVX2:
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+            && __builtin_cpu_supports("f16c");
+    case CK_AVX512:
+        return ck_supports(CK_AVX2) && __builtin_cpu_supports("avx512f")
+            && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")
+            && __builtin_cpu_supports("avx512vl");
+#endif
+    default:
+        return 0;
+    }
+}
+
+ck_isa ck_best_isa(void) {
+    if (ck_supports(CK_AVX512)) return CK_AVX512;
+    if (ck_supports(CK_AVX2)) return CK_AVX2;
+    return CK_SCALAR;
+}
+
+const ck_kernels *ck_kernels_for(ck_isa isa) {
+    if (!ck_supports(isa)) return NULL;
+    switch (isa) {
+#if defined(__x86_64__)
+    case CK_AVX512:
+        return &ck_avx512_kernels;
+    case CK_AVX2:
+        return &ck_avx2_kernels;
+#endif
+    default:
+        return &ck_reference_kernels;
+    }
+}

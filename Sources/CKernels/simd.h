@@ -1,0 +1,464 @@
+// The SIMD kernels, written once with clang's vector extensions. avx2.c and avx512.c include this
+// file after setting LANES (floats in a register) and TABLE. Meanings are in CKernels.h.
+
+// Vectors wider than the registers are split by the compiler and never cross a call here.
+#pragma clang diagnostic ignored "-Wpsabi"
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float vector __attribute__((ext_vector_type(LANES)));
+typedef uint32_t bits __attribute__((ext_vector_type(LANES)));
+
+// One pixel of a block, whatever the register width, and a quarter of it.
+typedef float pixel __attribute__((ext_vector_type(16)));
+typedef int32_t pixel_mask __attribute__((ext_vector_type(16)));
+typedef uint8_t pixel_u8 __attribute__((ext_vector_type(16)));
+typedef float quad __attribute__((ext_vector_type(4)));
+
+#define LOAD(type, pointer) ({ type loaded_; memcpy(&loaded_, (pointer), sizeof loaded_); loaded_; })
+#define STORE(pointer, value) do { __typeof__(value) stored_ = (value); \
+    memcpy((pointer), &stored_, sizeof stored_); } while (0)
+
+// Activations.
+
+// eˣ: n = round(x · log₂e) goes into the exponent, a polynomial (Taylor to degree 6, |r| ≤ ln 2 / 2)
+// does the rest; relative error below 2e-7. Adding 1.5 · 2²³ leaves n in the low bits.
+INLINE vector exponential(vector x) {
+    const vector low = (vector){} - 87.0f, high = (vector){} + 87.0f;
+    x = x < low ? low : x;
+    x = x > high ? high : x;
+    const float magic = 12582912.0f;
+    vector shifted = x * 1.44269504088896341f + magic;
+    vector n = shifted - magic;
+    vector r = x - n * 0.693145751953125f;
+    r = r - n * 1.428606765330187e-6f;
+    vector p = r * (1 / 720.0f) + 1 / 120.0f;
+    p = p * r + 1 / 24.0f;
+    p = p * r + 1 / 6.0f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    bits scale = (__builtin_bit_cast(bits, shifted) << 23) + 0x3f800000u;
+    return p * __builtin_bit_cast(vector, scale);
+}
+
+INLINE vector activate(vector value, ck_activation activation) {
+    const vector zero = {};
+    switch (activation) {
+    case CK_RELU:
+        return value < zero ? zero : value;  // this way round NaN comes through
+    case CK_SILU:
+        return value / (exponential(-value) + 1.0f);
+    default:
+        return value;
+    }
+}
+
+// Makes the activation (and whether there is a residual) a constant inside the loops.
+#define SPECIALISE(body, optional, activation, ...) \
+    do { \
+        if (optional) { \
+            switch (activation) { \
+            case CK_RELU: body(__VA_ARGS__, optional, CK_RELU); break; \
+            case CK_SILU: body(__VA_ARGS__, optional, CK_SILU); break; \
+            default: body(__VA_ARGS__, optional, CK_NONE); \
+            } \
+        } else { \
+            switch (activation) { \
+            case CK_RELU: body(__VA_ARGS__, NULL, CK_RELU); break; \
+            case CK_SILU: body(__VA_ARGS__, NULL, CK_SILU); break; \
+            default: body(__VA_ARGS__, NULL, CK_NONE); \
+            } \
+        } \
+    } while (0)
+
+// Winograd.
+
+INLINE void transform_input(const vector d[6], vector out[6]) {
+    // The ± pairs share their even and odd halves.
+    vector even_a = d[4] - 2.0f * d[2], odd_a = CK_SQRT_HALF * d[3] - CK_SQRT_2 * d[1];
+    vector even_b = d[4] - 0.5f * d[2], odd_b = CK_SQRT_2 * d[3] - CK_SQRT_HALF * d[1];
+    out[0] = d[0] + d[4] - 2.5f * d[2];
+    out[1] = even_a + odd_a;
+    out[2] = even_a - odd_a;
+    out[3] = even_b + odd_b;
+    out[4] = even_b - odd_b;
+    out[5] = d[1] + d[5] - 2.5f * d[3];
+}
+
+INLINE void transform_output(const vector m[6], vector out[4]) {
+    vector sum_a = m[1] + m[2], difference_a = m[1] - m[2];
+    vector sum_b = m[3] + m[4], difference_b = m[3] - m[4];
+    out[0] = m[0] + sum_a + sum_b;
+    out[1] = CK_SQRT_HALF * difference_a + CK_SQRT_2 * difference_b;
+    out[2] = 0.5f * sum_a + 2.0f * sum_b;
+    out[3] = 0.5f * CK_SQRT_HALF * difference_a + 2.0f * CK_SQRT_2 * difference_b + m[5];
+}
+
+static void winograd_input(
+    const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, float *target,
+    ptrdiff_t point_stride, ptrdiff_t tile_stride) {
+    for (ptrdiff_t tile = 0; tile < tiles; tile++)
+        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
+            const float *from = source + tile * 4 * CK_BLOCK + lane;
+            float *to = target + tile * tile_stride + lane;
+            vector rows[6][6], column[6], result[6];
+#pragma clang loop unroll(full)
+            for (int y = 0; y < 6; y++) {
+                for (int x = 0; x < 6; x++)
+                    column[x] = LOAD(vector, from + y * row_stride + x * CK_BLOCK);
+                transform_input(column, rows[y]);
+            }
+#pragma clang loop unroll(full)
+            for (int x = 0; x < 6; x++) {
+                for (int y = 0; y < 6; y++) column[y] = rows[y][x];
+                transform_input(column, result);
+                for (int y = 0; y < 6; y++) STORE(to + (y * 6 + x) * point_stride, result[y]);
+            }
+        }
+}
+
+INLINE void winograd_output_body(
+    const float *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
+    ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
+    const float *residual, ck_activation activation) {
+    for (ptrdiff_t left = 0; left < columns; left += 4)
+        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
+            const float *from = source + left / 4 * tile_stride + lane;
+            vector half[4][6], column[6], result[4];
+#pragma clang loop unroll(full)
+            for (int x = 0; x < 6; x++) {
+                for (int y = 0; y < 6; y++)
+                    column[y] = LOAD(vector, from + (y * 6 + x) * point_stride);
+                transform_output(column, result);
+                for (int y = 0; y < 4; y++) half[y][x] = result[y];
+            }
+            vector offset = LOAD(vector, bias + lane);
+            ptrdiff_t width = columns - left < 4 ? columns - left : 4;
+#pragma clang loop unroll(full)
+            for (int y = 0; y < 4; y++) {
+                if (y >= rows) break;
+                transform_output(half[y], result);
+#pragma clang loop unroll(full)
+                for (int x = 0; x < 4; x++) {
+                    if (x >= width) break;
+                    ptrdiff_t at = y * row_stride + (left + x) * CK_BLOCK + lane;
+                    vector value = result[x] + offset;
+                    if (residual) value += LOAD(vector, residual + at);
+                    STORE(target + at, activate(value, activation));
+                }
+            }
+        }
+}
+
+static void winograd_output(
+    const float *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
+    ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
+    const float *residual, ck_activation activation) {
+    SPECIALISE(
+        winograd_output_body, residual, activation, source, point_stride, tile_stride, rows,
+        columns, target, row_stride, bias);
+}
+
+// Around the other GEMMs.
+
+static void gather(
+    const float *source, ptrdiff_t row_stride, ptrdiff_t step, ptrdiff_t kernel, ptrdiff_t count,
+    float *target, ptrdiff_t target_stride, ptrdiff_t tap_stride) {
+    for (ptrdiff_t i = 0; i < count; i++)
+        for (ptrdiff_t y = 0; y < kernel; y++)
+            for (ptrdiff_t x = 0; x < kernel; x++)
+                STORE(
+                    target + i * target_stride + (y * kernel + x) * tap_stride,
+                    LOAD(pixel, source + i * step + y * row_stride + x * CK_BLOCK));
+}
+
+INLINE void scatter_body(
+    const float *source, ptrdiff_t source_stride, ptrdiff_t count, float *target,
+    const float *bias, const float *residual, ck_activation activation) {
+    for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
+        vector offset = LOAD(vector, bias + lane);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            ptrdiff_t at = i * CK_BLOCK + lane;
+            vector value = LOAD(vector, source + i * source_stride + lane) + offset;
+            if (residual) value += LOAD(vector, residual + at);
+            STORE(target + at, activate(value, activation));
+        }
+    }
+}
+
+static void scatter(
+    const float *source, ptrdiff_t source_stride, ptrdiff_t count, float *target,
+    const float *bias, const float *residual, ck_activation activation) {
+    SPECIALISE(scatter_body, residual, activation, source, source_stride, count, target, bias);
+}
+
+INLINE void add_activate_body(
+    const float *a, ptrdiff_t count, float *target, const float *b, ck_activation activation) {
+    for (ptrdiff_t i = 0; i < count; i += LANES) {
+        vector value = LOAD(vector, a + i);
+        if (b) value += LOAD(vector, b + i);
+        STORE(target + i, activate(value, activation));
+    }
+}
+
+static void add_activate(
+    const float *a, const float *b, ptrdiff_t count, float *target, ck_activation activation) {
+    SPECIALISE(add_activate_body, b, activation, a, count, target);
+}
+
+static void upsample2_add(
+    const float *source, const float *skip, ptrdiff_t count, float *target) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        pixel value = LOAD(pixel, source + i / 2 * CK_BLOCK);
+        if (skip) value += LOAD(pixel, skip + i * CK_BLOCK);
+        STORE(target + i * CK_BLOCK, value);
+    }
+}
+
+// RGB24.
+
+// Rounds to nearest; NaN becomes 0.
+INLINE pixel_u8 to_u8(pixel value) {
+    const pixel zero = {}, full = zero + 255.0f;
+    value = value > zero ? value : zero;
+    value = value < full ? value : full;
+    return __builtin_convertvector(
+        __builtin_convertvector(value + 0.5f, pixel_mask), pixel_u8);
+}
+
+INLINE pixel from_u8(pixel_u8 value) {
+    return __builtin_convertvector(__builtin_convertvector(value, pixel_mask), pixel);
+}
+
+// All bits of a lane set where the value is NaN or infinite.
+INLINE pixel_mask not_finite(pixel value) {
+    return (__builtin_bit_cast(pixel_mask, value) & 0x7f800000) == 0x7f800000;
+}
+
+INLINE int any(pixel_mask value) {
+    int32_t lanes[16], found = 0;
+    STORE(lanes, value);
+    for (int i = 0; i < 16; i++) found |= lanes[i];
+    return found != 0;
+}
+
+// Three colours of a 4 × 4 square, lane 4 · y + x.
+typedef struct {
+    pixel_u8 colour[3];
+} square;
+
+#define ROW_PAIR(a, b, c) \
+    __builtin_shufflevector( \
+        a, b, c, c + 3, c + 6, c + 9, 16 + c, 19 + c, 22 + c, 25 + c, -1, -1, -1, -1, -1, -1, -1, -1)
+#define JOIN(a, b) \
+    __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+
+INLINE square load_square(const uint8_t *source, ptrdiff_t stride) {
+    pixel_u8 rows[4];
+    for (int y = 0; y < 4; y++) {
+        rows[y] = (pixel_u8){};
+        memcpy(&rows[y], source + y * stride, 12);
+    }
+    square result;
+    result.colour[0] = JOIN(ROW_PAIR(rows[0], rows[1], 0), ROW_PAIR(rows[2], rows[3], 0));
+    result.colour[1] = JOIN(ROW_PAIR(rows[0], rows[1], 1), ROW_PAIR(rows[2], rows[3], 1));
+    result.colour[2] = JOIN(ROW_PAIR(rows[0], rows[1], 2), ROW_PAIR(rows[2], rows[3], 2));
+    return result;
+}
+
+// Row `y` of three colours, interleaved: the first 12 lanes.
+#define INTERLEAVE(r, g, b, y) \
+    __builtin_shufflevector( \
+        __builtin_shufflevector( \
+            r, g, 4 * y, 16 + 4 * y, -1, 4 * y + 1, 17 + 4 * y, -1, 4 * y + 2, 18 + 4 * y, -1, \
+            4 * y + 3, 19 + 4 * y, -1, -1, -1, -1, -1), \
+        b, 0, 1, 16 + 4 * y, 3, 4, 17 + 4 * y, 6, 7, 18 + 4 * y, 9, 10, 19 + 4 * y, -1, -1, -1, -1)
+
+#define STORE_ROW(target, r, g, b, y, size) \
+    do { \
+        __typeof__(r) row_ = INTERLEAVE(r, g, b, y); \
+        memcpy((target), &row_, size); \
+    } while (0)
+
+static void unshuffle_rgb(
+    const uint8_t *source, ptrdiff_t stride, ptrdiff_t count, float *target,
+    ptrdiff_t block_stride) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        square values = load_square(source + 12 * i, stride);
+        for (int colour = 0; colour < 3; colour++)
+            STORE(
+                target + colour * block_stride + i * CK_BLOCK,
+                from_u8(values.colour[colour]) * (1 / 255.0f));
+    }
+}
+
+// One square: returns which lanes of the residual are not finite.
+INLINE pixel_mask shuffle_add_square(
+    const float *residual, ptrdiff_t block_stride, const uint8_t *frame, ptrdiff_t frame_stride,
+    float gain, uint8_t *output, ptrdiff_t output_stride) {
+    square values = load_square(frame, frame_stride);
+    pixel_mask bad = {};
+    for (int colour = 0; colour < 3; colour++) {
+        pixel value = LOAD(pixel, residual + colour * block_stride);
+        bad |= not_finite(value);
+        values.colour[colour] = to_u8(from_u8(values.colour[colour]) + gain * value);
+    }
+    pixel_u8 r = values.colour[0], g = values.colour[1], b = values.colour[2];
+    STORE_ROW(output, r, g, b, 0, 12);
+    STORE_ROW(output + output_stride, r, g, b, 1, 12);
+    STORE_ROW(output + 2 * output_stride, r, g, b, 2, 12);
+    STORE_ROW(output + 3 * output_stride, r, g, b, 3, 12);
+    return bad;
+}
+
+static int shuffle_add_rgb(
+    const float *residual, ptrdiff_t block_stride, ptrdiff_t rows, ptrdiff_t columns,
+    const uint8_t *frame, ptrdiff_t frame_stride, float strength, uint8_t *output,
+    ptrdiff_t output_stride) {
+    pixel_mask bad = {};
+    for (ptrdiff_t left = 0; left < columns; left += 4) {
+        const float *from = residual + left / 4 * CK_BLOCK;
+        if (rows == 4 && left + 4 <= columns) {
+            bad |= shuffle_add_square(
+                from, block_stride, frame + 3 * left, frame_stride, 255 * strength,
+                output + 3 * left, output_stride);
+            continue;
+        }
+        // A square that the edge of the frame cuts goes through a whole one.
+        uint8_t input_square[48] = {0}, output_square[48];
+        size_t bytes = 3 * (size_t)(columns - left < 4 ? columns - left : 4);
+        for (ptrdiff_t y = 0; y < rows; y++)
+            memcpy(input_square + 12 * y, frame + y * frame_stride + 3 * left, bytes);
+        bad |= shuffle_add_square(
+            from, block_stride, input_square, 12, 255 * strength, output_square, 12);
+        for (ptrdiff_t y = 0; y < rows; y++)
+            memcpy(output + y * output_stride + 3 * left, output_square + 12 * y, bytes);
+    }
+    return any(bad);
+}
+
+static int shuffle_rgb(
+    const float *residual, ptrdiff_t block_stride, ptrdiff_t count, float *target,
+    ptrdiff_t row_stride) {
+    pixel_mask bad = {};
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const float *from = residual + i * CK_BLOCK;
+        pixel r = LOAD(pixel, from), g = LOAD(pixel, from + block_stride),
+              b = LOAD(pixel, from + 2 * block_stride);
+        bad |= not_finite(r) | not_finite(g) | not_finite(b);
+        float *to = target + 12 * i;
+        STORE_ROW(to, r, g, b, 0, 48);
+        STORE_ROW(to + row_stride, r, g, b, 1, 48);
+        STORE_ROW(to + 2 * row_stride, r, g, b, 2, 48);
+        STORE_ROW(to + 3 * row_stride, r, g, b, 3, 48);
+    }
+    return any(bad);
+}
+
+// Rows of elements: 16 at a time, the rest one by one.
+
+static uint8_t to_u8_scalar(float value) {
+    if (!(value > 0)) return 0;
+    return value < 255 ? (uint8_t)(value + 0.5f) : 255;
+}
+
+static void accumulate_u8(
+    const uint8_t *source, float weight, int first, ptrdiff_t count, float *target) {
+    ptrdiff_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        pixel value = from_u8(LOAD(pixel_u8, source + i)) * weight;
+        if (!first) value += LOAD(pixel, target + i);
+        STORE(target + i, value);
+    }
+    for (; i < count; i++) target[i] = weight * source[i] + (first ? 0 : target[i]);
+}
+
+static void accumulate_f32(
+    const float *source, float weight, int first, ptrdiff_t count, float *target) {
+    ptrdiff_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        pixel value = LOAD(pixel, source + i) * weight;
+        if (!first) value += LOAD(pixel, target + i);
+        STORE(target + i, value);
+    }
+    for (; i < count; i++) target[i] = weight * source[i] + (first ? 0 : target[i]);
+}
+
+INLINE quad resample_pixel(
+    const float *source, const float *weights, ptrdiff_t taps) {
+    quad sum = LOAD(quad, source) * weights[0];
+    for (ptrdiff_t tap = 1; tap < taps; tap++)
+        sum += LOAD(quad, source + 3 * tap) * weights[tap];
+    return sum;
+}
+
+static void resample_rgb(
+    const float *source, const int32_t *starts, const float *weights, ptrdiff_t taps,
+    ptrdiff_t count, float *target) {
+    // Four floats are stored for three: the next pixel overwrites the fourth. Not so the last.
+    if (taps == 2)
+        for (ptrdiff_t i = 0; i < count - 1; i++)
+            STORE(target + 3 * i, resample_pixel(source + 3 * starts[i], weights + 2 * i, 2));
+    else
+        for (ptrdiff_t i = 0; i < count - 1; i++)
+            STORE(
+                target + 3 * i, resample_pixel(source + 3 * starts[i], weights + taps * i, taps));
+    if (count > 0) {
+        quad last = resample_pixel(
+            source + 3 * starts[count - 1], weights + taps * (count - 1), taps);
+        memcpy(target + 3 * (count - 1), &last, 3 * sizeof(float));
+    }
+}
+
+static void quantize_u8(const float *source, ptrdiff_t count, uint8_t *target) {
+    ptrdiff_t i = 0;
+    for (; i + 16 <= count; i += 16) STORE(target + i, to_u8(LOAD(pixel, source + i)));
+    for (; i < count; i++) target[i] = to_u8_scalar(source[i]);
+}
+
+static void blend_rows(
+    const uint8_t *frame, const float *upper, const float *lower, float t, float gain,
+    ptrdiff_t count, uint8_t *target) {
+    ptrdiff_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        pixel a = LOAD(pixel, upper + i), b = LOAD(pixel, lower + i);
+        STORE(target + i, to_u8(from_u8(LOAD(pixel_u8, frame + i)) + gain * (a + t * (b - a))));
+    }
+    for (; i < count; i++)
+        target[i] = to_u8_scalar(frame[i] + gain * (upper[i] + t * (lower[i] - upper[i])));
+}
+
+static void f16_to_f32(const uint16_t *source, ptrdiff_t count, float *target) {
+    ptrdiff_t i = 0;
+    for (; i + 8 <= count; i += 8)
+        _mm256_storeu_ps(
+            target + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(source + i))));
+    for (; i < count; i++) target[i] = _cvtsh_ss(source[i]);
+}
+
+static void bf16_to_f32(const uint16_t *source, ptrdiff_t count, float *target) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        uint32_t value = (uint32_t)source[i] << 16;
+        memcpy(target + i, &value, sizeof value);
+    }
+}
+
+const ck_kernels TABLE = {
+    .winograd_input = winograd_input,
+    .winograd_output = winograd_output,
+    .gather = gather,
+    .scatter = scatter,
+    .add_activate = add_activate,
+    .upsample2_add = upsample2_add,
+    .unshuffle_rgb = unshuffle_rgb,
+    .shuffle_add_rgb = shuffle_add_rgb,
+    .shuffle_rgb = shuffle_rgb,
+    .accumulate_u8 = accumulate_u8,
+    .accumulate_f32 = accumulate_f32,
+    .resample_rgb = resample_rgb,
+    .quantize_u8 = quantize_u8,
+    .blend_rows = blend_rows,
+    .f16_to_f32 = f16_to_f32,
+    .bf16_to_f32 = bf16_to_f32,
+};

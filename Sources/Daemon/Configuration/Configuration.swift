@@ -1,0 +1,183 @@
+// Every setting of Lucida as one immutable value; the defaults stand here. Control plane.
+
+public import Logging
+public import Video
+
+/// All settings. `Configuration()` holds the defaults; others come from `Configuration.load`, which
+/// lets no value through that `ConfigurationSchema` does not allow.
+///
+/// What each setting means is said once, in `ConfigurationSchema`.
+public struct Configuration: Sendable, Equatable {
+    /// `[camera]`: where frames come from.
+    public internal(set) var camera = Camera()
+    /// `[transform]`: what becomes of them.
+    public internal(set) var transform = Transform()
+    /// `[output]`: where they go.
+    public internal(set) var output = Output()
+    /// `[performance]`: what it may cost.
+    public internal(set) var performance = Performance()
+    /// `[log]`.
+    public internal(set) var log = Log()
+    /// `[report]`.
+    public internal(set) var report = Report()
+
+    /// The defaults.
+    public init() {}
+
+    /// The camera, or what stands in for one.
+    public struct Camera: Sendable, Equatable {
+        /// Where frames come from.
+        public internal(set) var source = SourceName.auto
+        /// Wanted pixels in a row, 16…4096.
+        public internal(set) var width = 640
+        /// Wanted rows, 16…4096.
+        public internal(set) var height = 360
+        /// Wanted frames a second, 1…240.
+        public internal(set) var rate = 30.0
+        /// Wanted layout; `nil`: the best for size and rate.
+        public internal(set) var pixelFormat: PixelFormat?
+        /// Against flicker under electric light.
+        public internal(set) var powerLineFrequency = PowerLineFrequency.auto
+        /// Whether the camera may slow down in the dark; `nil`: as it is.
+        public internal(set) var exposureDynamicFramerate: Bool?
+        /// Whether left and right are swapped.
+        public internal(set) var mirror = false
+        /// Speed of a file source.
+        public internal(set) var pace = Pace.realtime
+        /// Further controls, in the order in which to set them.
+        public internal(set) var controls: [CameraControl] = []
+
+        /// `rate` as a fraction; 29.97 and its like become thousand-and-firsts.
+        public var frameRate: FrameRate { FrameRate(nearest: rate) }
+    }
+
+    /// The network.
+    public struct Transform: Sendable, Equatable {
+        /// Name of the style: lower-case letters, digits, `-`, `_`.
+        public internal(set) var style = "ink"
+        /// 0 (the camera as it is) … 1 (the full style).
+        public internal(set) var strength = 1.0
+        /// Path of a model file; empty: the one shipped for the style.
+        public internal(set) var model = ""
+        /// Pixels in a row inside the network, 16…4096; 0: as the output.
+        public internal(set) var modelWidth = 0
+        /// Rows inside the network, 16…4096; 0: as the output.
+        public internal(set) var modelHeight = 0
+        /// What is shown when the network cannot deliver.
+        public internal(set) var onFailure = OnFailure.card
+    }
+
+    /// The virtual camera, and further outputs.
+    public struct Output: Sendable, Equatable {
+        /// Where frames go: at least one, none twice.
+        public internal(set) var sinks = [SinkName.auto]
+        /// Pixels in a row: even, 16…4096; 0: as the camera.
+        public internal(set) var width = 0
+        /// Rows: even, 16…4096; 0: as the camera.
+        public internal(set) var height = 0
+        /// How a camera picture of another shape fills the output.
+        public internal(set) var fit = Fit.crop
+        /// Layout written to a virtual camera: `yuyv`, `nv12`, `yu12` or `mjpeg`.
+        public internal(set) var pixelFormat = PixelFormat.yuyv
+        /// How files and network streams are compressed.
+        public internal(set) var codec = Codec.auto
+        /// Constant rate factor of H.264: 0 (lossless) … 51 (worst).
+        public internal(set) var crf = 20
+    }
+
+    /// Bounds on what Lucida uses.
+    public struct Performance: Sendable, Equatable {
+        /// Threads of the network, up to 64; 0: one a core.
+        public internal(set) var threads = 0
+    }
+
+    /// The log.
+    public struct Log: Sendable, Equatable {
+        /// The least important messages that are shown.
+        public internal(set) var level = Logger.Level.info
+    }
+
+    /// The liveness summary.
+    public struct Report: Sendable, Equatable {
+        /// File for the summary as JSON; empty: none.
+        public internal(set) var path = ""
+    }
+}
+
+/// How the camera counters flicker of electric light.
+public enum PowerLineFrequency: String, Sendable, CaseIterable {
+    /// As the camera sees fit, where it can tell; untouched where it cannot.
+    case auto
+    /// No countermeasure.
+    case disabled
+    /// Europe, Africa, most of Asia.
+    case hertz50 = "50hz"
+    /// The Americas.
+    case hertz60 = "60hz"
+}
+
+/// Speed of a file source.
+public enum Pace: String, Sendable, CaseIterable {
+    /// As a camera would.
+    case realtime
+    /// Every frame, as fast as it can.
+    case fast
+}
+
+/// How a picture of one shape fills another.
+public enum Fit: String, Sendable, CaseIterable {
+    /// Fill the output and cut what overhangs.
+    case crop
+    /// Show all and leave black bars.
+    case letterbox
+}
+
+/// What is shown when the network cannot deliver.
+public enum OnFailure: String, Sendable, CaseIterable {
+    /// A placeholder: the camera's picture never leaks.
+    case card
+    /// The camera's picture as it is.
+    case passthrough
+}
+
+/// How files and network streams are compressed.
+public enum Codec: String, Sendable, CaseIterable {
+    /// H.264 where the container takes it.
+    case auto
+    /// Small, lossy.
+    case h264
+    /// Large, lossless.
+    case ffv1
+}
+
+/// A camera control set by name.
+public struct CameraControl: Sendable, Equatable {
+    /// As the driver names it, for example `white_balance_automatic`.
+    public let name: String
+    /// What to set it to.
+    public let value: Value
+
+    /// An integer, a switch, or the name of a menu entry.
+    public enum Value: Sendable, Equatable {
+        /// Of integer controls, and of menus by number.
+        case integer(Int)
+        /// Of switches.
+        case boolean(Bool)
+        /// Of menus by the entry's name, and of text.
+        case text(String)
+    }
+}
+
+extension FrameRate {
+    // Cameras of the NTSC family run at n·1000/1001; anything else is given in thousandths.
+    fileprivate init(nearest rate: Double) {
+        let whole = rate.rounded()
+        if rate == whole {
+            self.init(Int(whole))
+        } else if abs(rate - rate.rounded(.up) * 1000 / 1001) < 0.005 {
+            self.init(Int(rate.rounded(.up)) * 1000, 1001)
+        } else {
+            self.init(Int((rate * 1000).rounded()), 1000)
+        }
+    }
+}

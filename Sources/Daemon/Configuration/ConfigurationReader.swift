@@ -1,0 +1,248 @@
+// Fills a configuration from files and options by the schema, noting whatever is wrong.
+// Control plane.
+
+/// Collects values, their origins and all problems; `finish` tells the outcome.
+struct ConfigurationReader {
+    private var configuration = Configuration()
+    private var origins: [String: ConfigurationOrigin] = [:]
+    private var problems: [ConfigurationProblem] = []
+
+    /// Reads a file's contents.
+    mutating func read(_ bytes: [UInt8], file: String) {
+        let document = TOMLParser.parse(bytes)
+        let firstOfFile = problems.count
+        problems += document.problems.map {
+            ConfigurationProblem(place: file, line: $0.line, message: $0.message)
+        }
+        for name in document.table.keys {
+            guard let node = document.table[name] else { continue }
+            readSection(name, node, file: file)
+        }
+        problems[firstOfFile...].sort { ($0.line ?? 0) < ($1.line ?? 0) }
+    }
+
+    /// Applies an option.
+    mutating func apply(_ override: ConfigurationOverride) {
+        let origin = ConfigurationOrigin.option(override.option)
+        let parsed = TOMLParser.parseValue(override.value)
+        let controls = ConfigurationSchema.controlsSection + "."
+        if override.key.hasPrefix(controls) {
+            let name = String(override.key.dropFirst(controls.count))
+            setControl(name, parsed ?? .string(override.value), origin)
+            return
+        }
+        guard let key = ConfigurationSchema.key(named: override.key) else {
+            report(unknownKey(override.key), origin)
+            return
+        }
+        // As TOML first, so that lists and numbers work; then as text, so that quotation marks
+        // can be left out.
+        for value in [parsed.flatMap(ConfigurationValue.init), .text(override.value)] {
+            if let value, key.write(value, &configuration) {
+                origins[key.name] = origin
+                return
+            }
+        }
+        reportNotAllowed(key, quoted(override.value), origin)
+    }
+
+    /// Adds a problem that has nothing to do with a key.
+    mutating func report(_ message: String, place: String) {
+        problems.append(ConfigurationProblem(place: place, line: nil, message: message))
+    }
+
+    /// The outcome, after checks of keys that go together.
+    ///
+    /// - Parameter file: the file that was read, if one was.
+    /// - Throws: everything that is wrong.
+    consuming func finish(file: String?) throws(ConfigurationError) -> LoadedConfiguration {
+        checkPair(
+            "output.width", "output.height", configuration.output.width, configuration.output.height
+        )
+        checkPair(
+            "transform.model_width", "transform.model_height",
+            configuration.transform.modelWidth, configuration.transform.modelHeight)
+        guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
+        return LoadedConfiguration(configuration: configuration, file: file, origins: origins)
+    }
+
+    // MARK: Sections and keys
+
+    private mutating func readSection(_ name: String, _ node: TOMLNode, file: String) {
+        let origin = ConfigurationOrigin.file(file, line: node.line)
+        guard ConfigurationSchema.keys.contains(where: { $0.section == name }) else {
+            report(unknownKey(name), origin)
+            return
+        }
+        guard case .table(let table) = node.value else {
+            report("\(name) is a section: write [\(name)], once, and its keys below", origin)
+            return
+        }
+        for leaf in table.keys {
+            guard let node = table[leaf] else { continue }
+            let origin = ConfigurationOrigin.file(file, line: node.line)
+            let fullName = name + "." + leaf
+            if fullName == ConfigurationSchema.controlsSection {
+                readControls(node, file: file)
+            } else if let key = ConfigurationSchema.key(named: fullName) {
+                set(key, node.value, origin)
+            } else {
+                report(unknownKey(fullName), origin)
+            }
+        }
+    }
+
+    private mutating func set(
+        _ key: ConfigurationKey, _ value: TOMLValue, _ origin: ConfigurationOrigin
+    ) {
+        guard let plain = ConfigurationValue(value) else {
+            reportNotAllowed(key, value.typeName, origin)
+            return
+        }
+        guard key.write(plain, &configuration) else {
+            reportNotAllowed(key, shown(plain), origin)
+            return
+        }
+        origins[key.name] = origin
+    }
+
+    private func shown(_ value: ConfigurationValue) -> String {
+        switch value {
+        case .text(let text): quoted(text)
+        case .list(let texts): "[" + texts.prefix(9).map(quoted).joined(separator: ", ") + "]"
+        default: value.description
+        }
+    }
+
+    // MARK: Camera controls
+
+    private mutating func readControls(_ node: TOMLNode, file: String) {
+        let name = ConfigurationSchema.controlsSection
+        guard case .table(let table) = node.value else {
+            report(
+                "\(name) is a section: write [\(name)], once, and the controls below",
+                .file(file, line: node.line))
+            return
+        }
+        for name in table.keys {
+            guard let node = table[name] else { continue }
+            setControl(name, node.value, .file(file, line: node.line))
+        }
+    }
+
+    private mutating func setControl(
+        _ name: String, _ value: TOMLValue, _ origin: ConfigurationOrigin
+    ) {
+        let fullName = ConfigurationSchema.controlsSection + "." + name
+        let control: CameraControl.Value
+        switch value {
+        case .integer(let value): control = .integer(Int(value))
+        case .boolean(let value): control = .boolean(value)
+        case .string(let value) where isText(value): control = .text(value)
+        default:
+            report(
+                "\(printable(fullName)) is \(value.typeName); allowed: an integer, true, false, "
+                    + "or the name of a menu entry", origin)
+            return
+        }
+        guard !name.isEmpty, name.utf8.count <= 64, isText(name) else {
+            report("\(quoted(name)) cannot be the name of a camera control", origin)
+            return
+        }
+        configuration.camera.controls.removeAll { $0.name == name }
+        guard configuration.camera.controls.count < ConfigurationSchema.controlCountMax else {
+            report("more than \(ConfigurationSchema.controlCountMax) camera controls", origin)
+            return
+        }
+        configuration.camera.controls.append(CameraControl(name: name, value: control))
+        origins[fullName] = origin
+    }
+
+    // MARK: Problems
+
+    private mutating func report(_ message: String, _ origin: ConfigurationOrigin) {
+        switch origin {
+        case .default: report(message, place: "default")
+        case .option(let name): report(message, place: name)
+        case .file(let path, let line):
+            problems.append(ConfigurationProblem(place: path, line: line, message: message))
+        }
+    }
+
+    private mutating func reportNotAllowed(
+        _ key: ConfigurationKey, _ value: String, _ origin: ConfigurationOrigin
+    ) {
+        report("\(key.name) is \(value); allowed: \(key.allowed)", origin)
+    }
+
+    private mutating func checkPair(_ first: String, _ second: String, _ a: Int, _ b: Int) {
+        guard (a == 0) != (b == 0) else { return }
+        let (set, unset) = a == 0 ? (second, first) : (first, second)
+        report("\(set) needs \(unset): set both, or leave both at 0", origins[set] ?? .default)
+    }
+}
+
+// MARK: Did you mean
+
+/// Says that there is no such key, what may have been meant, and what there is.
+private func unknownKey(_ name: String) -> String {
+    let section = name.split(separator: ".", maxSplits: 1).first.map(String.init) ?? ""
+    let leaf = String(name.dropFirst(section.count + 1))
+    let siblings = ConfigurationSchema.keys.filter { $0.section == section }
+    let isSection = !name.contains(".")
+    let closest =
+        isSection && !siblings.isEmpty
+        ? nil : closestName(to: leaf.isEmpty ? name : leaf, in: section)
+    let hint = closest.map { "did you mean \($0)? " } ?? ""
+    let choices =
+        siblings.isEmpty
+        ? "The sections are "
+            + ConfigurationSchema.sections.map { "[\($0)]" }.joined(separator: ", ")
+        : "[\(section)] takes " + siblings.map(\.leaf).joined(separator: ", ")
+    return "\(printable(name)) is not a setting; \(hint)\(choices)"
+}
+
+// The nearest key or section, own section first; nil if nothing is near.
+private func closestName(to name: String, in section: String) -> String? {
+    guard name.utf8.count <= 64 else { return nil }
+    let limit = max(1, name.utf8.count / 3)
+    var best: (distance: Int, name: String)?
+    func consider(_ word: String, _ handicap: Int, _ result: String) {
+        // The lengths alone rule most words out.
+        guard abs(word.utf8.count - name.utf8.count) <= limit else { return }
+        let distance = editDistance(name, word)
+        guard distance <= limit, distance * 2 + handicap < best?.distance ?? .max else { return }
+        best = (distance * 2 + handicap, result)
+    }
+    for key in ConfigurationSchema.keys {
+        consider(key.leaf, key.section == section ? 0 : 1, key.name)
+    }
+    for candidate in ConfigurationSchema.sections {
+        consider(candidate, 0, "[\(candidate)]")
+    }
+    // In [camera], "control".
+    consider("controls", 0, "[\(ConfigurationSchema.controlsSection)]")
+    return best?.name
+}
+
+/// Insertions, deletions, substitutions and swaps of neighbours that turn one word into the other:
+/// the four slips of F. J. Damerau, "A technique for computer detection and correction of spelling
+/// errors", Communications of the ACM 7 (1964).
+func editDistance(_ first: String, _ second: String) -> Int {
+    let (a, b) = (Array(first.utf8), Array(second.utf8))
+    var beforeLast: [Int] = []
+    var last = Array(0...b.count)
+    for i in a.indices {
+        var row = [i + 1]
+        for j in b.indices {
+            var distance = min(
+                last[j] + (a[i] == b[j] ? 0 : 1), last[j + 1] + 1, row[j] + 1)
+            if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] {
+                distance = min(distance, beforeLast[j - 1] + 1)
+            }
+            row.append(distance)
+        }
+        (beforeLast, last) = (last, row)
+    }
+    return last[b.count]
+}

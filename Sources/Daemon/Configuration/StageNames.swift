@@ -1,0 +1,107 @@
+// Sources and sinks as users name them. Control plane.
+
+/// Where frames come from, as `--source` and `camera.source` name it.
+public enum SourceName: Sendable, Equatable, CustomStringConvertible {
+    /// The first camera that works.
+    case auto
+    /// The built-in synthetic camera.
+    case test
+    /// A V4L2 camera: a path such as `/dev/video0`, or a name under `/dev/v4l/by-id`.
+    case device(String)
+    /// A file, or a URL that libavformat opens.
+    case file(String)
+
+    /// What `init` takes, for messages.
+    public static let allowed =
+        "\"auto\", \"test\", \"v4l2:PATH\", \"/dev/…\", a name in /dev/v4l/by-id, "
+        + "or \"file:PATH-or-URL\""
+
+    /// Reads a name; `nil` if it is none.
+    public init?(_ text: String) {
+        if text == "auto" {
+            self = .auto
+        } else if text == "test" {
+            self = .test
+        } else if let path = text.after("file:") {
+            self = .file(path)
+        } else if let path = text.after("v4l2:") {
+            self = .device(path)
+        } else if text.after("/dev/") != nil || text.isDeviceIdentifier {
+            self = .device(text)
+        } else {
+            return nil
+        }
+    }
+
+    /// The name that `init` reads.
+    public var description: String {
+        switch self {
+        case .auto: "auto"
+        case .test: "test"
+        case .device(let path): "v4l2:" + path
+        case .file(let path): "file:" + path
+        }
+    }
+}
+
+/// Where frames go, as `--sink` and `output.sinks` name it.
+public enum SinkName: Sendable, Equatable, CustomStringConvertible {
+    /// The first v4l2loopback device that can be written to.
+    case auto
+    /// Nowhere: for measurements.
+    case null
+    /// A v4l2loopback device by path.
+    case device(String)
+    /// A file, or a URL that libavformat opens.
+    case file(String)
+    /// A directory that gets one picture file a frame.
+    case frames(String)
+
+    /// What `init` takes, for messages.
+    public static let allowed =
+        "\"auto\", \"null\", \"v4l2:PATH\", \"/dev/…\", \"file:PATH-or-URL\" or \"frames:DIR\""
+
+    /// Reads a name; `nil` if it is none.
+    public init?(_ text: String) {
+        if text == "auto" {
+            self = .auto
+        } else if text == "null" {
+            self = .null
+        } else if let path = text.after("file:") {
+            self = .file(path)
+        } else if let path = text.after("frames:") {
+            self = .frames(path)
+        } else if let path = text.after("v4l2:") {
+            self = .device(path)
+        } else if text.after("/dev/") != nil {
+            self = .device(text)
+        } else {
+            return nil
+        }
+    }
+
+    /// The name that `init` reads.
+    public var description: String {
+        switch self {
+        case .auto: "auto"
+        case .null: "null"
+        case .device(let path): "v4l2:" + path
+        case .file(let path): "file:" + path
+        case .frames(let path): "frames:" + path
+        }
+    }
+}
+
+extension String {
+    // What follows `prefix`; nil if nothing does.
+    fileprivate func after(_ prefix: String) -> String? {
+        hasPrefix(prefix) && utf8.count > prefix.utf8.count
+            ? String(dropFirst(prefix.count)) : nil
+    }
+
+    // udev names such as usb-046d_HD_Webcam-video-index0; demanding that shape catches misspelt
+    // words like "tset".
+    fileprivate var isDeviceIdentifier: Bool {
+        !contains("/") && !contains(":") && contains("-video-index")
+    }
+}

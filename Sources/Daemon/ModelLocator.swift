@@ -1,0 +1,51 @@
+// Finds the weights of a style on disk. Control thread.
+
+internal import FoundationEssentials
+
+/// Where models are looked for: `$LUCIDA_MODELS`, `../share/lucida/models` beside the program (as
+/// `make install` lays it out), and `Models` of a source tree that the program was built in.
+struct ModelLocator {
+    let environment: [String: String]
+
+    /// The model file to load.
+    ///
+    /// - Parameters:
+    ///   - model: a path given by the user; empty for the shipped one.
+    ///   - style: name of the shipped style.
+    /// - Throws: `SessionError` that lists where it was looked for.
+    func path(model: String, style: String) throws -> String {
+        if !model.isEmpty { return model }
+        let candidates = directories.map { "\($0)/\(style).safetensors" }
+        if let found = candidates.first(where: { FileManager.default.fileExists(atPath: $0) }) {
+            return found
+        }
+        let styles = available
+        throw SessionError(
+            "no model for the style \"\(style)\". "
+                + (styles.isEmpty
+                    ? "Looked for \(candidates.joined(separator: ", ")); "
+                        + "set transform.model or LUCIDA_MODELS"
+                    : "Available: \(styles.joined(separator: ", "))"))
+    }
+
+    private var directories: [String] {
+        var result: [String] = []
+        if let directory = environment["LUCIDA_MODELS"] { result.append(directory) }
+        let program = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
+        if let bin = program.map({ URL(filePath: $0).deletingLastPathComponent() }) {
+            result.append(bin.appending(path: "../share/lucida/models").standardized.path)
+            // .build/<target>/release/lucida → the source tree
+            result.append(bin.appending(path: "../../../Models").standardized.path)
+        }
+        return result
+    }
+
+    private var available: [String] {
+        let files = directories.flatMap {
+            (try? FileManager.default.contentsOfDirectory(atPath: $0)) ?? []
+        }
+        let suffix = ".safetensors"
+        return Set(files.filter { $0.hasSuffix(suffix) }.map { String($0.dropLast(suffix.count)) })
+            .sorted()
+    }
+}

@@ -1,0 +1,110 @@
+// The network as the pipeline's transform.
+
+internal import LibAV
+internal import Models
+internal import NeuralEngine
+internal import Pipeline
+internal import Video
+
+/// A model of a style, prepared for the pipeline's frame size.
+final class NeuralTransform: FrameTransform, @unchecked Sendable {
+    /// One step, no look-ahead: an output frame depends on its own input frame alone.
+    let delayFrames = 0
+
+    private let model: DistilledUNet
+    private let settings: Configuration.Transform
+    private let threadCount: Int
+    // Control thread while the pipeline stands, transform thread while it runs.
+    private var session: ModelSession?
+    private var picture: BeforeAfterPicture?
+    private let takesPicture: Bool
+
+    /// Loads and checks the weights.
+    ///
+    /// - Parameters:
+    ///   - threads: of the engine; 0: one a core.
+    ///   - takesPicture: keeps one frame before and after, for `writePicture`.
+    init(
+        modelPath: String, settings: Configuration.Transform, threads: Int, takesPicture: Bool
+    ) throws {
+        model = try DistilledUNet(file: modelPath)
+        self.settings = settings
+        self.takesPicture = takesPicture
+        threadCount = threads > 0 ? threads : ProcessStatistics.coreCount
+    }
+
+    func prepare(format: VideoFormat) throws {
+        let width = settings.modelWidth > 0 ? settings.modelWidth : format.width
+        let height = settings.modelHeight > 0 ? settings.modelHeight : format.height
+        session = try model.prepare(
+            frameWidth: format.width, frameHeight: format.height, modelWidth: width,
+            modelHeight: height, threads: threadCount)
+        if takesPicture { picture = BeforeAfterPicture(format: format) }
+    }
+
+    func process(_ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64) -> Bool
+    {
+        guard let session else { return false }
+        let isGood = session.process(
+            rgb: input.plane(0), strideBytes: input.strides[0], into: output.plane(0),
+            strideBytes: output.strides[0], strength: Float(settings.strength))
+        if isGood { picture?.offer(before: input, after: output) }
+        return isGood
+    }
+
+    // The network has no memory of earlier frames.
+    func reset() {}
+
+    /// Writes the picture taken, if any. Control thread, after the run.
+    func writePicture(to path: String) throws {
+        guard let picture, picture.isTaken else {
+            throw SessionError("no frame came for the picture \(path)")
+        }
+        try ImageWriter.write(picture.frame, to: path)
+    }
+
+    /// What did the work, for the report.
+    var setup: LivenessReport.Setup {
+        let geometry = session?.geometry
+        let backend = try? Backend.shared()
+        return LivenessReport.Setup(
+            version: lucidaVersion, model: "\(settings.style), \(model.file.title)",
+            size: "\(geometry?.frameWidth ?? 0)×\(geometry?.frameHeight ?? 0)",
+            modelSize: "\(geometry?.modelWidth ?? 0)×\(geometry?.modelHeight ?? 0)",
+            threads: session?.threads ?? threadCount,
+            processor: ProcessStatistics.processorName,
+            instructionSet: backend?.instructionSet.rawValue ?? "unknown",
+            blasCore: backend?.blasCore ?? "unknown")
+    }
+}
+
+/// One frame before and after the network, side by side. Its memory exists before the run.
+struct BeforeAfterPicture {
+    /// Twice as wide as the frames. Transform thread until the run is over.
+    let frame: FrameBuffer
+    /// Whether a frame has been taken.
+    private(set) var isTaken = false
+    private var seen = 0
+
+    /// Two seconds in, when cameras have found their exposure. Earlier ones do until then.
+    private static let wantedFrame = 60
+
+    init(format: VideoFormat) {
+        var wide = format
+        wide.width *= 2
+        frame = FrameBuffer(format: wide)
+    }
+
+    mutating func offer(before: FrameBuffer, after: FrameBuffer) {
+        seen += 1
+        guard !isTaken || seen == Self.wantedFrame else { return }
+        isTaken = true
+        let rowBytes = before.strides[0]
+        for y in 0..<before.format.height {
+            let row = frame.plane(0).advanced(by: y * frame.strides[0])
+            row.update(from: before.plane(0).advanced(by: y * rowBytes), count: rowBytes)
+            row.advanced(by: rowBytes)
+                .update(from: after.plane(0).advanced(by: y * rowBytes), count: rowBytes)
+        }
+    }
+}

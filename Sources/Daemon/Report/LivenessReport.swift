@@ -1,0 +1,178 @@
+// The figures that say whether a run was live: printed at its end, and `--report FILE.json`.
+
+public import FoundationEssentials
+internal import Pipeline
+internal import Realtime
+
+/// The liveness summary of one run. The JSON report is this structure; times are milliseconds.
+public struct LivenessReport: Codable, Sendable {
+    /// Percentiles of a duration, in milliseconds.
+    public struct Percentiles: Codable, Sendable {
+        /// Half of all were shorter.
+        public var p50: Double
+        /// 95 % were shorter.
+        public var p95: Double
+        /// 99 % were shorter.
+        public var p99: Double
+        /// The longest.
+        public var max: Double
+
+        init(_ histogram: LatencyHistogram) {
+            func milliseconds(_ nanoseconds: Int64) -> Double {
+                (Double(nanoseconds) / 1e3).rounded() / 1e3
+            }
+            p50 = milliseconds(histogram.percentile(0.50))
+            p95 = milliseconds(histogram.percentile(0.95))
+            p99 = milliseconds(histogram.percentile(0.99))
+            max = milliseconds(histogram.maximumNanoseconds)
+        }
+    }
+
+    /// What came from the source.
+    public struct Input: Codable, Sendable {
+        /// The source's name.
+        public var source: String
+        /// Good frames delivered.
+        public var frames: UInt64
+        /// Faulty frames, dropped and never shown.
+        public var bad: UInt64
+        /// Gaps in the source's own numbering.
+        public var lostBySource: UInt64
+    }
+
+    /// What one sink received.
+    public struct Output: Codable, Sendable {
+        /// The sink's name.
+        public var sink: String
+        /// Transformed frames written.
+        public var frames: UInt64
+        /// Frames that came in and did not reach this sink: skipped for a newer one, without a
+        /// usable result, or refused.
+        public var dropped: UInt64
+        /// Times the last picture was written again.
+        public var repeated: UInt64
+        /// Placeholder cards written.
+        public var cards: UInt64
+        /// Frames a second.
+        public var fps: Double
+        /// ΣΔT/ΣΔT², which uneven frames lower.
+        public var harmonicFPS: Double
+        /// Capture timestamp → handed to the sink.
+        public var age: Percentiles
+        /// The same, read back from the barcode in the picture; `test` source only.
+        public var ageByBarcode: Percentiles?
+        /// Pictures whose barcode named another frame than their metadata.
+        public var barcodeMismatches: UInt64?
+        /// Converting, encoding and writing.
+        public var write: Percentiles
+        /// Whether the sink failed for good before the end.
+        public var isLost: Bool
+    }
+
+    /// Where the time went between capture and sink.
+    public struct Stages: Codable, Sendable {
+        /// Timestamp of the frame → copied or decoded out of the driver.
+        public var capture: Percentiles
+        /// Waiting for the transform.
+        public var queue: Percentiles
+        /// The network.
+        public var transform: Percentiles
+    }
+
+    /// Memory and processor.
+    public struct Resources: Codable, Sendable {
+        /// Heap allocations per frame of all data-plane threads in steady state; absent if the run
+        /// was too short or the program cannot count.
+        public var allocationsPerFrame: Double?
+        /// Frames that the figure above is taken over.
+        public var steadyStateFrames: UInt64
+        /// The most memory that was resident, MB.
+        public var peakResidentMB: Double
+        /// Resident memory at the end less that after warm-up, MB.
+        public var residentGrowthMB: Double
+        /// Processor seconds per second of the run; two busy cores are 2.
+        public var processorLoad: Double
+    }
+
+    /// What did the work.
+    public struct Setup: Codable, Sendable {
+        /// Version of Lucida.
+        public var version: String
+        /// Style and weights.
+        public var model: String
+        /// Frame size, for example `640×360`.
+        public var size: String
+        /// Size at which the network ran.
+        public var modelSize: String
+        /// Threads of the network.
+        public var threads: Int
+        /// Processor name.
+        public var processor: String
+        /// Kernel family: scalar, avx2 or avx512.
+        public var instructionSet: String
+        /// OpenBLAS's core type.
+        public var blasCore: String
+    }
+
+    /// Length of the run in seconds.
+    public var seconds: Double
+    /// Frames of the future that an output frame depends on.
+    public var lookAheadFrames: Int
+    /// From the source.
+    public var input: Input
+    /// To each sink; the first is the one that the headline figures are about.
+    public var outputs: [Output]
+    /// Between the two.
+    public var stages: Stages
+    /// Memory and processor.
+    public var resources: Resources
+    /// What did the work.
+    public var setup: Setup
+    /// What to enter as audio delay in the conferencing or recording software, milliseconds: the
+    /// median age.
+    public var audioDelayMilliseconds: Int
+    /// Whether this run was a live transformation, by the figures alone.
+    public var verdict: Verdict
+}
+
+extension LivenessReport {
+    /// Live or not, and why not.
+    public struct Verdict: Codable, Sendable {
+        /// No look-ahead, young frames, the camera's rate kept, memory steady.
+        public var isLive: Bool
+        /// One sentence for each thing that speaks against it.
+        public var reasons: [String]
+    }
+
+    /// Weighs the figures against what DESIGN calls live: look-ahead 0, p99 age of at most
+    /// `ageLimit` (end users accept about 90 ms between sound and picture, EBU R37), at least 95 %
+    /// of the source's frames out, memory that does not grow.
+    func judged(isPaced: Bool, ageLimitMilliseconds: Double = 100) -> Verdict {
+        var reasons: [String] = []
+        if !isPaced { reasons.append("the source was read as fast as possible, not filmed") }
+        if lookAheadFrames > 0 { reasons.append("it looked \(lookAheadFrames) frames ahead") }
+        if let output = outputs.first {
+            if output.age.p99 > ageLimitMilliseconds {
+                reasons.append("1 % of the frames were older than \(output.age.p99) ms")
+            }
+            let due = input.frames + input.lostBySource
+            if Double(output.frames) < 0.95 * Double(due) {
+                reasons.append("only \(output.frames) of \(due) frames came out")
+            }
+        }
+        // The first seconds of a run allocate; half a minute is enough to see growth.
+        if seconds > 30 && resources.residentGrowthMB > 8 {
+            reasons.append("memory grew by \(resources.residentGrowthMB) MB")
+        }
+        return Verdict(isLive: reasons.isEmpty, reasons: reasons)
+    }
+
+    /// The report as JSON with sorted keys.
+    ///
+    /// - Throws: `EncodingError`, for figures that JSON cannot hold.
+    public func json() throws -> Data {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        return try encoder.encode(self) + Data("\n".utf8)
+    }
+}

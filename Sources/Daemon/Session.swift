@@ -1,0 +1,200 @@
+// One run from start to finish: opens what the configuration names, watches over it, reports.
+// Control thread.
+
+internal import FoundationEssentials
+internal import LibAV
+public import Logging
+internal import Pipeline
+internal import Realtime
+internal import Video
+
+/// What the command line adds to the configuration for one run.
+public struct SessionOptions: Sendable {
+    /// Ends the run after so many seconds; `nil`: when stopped, or at the end of the file.
+    public var durationSeconds: Double?
+    /// Every frame in order, as fast as it can: for files, not for live work.
+    public var isOffline = false
+    /// File for a picture of one frame before and after, side by side; `nil`: none.
+    public var picturePath: String?
+    /// Shows a line that keeps changing while the run goes on.
+    public var showsProgress = false
+
+    /// A live run until it is stopped.
+    public init() {}
+}
+
+/// Runs the pipeline that a configuration describes.
+public struct Session {
+    private let configuration: Configuration
+    private let options: SessionOptions
+    private let log: Logger
+    private let environment = ProcessInfo.processInfo.environment
+
+    /// A session that does not run yet.
+    public init(configuration: Configuration, options: SessionOptions, log: Logger) {
+        self.configuration = configuration
+        self.options = options
+        self.log = log
+    }
+
+    /// Runs until the source ends, the duration is over, SIGINT or SIGTERM comes, or no sink is left.
+    /// Call from the main thread, which must not have started another thread yet.
+    ///
+    /// - Returns: the figures of the run.
+    /// - Throws: whatever a part that cannot be opened says; a `SessionError` if the run broke off.
+    public func run() throws -> LivenessReport {
+        let signals = SignalWaiter()
+        let source = makeSource()
+        let transform = try makeTransform()
+        let sinks = try configuration.output.sinks.map(makeSink)
+        let pipeline = Pipeline(
+            source: source, transform: transform, sinks: sinks,
+            options: pipelineOptions(for: source))
+        try pipeline.start()
+        let watch = Watch(
+            pipeline: pipeline, sinks: sinks, options: options, log: log,
+            notifier: ServiceNotifier(environment: environment))
+        let usage = watch.run(signals: signals)
+        let summary = pipeline.finish()
+        if let path = options.picturePath { try transform.writePicture(to: path) }
+        let report = makeReport(summary, source: source, transform: transform, usage: usage)
+        try write(report)
+        try checkEnd(summary)
+        return report
+    }
+
+    // MARK: Parts
+
+    private func makeSource() -> any FrameSource {
+        let camera = configuration.camera
+        let output = configuration.output
+        let fit = LibAVFit(output.fit)
+        switch camera.source {
+        case .test:
+            return SyntheticCamera(
+                format: VideoFormat(
+                    pixelFormat: .rgb24,
+                    width: output.width > 0 ? output.width : camera.width,
+                    height: output.height > 0 ? output.height : camera.height,
+                    frameRate: camera.frameRate),
+                isPaced: isPaced)
+        case .auto: return cameraSource("auto", fit: fit)
+        case .device(let name): return cameraSource(name, fit: fit)
+        case .file(let path):
+            return FileSource(
+                path: path, output: outputSize, fit: fit, isMirrored: camera.mirror,
+                isPaced: isPaced, log: log)
+        }
+    }
+
+    private func cameraSource(_ name: String, fit: LibAVFit) -> any FrameSource {
+        CameraSource(
+            deviceName: name, settings: configuration.camera, output: outputSize, fit: fit, log: log
+        )
+    }
+
+    /// `nil`: as the source delivers.
+    private var outputSize: FrameSize? {
+        let output = configuration.output
+        guard output.width > 0, output.height > 0 else { return nil }
+        return FrameSize(width: output.width, height: output.height)
+    }
+
+    private var isPaced: Bool { !options.isOffline && configuration.camera.pace == .realtime }
+
+    private func makeTransform() throws -> NeuralTransform {
+        let settings = configuration.transform
+        let path = try ModelLocator(environment: environment)
+            .path(model: settings.model, style: settings.style)
+        return try NeuralTransform(
+            modelPath: path, settings: settings, threads: configuration.performance.threads,
+            takesPicture: options.picturePath != nil)
+    }
+
+    private func makeSink(_ name: SinkName) throws -> any FrameSink {
+        let output = configuration.output
+        switch name {
+        case .auto:
+            return LoopbackSink(deviceName: "auto", pixelFormat: output.pixelFormat, log: log)
+        case .device(let path):
+            return LoopbackSink(deviceName: path, pixelFormat: output.pixelFormat, log: log)
+        case .null: return NullSink()
+        case .file(let path):
+            return FileSink(
+                path: path, codec: output.codec, constantRateFactor: output.crf, log: log)
+        case .frames(let directory): return FramesSink(directory: directory, log: log)
+        }
+    }
+
+    private func pipelineOptions(for source: any FrameSource) -> PipelineOptions {
+        var result = PipelineOptions()
+        result.policy = options.isOffline || !isPaced ? .everyFrame : .latest
+        result.passesFailuresThrough = configuration.transform.onFailure == .passthrough
+        result.reopensLostSource = !options.isOffline
+        result.frameClock = source as? any FrameClock
+        return result
+    }
+
+    // MARK: The end
+
+    private func makeReport(
+        _ summary: PipelineSummary, source: any FrameSource, transform: NeuralTransform,
+        usage: Watch.Usage
+    ) -> LivenessReport {
+        let steady = summary.steadyState
+        return LivenessReport(
+            summary: summary, sourceName: source.name, seconds: usage.seconds,
+            lookAheadFrames: 0, isPaced: isPaced,
+            resources: LivenessReport.Resources(
+                allocationsPerFrame: steady.flatMap { state in
+                    state.allocations.map { Double($0) / Double(max(1, state.frames)) }
+                },
+                steadyStateFrames: steady?.frames ?? 0,
+                peakResidentMB: Double(ProcessStatistics.peakResidentBytes) / 1e6,
+                residentGrowthMB: Double(usage.residentGrowthBytes) / 1e6,
+                processorLoad: usage.processorSeconds / max(usage.seconds, 1e-9)),
+            setup: transform.setup)
+    }
+
+    private func write(_ report: LivenessReport) throws {
+        guard !configuration.report.path.isEmpty else { return }
+        do {
+            try report.json().write(to: URL(filePath: configuration.report.path))
+        } catch {
+            throw SessionError("cannot write the report \(configuration.report.path): \(error)")
+        }
+    }
+
+    private func checkEnd(_ summary: PipelineSummary) throws {
+        let lost = summary.sinks.filter(\.isLost)
+        guard !lost.isEmpty else { return }
+        let names = lost.map(\.name).joined(separator: ", ")
+        if lost.count == summary.sinks.count { throw SessionError("the output failed: \(names)") }
+        log.error("an output failed during the run: \(names)")
+    }
+}
+
+/// Pixels in a row and rows.
+struct FrameSize: Sendable, Equatable {
+    let width: Int
+    let height: Int
+}
+
+/// LibAV's word for it; the configuration has one of its own.
+typealias LibAVFit = LibAV.Fit
+
+extension LibAV.Fit {
+    init(_ fit: Fit) {
+        switch fit {
+        case .crop: self = .crop
+        case .letterbox: self = .letterbox
+        }
+    }
+}
+
+/// A run that could not go on.
+public struct SessionError: Error, CustomStringConvertible {
+    /// What happened and what to do.
+    public let description: String
+    init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,82 @@
+// A video file, a picture or a network target as a sink.
+
+internal import LibAV
+internal import Logging
+internal import Pipeline
+internal import Video
+
+/// `--sink file:PATH-or-URL`, and the output of `lucida transform`.
+final class FileSink: FrameSink, @unchecked Sendable {
+    let name: String
+    let isWatched = false
+    private let path: String
+    private let options: MuxerOptions
+    private let log: Logger
+    private let isPicture: Bool
+    // Control thread while closed, output thread while open.
+    private var muxer: Muxer?
+    private var isPictureWritten = false
+
+    /// A file that is not open yet.
+    init(path: String, codec: Codec, constantRateFactor: Int, log: Logger) {
+        name = path
+        self.path = path
+        self.log = log
+        var options = MuxerOptions()
+        options.codec = codec.muxerCodec
+        options.constantRateFactor = constantRateFactor
+        self.options = options
+        let lowered = path.lowercased()
+        isPicture = [".png", ".jpg", ".jpeg"].contains { lowered.hasSuffix($0) }
+    }
+
+    func prepare(format: VideoFormat) throws {
+        guard !isPicture else { return }
+        muxer = try Muxer(file: path, input: format, options: options)
+    }
+
+    func write(_ frame: FrameBuffer) -> SinkStatus {
+        if isPicture { return writePicture(frame) }
+        guard let muxer else { return .lost }
+        guard muxer.write(frame) == .failed else { return .written }
+        if let error = muxer.lastError { log.error("\(error)") }
+        return .lost
+    }
+
+    /// A picture file holds one frame: more than one is a mistake that the user should hear of.
+    private func writePicture(_ frame: FrameBuffer) -> SinkStatus {
+        guard !isPictureWritten else {
+            log.error(
+                "\(path) is a picture, but there are more frames: name a video or a directory/")
+            return .lost
+        }
+        isPictureWritten = true
+        do throws(LibAVError) {
+            try ImageWriter.write(frame, to: path)
+            return .written
+        } catch {
+            log.error("\(error)")
+            return .lost
+        }
+    }
+
+    func finish() {
+        guard let muxer else { return }
+        self.muxer = nil
+        do throws(LibAVError) {
+            try muxer.finish()
+        } catch {
+            log.error("\(error)")
+        }
+    }
+}
+
+extension Codec {
+    fileprivate var muxerCodec: MuxerOptions.Codec? {
+        switch self {
+        case .auto: nil
+        case .h264: .h264
+        case .ffv1: .ffv1
+        }
+    }
+}

@@ -1,0 +1,106 @@
+// The virtual camera as a sink: conversion or JPEG, then the loopback's write protocol.
+
+internal import LibAV
+internal import Logging
+internal import Pipeline
+internal import Synchronization
+internal import V4L2
+internal import Video
+
+/// `--sink v4l2:PATH` and `--sink auto`. Nothing but transformed frames and cards is ever written,
+/// and on exit every buffer of the device is overwritten with a card.
+final class LoopbackSink: FrameSink, @unchecked Sendable {
+    // Control thread only.
+    private(set) var name: String
+    let isWatched = true
+    private let deviceName: String
+    private let pixelFormat: PixelFormat
+    private let log: Logger
+    // Control thread while closed, output thread while open.
+    private var device: LoopbackOutput?
+    private var encoder: Encoder?
+    private var picture: FrameBuffer?
+    private var exitCard: FrameBuffer?
+    private var writesUntilLook = 0
+    // Atomic: written by the output thread, read by the control thread. -1: the driver cannot tell.
+    private let readerCount = Atomic<Int>(-1)
+
+    /// Apps that stream from the device, as of the last second; `nil` if the driver cannot tell.
+    /// Any thread.
+    var streamingReaders: Int? {
+        let count = readerCount.load(ordering: .relaxed)
+        return count < 0 ? nil : count
+    }
+
+    private enum Encoder {
+        case raw(Scaler)
+        case jpeg(MJPEGEncoder)
+    }
+
+    /// A virtual camera that is not open yet.
+    ///
+    /// - Parameters:
+    ///   - deviceName: `auto` or a path.
+    ///   - pixelFormat: `yuyv`, `nv12`, `yu12` or `mjpeg`.
+    init(deviceName: String, pixelFormat: PixelFormat, log: Logger) {
+        self.deviceName = deviceName
+        self.pixelFormat = pixelFormat
+        self.log = log
+        name = deviceName
+    }
+
+    func prepare(format: VideoFormat) throws {
+        let path = try DeviceDirectory.loopbackPath(for: deviceName)
+        // Conferencing apps take YCbCr for BT.601 limited range, and a JPEG for full range.
+        let output = VideoFormat(
+            pixelFormat: pixelFormat, width: format.width, height: format.height,
+            frameRate: format.frameRate, colorRange: pixelFormat == .mjpeg ? .full : .limited)
+        let device = try LoopbackOutput(path: path, format: output)
+        name = "\(path) (\(device.card))"
+        picture = FrameBuffer(format: output)
+        encoder =
+            pixelFormat == .mjpeg
+            ? .jpeg(try MJPEGEncoder(input: format)) : .raw(try Scaler(from: format, to: output))
+        let card = FrameBuffer(format: format)
+        Card.draw("Lucida is off", into: card)
+        exitCard = card
+        self.device = device
+        log.info("virtual camera \(name): \(output)")
+    }
+
+    func write(_ frame: FrameBuffer) -> SinkStatus {
+        guard let device, let bytes = encode(frame) else { return .again }
+        lookForReaders(device)
+        switch device.write(bytes) {
+        case .written: return .written
+        case .again: return .again
+        case .lost: return .lost
+        }
+    }
+
+    func finish() {
+        guard let device else { return }
+        device.close(card: exitCard.flatMap(encode))
+        self.device = nil
+        encoder = nil
+    }
+
+    /// Once in thirty frames: it is a system call or two.
+    private func lookForReaders(_ device: LoopbackOutput) {
+        writesUntilLook -= 1
+        guard writesUntilLook < 0 else { return }
+        writesUntilLook = 30
+        readerCount.store(device.streamingReaders() ?? -1, ordering: .relaxed)
+    }
+
+    private func encode(_ frame: FrameBuffer) -> UnsafeRawBufferPointer? {
+        guard let picture, let encoder else { return nil }
+        let isEncoded =
+            switch encoder {
+            case .raw(let scaler): scaler.convert(frame, to: picture)
+            case .jpeg(let jpeg): jpeg.encode(frame, into: picture)
+            }
+        return isEncoded
+            ? UnsafeRawBufferPointer(rebasing: picture.bytes[0..<picture.usedBytes]) : nil
+    }
+}

@@ -1,0 +1,189 @@
+// A V4L2 camera as a source: capture, then conversion to the pipeline's RGB24 in one step.
+
+internal import LibAV
+internal import Logging
+internal import Pipeline
+internal import V4L2
+internal import Video
+
+/// `--source v4l2:PATH` and `--source auto`. The capture thread converts or decodes straight out of
+/// the driver's buffer and gives it back at once: a buffer held starves the camera.
+final class CameraSource: FrameSource, @unchecked Sendable {
+    // Control thread only.
+    private(set) var name: String
+    private let settings: Configuration.Camera
+    private let deviceName: String
+    private let output: FrameSize?
+    private let fit: LibAVFit
+    private let log: Logger
+    // Control thread while closed, capture thread while open.
+    private var stream: CaptureStream?
+    private var converter: Converter?
+
+    /// Every kind of camera needs one of these.
+    private enum Converter {
+        case raw(Scaler, VideoFormat)
+        case jpeg(MJPEGDecoder)
+        case exotic(ExoticConverter, FrameBuffer, Scaler)
+    }
+
+    /// A camera that is not open yet.
+    ///
+    /// - Parameters:
+    ///   - deviceName: `auto`, a path, or a name in `/dev/v4l/by-id`.
+    ///   - output: size of the frames wanted; `nil`: as the camera delivers.
+    init(
+        deviceName: String, settings: Configuration.Camera, output: FrameSize?, fit: LibAVFit,
+        log: Logger
+    ) {
+        self.deviceName = deviceName
+        self.settings = settings
+        self.output = output
+        self.fit = fit
+        self.log = log
+        name = deviceName
+    }
+
+    func prepare() throws -> VideoFormat {
+        let device = try VideoDevice(path: DeviceDirectory.cameraPath(for: deviceName))
+        name = "\(device.path) (\(device.capabilities.card))"
+        setControls(of: device)
+        let stream = try CaptureStream(
+            device: device, mode: mode(of: device), rate: settings.frameRate)
+        let camera = stream.format
+        let wanted = VideoFormat(
+            pixelFormat: .rgb24, width: output?.width ?? camera.width,
+            height: output?.height ?? camera.height, frameRate: camera.frameRate)
+        converter = try makeConverter(stream, to: wanted)
+        try stream.start()
+        self.stream = stream
+        log.info(
+            "camera \(name): \(camera.fourCC) \(camera.width)×\(camera.height) \(camera.frameRate) fps"
+        )
+        return wanted
+    }
+
+    func next(into frame: FrameBuffer) -> SourceStatus {
+        guard let stream, let converter else { return .deviceLost }
+        switch stream.dequeue() {
+        case .again: return .again
+        case .badFrame: return .badFrame
+        case .deviceLost: return .deviceLost
+        case .formatChanged: return .formatChanged
+        case .frame(let captured):
+            let isGood = convert(captured.bytes, with: converter, into: frame)
+            stream.requeue(captured)
+            frame.metadata = captured.metadata
+            return isGood ? .frame : .badFrame
+        }
+    }
+
+    func finish() {
+        stream?.stop()
+        converter = nil
+        stream = nil
+    }
+
+    // MARK: Set-up
+
+    private func mode(of device: VideoDevice) throws -> CameraMode {
+        var formats = device.cameraFormats(width: settings.width, height: settings.height)
+        if let wanted = settings.pixelFormat {
+            let fourCC = FourCC(wanted)
+            formats.removeAll { $0.fourCC != fourCC }
+            if formats.isEmpty {
+                throw V4L2Error(
+                    operation: "capture \(wanted.rawValue)", errno: 0, device: device.path,
+                    advice: "this camera has no such format; `lucida devices` lists its formats, "
+                        + "and camera.pixel_format = \"auto\" takes the best")
+            }
+        }
+        guard
+            let best = CameraMode.best(
+                of: formats, width: settings.width, height: settings.height,
+                rate: settings.frameRate)
+        else {
+            throw V4L2Error(
+                operation: "find a picture format", errno: 0, device: device.path,
+                advice: "it offers none that Lucida can read; `lucida devices` lists what it has")
+        }
+        return best
+    }
+
+    /// A control that this camera lacks costs a warning, not the picture.
+    private func setControls(of device: VideoDevice) {
+        var wanted: [(String, ControlValue)] = []
+        if let label = settings.powerLineFrequency.menuLabel {
+            wanted.append(("power_line_frequency", .text(label)))
+        }
+        if let isDynamic = settings.exposureDynamicFramerate {
+            wanted.append(("exposure_dynamic_framerate", .boolean(isDynamic)))
+        }
+        wanted += settings.controls.map { ($0.name, ControlValue($0.value)) }
+        for (name, value) in wanted {
+            do throws(V4L2Error) {
+                try device.setControl(name, to: value)
+            } catch {
+                log.warning("\(error)")
+            }
+        }
+    }
+
+    private func makeConverter(
+        _ stream: CaptureStream, to output: VideoFormat
+    ) throws -> Converter {
+        let isMirrored = settings.mirror
+        guard let format = stream.format.videoFormat else {
+            let exotic = try ExoticConverter(stream: stream)
+            let scaler = try Scaler(
+                from: exotic.outputFormat, to: output, fit: fit, isMirrored: isMirrored)
+            return .exotic(exotic, FrameBuffer(format: exotic.outputFormat), scaler)
+        }
+        if format.pixelFormat == .mjpeg {
+            return .jpeg(try MJPEGDecoder(output: output, fit: fit, isMirrored: isMirrored))
+        }
+        let scaler = try Scaler(from: format, to: output, fit: fit, isMirrored: isMirrored)
+        return .raw(scaler, format)
+    }
+
+    // MARK: Capture thread
+
+    private func convert(
+        _ bytes: UnsafeRawBufferPointer, with converter: Converter, into frame: FrameBuffer
+    ) -> Bool {
+        switch converter {
+        case .raw(let scaler, let format):
+            guard let base = bytes.baseAddress else { return false }
+            let stride = stream?.format.strides.first ?? 0
+            let planes = ImagePlanes(base: base, format: format, bytesPerLine: stride)
+            return bytes.count >= planes.byteCount && scaler.convert(planes, to: frame)
+        case .jpeg(let decoder):
+            return decoder.decode(bytes, into: frame) == .frame
+        case .exotic(let exotic, let between, let scaler):
+            return exotic.convert(bytes, into: between) && scaler.convert(between, to: frame)
+        }
+    }
+}
+
+extension PowerLineFrequency {
+    /// The entry of the control's menu (V4L2 specification, "User Class Control IDs"); `auto` leaves
+    /// the camera as it is.
+    fileprivate var menuLabel: String? {
+        switch self {
+        case .auto: nil
+        case .disabled: "Disabled"
+        case .hertz50: "50 Hz"
+        case .hertz60: "60 Hz"
+        }
+    }
+}
+
+extension ControlValue {
+    fileprivate init(_ value: CameraControl.Value) {
+        switch value {
+        case .integer(let number): self = .integer(number)
+        case .boolean(let isOn): self = .boolean(isOn)
+        case .text(let text): self = .text(text)
+        }
+    }
+}

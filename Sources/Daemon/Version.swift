@@ -1,0 +1,2 @@
+/// The version that `lucida --version` prints and reports carry.
+public let lucidaVersion = "0.1.0"

@@ -1,0 +1,114 @@
+// What the control thread does while the pipeline runs: signals, progress, service notification.
+
+internal import Glibc
+internal import Logging
+internal import Pipeline
+internal import Realtime
+
+/// Waits for the end of a run and keeps user and systemd informed.
+struct Watch {
+    /// What the run used.
+    struct Usage {
+        var seconds = 0.0
+        var processorSeconds = 0.0
+        var residentGrowthBytes = 0
+    }
+
+    let pipeline: Pipeline
+    let sinks: [any FrameSink]
+    let options: SessionOptions
+    let log: Logger
+    let notifier: ServiceNotifier
+
+    /// Time for pools, caches and the driver to settle before memory is compared.
+    private static let warmUpSeconds = 5.0
+    private static let tickMilliseconds = 200
+
+    /// Returns when the run is over; the stages have then been asked to stop.
+    func run(signals: SignalWaiter) -> Usage {
+        let start = MonotonicClock.nowNanoseconds
+        let processorAtStart = ProcessStatistics.processorSeconds
+        var residentAfterWarmUp: Int?
+        var isReady = false
+        var wasLost = false
+        var readers = 0
+        var tick = 0
+        var seconds = 0.0
+        while !pipeline.isFinished {
+            let signal = signals.wait(milliseconds: waitMilliseconds(elapsed: seconds))
+            seconds = Double(MonotonicClock.nowNanoseconds - start) / 1e9
+            if let signal {
+                log.info("stopping (\(signal == SIGINT ? "Ctrl-C" : "signal \(signal)"))")
+                break
+            }
+            if let limit = options.durationSeconds, seconds >= limit { break }
+            if !isReady && pipeline.counters.written > 0 {
+                isReady = true
+                notifier.ready(statusText(seconds))
+            }
+            reportLostSource(&wasLost)
+            reportReaders(&readers)
+            if seconds > Self.warmUpSeconds && residentAfterWarmUp == nil {
+                residentAfterWarmUp = ProcessStatistics.residentBytes
+            }
+            tick += 1
+            if tick % (1000 / Self.tickMilliseconds) == 0 { showProgress(seconds) }
+        }
+        let usage = Usage(
+            seconds: seconds,
+            processorSeconds: ProcessStatistics.processorSeconds - processorAtStart,
+            residentGrowthBytes: residentAfterWarmUp.map { ProcessStatistics.residentBytes - $0 }
+                ?? 0)
+        notifier.stopping()
+        signals.release()
+        pipeline.requestStop()
+        if options.showsProgress { writeLine("\r\u{1B}[K") }
+        return usage
+    }
+
+    private func waitMilliseconds(elapsed: Double) -> Int {
+        guard let limit = options.durationSeconds else { return Self.tickMilliseconds }
+        return max(1, min(Self.tickMilliseconds, Int((limit - elapsed) * 1000)))
+    }
+
+    private func reportLostSource(_ wasLost: inout Bool) {
+        let isLost = pipeline.counters.isSourceLost
+        if isLost && !wasLost {
+            log.warning("the camera is gone; a card is shown until it is back")
+        } else if wasLost && !isLost {
+            log.info("the camera is back")
+        }
+        wasLost = isLost
+    }
+
+    /// A second app is refused by the driver, and its own message seldom says why: this one does.
+    private func reportReaders(_ readers: inout Int) {
+        let now = sinks.lazy.compactMap { ($0 as? LoopbackSink)?.streamingReaders }.reduce(0, +)
+        if now > 0 && readers == 0 {
+            log.info(
+                "an app uses the virtual camera; \(DeviceListing.oneReaderNote)")
+        } else if now == 0 && readers > 0 {
+            log.info("no app uses the virtual camera now")
+        }
+        readers = now
+    }
+
+    private func showProgress(_ seconds: Double) {
+        let text = statusText(seconds)
+        notifier.status(text)
+        if options.showsProgress { writeLine("\r\u{1B}[K" + text) }
+    }
+
+    private func statusText(_ seconds: Double) -> String {
+        let counters = pipeline.counters
+        let age = (Double(counters.latestAgeNanoseconds) / 1e5).rounded() / 10
+        let rate = (Double(counters.written) / max(seconds, 0.1) * 10).rounded() / 10
+        return "\(Int(seconds)) s: \(counters.captured) frames in, \(counters.written) out, "
+            + "\(rate) fps, age \(age) ms"
+    }
+
+    private func writeLine(_ text: String) {
+        var text = text
+        text.withUTF8 { bytes in _ = write(STDERR_FILENO, bytes.baseAddress, bytes.count) }
+    }
+}

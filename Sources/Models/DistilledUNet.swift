@@ -1,0 +1,112 @@
+// The distilled U-Net: pixel space, three scales, residual on the input.
+
+internal import NeuralEngine
+
+/// The architecture `distilled-unet`, version 1.
+///
+///     frame ─ pixel-unshuffle 4 ─ stem ─ enc0 ──────────── skip ──────────── + ─ dec0 ─ head ─
+///                                          └ down1 ─ enc1 ─ skip ─ + ─ dec1 ─ up0 ┘      │
+///                                                      └ down2 ─ mid ─ up1 ┘     pixel-shuffle 4
+///                                                                                        │
+///     frame ───────────────────────────────────────────────────────────────────────────  + ─ out
+///
+/// `stem` and `head` are 3 × 3 convolutions, `down` has stride 2, `up` is 1 × 1 and nearest ×2; the
+/// others are residual blocks y = relu(x + b(relu(a(x)))). All have biases and pad with zeros;
+/// stem and down end in a ReLU. Weights are immutable: sessions may share a network.
+public struct DistilledUNet: Sendable {
+    /// The file the weights came from, with title, styles and licence.
+    public let file: ModelFile
+    /// Channels at 1/4, 1/8 and 1/16 of the input size.
+    public let channels: [Int]
+
+    private let layers: [String: ConvolutionWeights]
+
+    /// Width and height that the network divides by: two halvings of 4 × 4 squares.
+    static let sizeMultiple = 16
+    /// Pixel-unshuffle by 4 makes these of red, green and blue.
+    private static let imageChannels = 48
+
+    /// Reads and checks a model file.
+    public init(file path: String) throws(ModelError) {
+        let file = try ModelFile(file: path)
+        try file.check("architecture", is: "distilled-unet")
+        try file.check("architecture_version", is: "1")
+        try file.check("color_range", is: "full")
+        try file.check("size_multiple", is: "\(Self.sizeMultiple)")
+        let channels = try file.numbers("channels", count: 3)
+        var layers: [String: ConvolutionWeights] = [:]
+        for layer in Self.layerTable(channels) {
+            layers[layer.name] = try file.convolution(
+                layer.name, inputs: layer.inputs, outputs: layer.outputs, kernel: layer.kernel)
+        }
+        self.file = file
+        self.channels = channels
+        self.layers = layers
+    }
+
+    private static func layerTable(
+        _ c: [Int]
+    ) -> [(name: String, inputs: Int, outputs: Int, kernel: Int)] {
+        func block(_ name: String, _ channels: Int) -> [(String, Int, Int, Int)] {
+            [("\(name).a", channels, channels, 3), ("\(name).b", channels, channels, 3)]
+        }
+        return [("stem", imageChannels, c[0], 3)] + block("enc0.0", c[0])
+            + [("down1", c[0], c[1], 3)] + block("enc1.0", c[1])
+            + [("down2", c[1], c[2], 3)] + block("mid.0", c[2]) + block("mid.1", c[2])
+            + [("up1", c[2], c[1], 1)] + block("dec1.0", c[1])
+            + [("up0", c[1], c[0], 1)] + block("dec0.0", c[0])
+            + [("head", c[0], imageChannels, 3)]
+    }
+
+    /// Plans memory, packs weights and starts threads for one size; runs once to warm up.
+    ///
+    /// - Parameters:
+    ///   - frameWidth: of the RGB24 frames that come and go.
+    ///   - frameHeight: likewise.
+    ///   - modelWidth: at which the network works; any size, padded inside.
+    ///   - modelHeight: likewise.
+    ///   - threads: of the engine, the calling one included.
+    public func prepare(
+        frameWidth: Int, frameHeight: Int, modelWidth: Int, modelHeight: Int, threads: Int
+    ) throws(ModelError) -> ModelSession {
+        do throws(EngineError) {
+            let geometry = try FrameGeometry(
+                frameWidth: frameWidth, frameHeight: frameHeight, modelWidth: modelWidth,
+                modelHeight: modelHeight, multiple: Self.sizeMultiple)
+            return try ModelSession(geometry: geometry, threads: threads) {
+                builder, image throws(EngineError) in
+                try residual(of: image, in: builder)
+            }
+        } catch {
+            throw .engine(error)
+        }
+    }
+
+    /// The network itself: image (48, H/4, W/4) in [0, 1] to residual (48, H/4, W/4).
+    func residual(
+        of image: Tensor, in builder: PlanBuilder
+    ) throws(EngineError) -> Tensor {
+        func convolve(
+            _ name: String, _ x: Tensor, stride: Int = 1, _ activation: Activation = .none,
+            adding: Tensor? = nil
+        ) throws(EngineError) -> Tensor {
+            guard let weights = layers[name] else { throw .invalid("no layer \(name)") }
+            return try builder.convolution(
+                name, x, weights, stride: stride, activation: activation, adding: adding)
+        }
+        func block(_ name: String, _ x: Tensor) throws(EngineError) -> Tensor {
+            try convolve("\(name).b", convolve("\(name).a", x, .relu), .relu, adding: x)
+        }
+        func up(_ name: String, _ x: Tensor, adding skip: Tensor) throws(EngineError) -> Tensor {
+            try builder.upsampleNearest2("\(name) ×2", convolve(name, x), adding: skip)
+        }
+
+        let skip0 = try block("enc0.0", convolve("stem", image, .relu))
+        let skip1 = try block("enc1.0", convolve("down1", skip0, stride: 2, .relu))
+        let low = try convolve("down2", skip1, stride: 2, .relu)
+        let mid = try block("mid.1", block("mid.0", low))
+        let dec1 = try block("dec1.0", up("up1", mid, adding: skip1))
+        let dec0 = try block("dec0.0", up("up0", dec1, adding: skip0))
+        return try convolve("head", dec0)
+    }
+}

@@ -1,0 +1,121 @@
+// A model file: safetensors whose metadata says what the weights are for.
+
+public import NeuralEngine
+
+/// Why a model cannot be used.
+public enum ModelError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The file is unreadable, malformed or hostile.
+    case file(SafetensorsError)
+    /// The file is sound, but not a model that this program can run.
+    case model(file: String, reason: String)
+    /// The engine cannot run here, or not at that size.
+    case engine(EngineError)
+
+    /// A sentence for the user.
+    public var description: String {
+        switch self {
+        case .file(let error): error.description
+        case .model(let file, let reason): "\(file): not a usable model: \(reason)"
+        case .engine(let error): error.description
+        }
+    }
+}
+
+/// A safetensors file with Lucida's metadata, checked as far as all architectures share it.
+public struct ModelFile: Sendable {
+    /// The file, for messages.
+    public let file: String
+    /// Which network the weights are for, for example `distilled-unet`.
+    public let architecture: String
+    /// Version of that network.
+    public let architectureVersion: String
+    /// All metadata, as it stands in the file.
+    public let metadata: [String: String]
+
+    private let tensors: Safetensors
+
+    /// Reads and checks the file.
+    public init(file: String) throws(ModelError) {
+        let tensors: Safetensors
+        do throws(SafetensorsError) {
+            tensors = try Safetensors(file: file)
+        } catch {
+            throw .file(error)
+        }
+        self.tensors = tensors
+        self.file = file
+        metadata = tensors.metadata
+        architecture = tensors.metadata["architecture"] ?? ""
+        architectureVersion = tensors.metadata["architecture_version"] ?? ""
+        try check("format", is: "lucida-model")
+        try check("format_version", is: "1")
+    }
+
+    /// For people; the file's name if it has no title.
+    public var title: String { metadata["title"] ?? file }
+    /// What the network was trained to draw.
+    public var styles: [String] { list("styles") }
+    /// Licence of the weights; empty if not stated.
+    public var licence: String { metadata["licence"] ?? "" }
+
+    /// Throws unless the metadata `key` has this `value`.
+    func check(_ key: String, is value: String) throws(ModelError) {
+        guard let found = metadata[key] else {
+            throw failure("its metadata lacks \"\(key)\"")
+        }
+        guard found == value else {
+            throw failure("its \(key) is \"\(found)\", this program knows \"\(value)\"")
+        }
+    }
+
+    /// Comma-separated metadata.
+    func list(_ key: String) -> [String] {
+        (metadata[key] ?? "").split(separator: ",").map { $0.filter { $0 != " " } }
+    }
+
+    /// Comma-separated numbers, exactly `count` of them, each 1 to 4096.
+    func numbers(_ key: String, count: Int) throws(ModelError) -> [Int] {
+        let numbers = list(key).compactMap { Int($0) }.filter { (1...4096).contains($0) }
+        guard numbers.count == count, list(key).count == count else {
+            throw failure(
+                "its \(key) is \"\(metadata[key] ?? "")\": \(count) numbers from 1 to 4096 "
+                    + "are expected")
+        }
+        return numbers
+    }
+
+    /// The tensors `name`.weight and `name`.bias, which must have these shapes and be finite.
+    func convolution(
+        _ name: String, inputs: Int, outputs: Int, kernel: Int
+    ) throws(ModelError) -> ConvolutionWeights {
+        let weight = try values("\(name).weight", shape: [outputs, inputs, kernel, kernel])
+        let bias = try values("\(name).bias", shape: [outputs])
+        do throws(EngineError) {
+            return try ConvolutionWeights(
+                outputs: outputs, inputs: inputs, kernel: kernel, values: weight, bias: bias)
+        } catch {
+            throw .engine(error)
+        }
+    }
+
+    private func values(_ name: String, shape: [Int]) throws(ModelError) -> [Float] {
+        guard let found = tensors.shape(of: name) else {
+            throw failure("it lacks the tensor \"\(name)\"")
+        }
+        guard found == shape else {
+            throw failure("its tensor \"\(name)\" has the shape \(found), expected \(shape)")
+        }
+        let values: [Float]
+        do throws(SafetensorsError) {
+            values = try tensors.values(of: name)
+        } catch {
+            throw .file(error)
+        }
+        guard values.allSatisfy(\.isFinite) else {
+            throw failure("its tensor \"\(name)\" holds NaN or infinity")
+        }
+        return values
+    }
+
+    func failure(_ reason: String) -> ModelError { .model(file: file, reason: reason) }
+}

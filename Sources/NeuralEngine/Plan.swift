@@ -1,0 +1,167 @@
+// A network prepared for one input size: a flat list of steps over one arena.
+
+internal import CKernels
+internal import Realtime
+
+/// What is applied after bias and residual.
+public enum Activation: Sendable {
+    /// Nothing.
+    case none
+    /// max(x, 0); NaN stays NaN.
+    case relu
+    /// x / (1 + e⁻ˣ).
+    case silu
+
+    var code: ck_activation {
+        switch self {
+        case .none: CK_NONE
+        case .relu: CK_RELU
+        case .silu: CK_SILU
+        }
+    }
+}
+
+/// A tensor of a plan that is being built.
+public struct Tensor {
+    /// Geometry.
+    public let shape: TensorShape
+    let index: Int
+}
+
+/// Collects the layers of a network in the order in which they run, then lays out their memory.
+/// Control thread; everything is allocated here.
+public final class PlanBuilder {
+    let backend: Backend
+    let threads: Int
+
+    /// Memory and threads of the plan, once allocated.
+    struct Resources {
+        let backend: Backend
+        let views: [TensorView]
+        let weights: UnsafeMutablePointer<Float>
+        let scratch: UnsafeMutablePointer<Float>
+        let scratchStride: Int
+    }
+
+    /// A layer: what it reads and writes, what memory it needs, and how to make its step.
+    struct Node {
+        let inputs: [Tensor]
+        let output: Tensor
+        var weightCount = 0
+        var scratchCount = 0
+        let makeStep: (Resources) -> ParallelWork
+    }
+
+    private var shapes: [TensorShape] = []
+    private var nodes: [Node] = []
+    private var sources: [Tensor] = []
+
+    /// An empty plan for a pool of `threads` workers.
+    public init(backend: Backend, threads: Int) {
+        self.backend = backend
+        self.threads = threads
+    }
+
+    /// A tensor that is filled from outside before each run.
+    public func input(_ shape: TensorShape) -> Tensor {
+        let tensor = makeTensor(shape)
+        sources.append(tensor)
+        return tensor
+    }
+
+    func makeTensor(_ shape: TensorShape) -> Tensor {
+        shapes.append(shape)
+        return Tensor(shape: shape, index: shapes.count - 1)
+    }
+
+    func append(_ node: Node) -> Tensor {
+        nodes.append(node)
+        return node.output
+    }
+
+    /// Lays out the memory and makes the steps.
+    ///
+    /// - Parameter outputs: tensors to be read after a run; all others may share memory.
+    public func build(outputs: [Tensor], pool: WorkerPool) -> Plan {
+        precondition(pool.threads == threads, "the plan is for this pool")
+        let arena = Arena()
+        let regions = planTensors(outputs: outputs, arena: arena)
+        let weights = nodes.map { arena.plan($0.weightCount) }
+        let scratchStride = roundUp(nodes.map(\.scratchCount).max() ?? 0, to: 16) + 16
+        let scratch = arena.plan(scratchStride * threads)
+        arena.allocate()
+        let views = zip(shapes, regions).map { TensorView(shape: $0, base: arena.pointer($1)) }
+        let steps = zip(nodes, weights).map { node, region in
+            node.makeStep(
+                Resources(
+                    backend: backend, views: views, weights: arena.pointer(region),
+                    scratch: arena.pointer(scratch), scratchStride: scratchStride))
+        }
+        return Plan(arena: arena, pool: pool, views: views, steps: steps)
+    }
+
+    /// Tensors whose lives do not overlap share memory, but only those of the same shape: their
+    /// borders lie at the same places and so stay zero for ever.
+    private func planTensors(outputs: [Tensor], arena: Arena) -> [Arena.Region] {
+        var lastUse = [Int](repeating: -1, count: shapes.count)
+        for (step, node) in nodes.enumerated() {
+            lastUse[node.output.index] = step
+            for tensor in node.inputs { lastUse[tensor.index] = step }
+        }
+        for tensor in outputs { lastUse[tensor.index] = nodes.count }
+
+        var regions = [Arena.Region?](repeating: nil, count: shapes.count)
+        var free: [TensorShape: [Arena.Region]] = [:]
+        for tensor in sources { regions[tensor.index] = arena.plan(tensor.shape.count) }
+        for (step, node) in nodes.enumerated() {
+            let key = node.output.shape.withPaddedChannels
+            regions[node.output.index] =
+                free[key]?.popLast() ?? arena.plan(node.output.shape.count)
+            for index in Set((node.inputs + [node.output]).map(\.index))
+            where lastUse[index] == step {
+                if let region = regions[index] {
+                    free[shapes[index].withPaddedChannels, default: []].append(region)
+                }
+            }
+        }
+        return regions.map { $0 ?? Arena.Region(offset: 0, count: 0) }
+    }
+}
+
+extension TensorShape {
+    /// Same memory layout, whatever the number of channels in the last block.
+    fileprivate var withPaddedChannels: TensorShape {
+        TensorShape(channels: paddedChannels, height: height, width: width)
+    }
+}
+
+/// A prepared network. `run` belongs to one thread at a time, which is worker 0 of the pool.
+public final class Plan {
+    /// The steps in order.
+    public let steps: [ParallelWork]
+    /// The threads that `run` uses.
+    public let pool: WorkerPool
+
+    private let arena: Arena
+    private let views: [TensorView]
+
+    init(arena: Arena, pool: WorkerPool, views: [TensorView], steps: [ParallelWork]) {
+        self.arena = arena
+        self.pool = pool
+        self.views = views
+        self.steps = steps
+    }
+
+    /// Bytes of activations, packed weights and scratch memory.
+    public var byteCount: Int { arena.byteCount }
+
+    /// Where an input or output lies. Valid while the plan lives.
+    public func view(of tensor: Tensor) -> TensorView { views[tensor.index] }
+
+    /// Runs all steps.
+    ///
+    /// - Realtime: allocates nothing
+    public func run() {
+        for step in steps { pool.run(step) }
+    }
+}

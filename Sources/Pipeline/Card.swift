@@ -1,0 +1,80 @@
+// The pictures shown instead of the camera: before the first frame, without a camera, on exit.
+
+public import Video
+
+/// A placeholder picture with a few words on it. Drawn by the control thread, ahead of time.
+public enum Card {
+    /// Fills `frame` (RGB24) with a dark, calm background, the name Lucida and a message.
+    ///
+    /// The text is as large as fits the width: characters that the small font lacks show as blanks.
+    public static func draw(_ message: String, into frame: FrameBuffer) {
+        precondition(frame.format.pixelFormat == .rgb24, "cards are drawn in RGB24")
+        fillBackground(frame)
+        let height = frame.format.height
+        drawCentred("LUCIDA", in: frame, centreY: height * 2 / 5, widthShare: 0.34, brightness: 235)
+        drawCentred(
+            message, in: frame, centreY: height * 3 / 5, widthShare: 0.62, brightness: 170)
+    }
+
+    /// A vertical gradient, so that nobody takes the card for a dead camera.
+    private static func fillBackground(_ frame: FrameBuffer) {
+        let (width, height) = (frame.format.width, frame.format.height)
+        for y in 0..<height {
+            let row = frame.plane(0).advanced(by: y * frame.strides[0])
+            let shade = 26 + 22 * y / height
+            for x in 0..<width {
+                row[3 * x] = UInt8(shade * 3 / 4)
+                row[3 * x + 1] = UInt8(shade * 7 / 8)
+                row[3 * x + 2] = UInt8(shade + 14)
+            }
+        }
+    }
+
+    private static func drawCentred(
+        _ text: String, in frame: FrameBuffer, centreY: Int, widthShare: Double, brightness: UInt8
+    ) {
+        let (width, height) = (frame.format.width, frame.format.height)
+        let columns = text.count * Font.advance - 1
+        let scale = max(
+            1, min(Int(Double(width) * widthShare) / max(columns, 1), height / (Font.rows * 5)))
+        let left = (width - columns * scale) / 2
+        let top = centreY - Font.rows * scale / 2
+        for (index, character) in text.uppercased().enumerated() {
+            let glyph = Font.glyph(character)
+            for row in 0..<Font.rows {
+                for column in 0..<Font.columns
+                where glyph[row] & (1 << UInt8(Font.columns - 1 - column)) != 0 {
+                    let x = left + (index * Font.advance + column) * scale
+                    fillSquare(frame, x: x, y: top + row * scale, side: scale, value: brightness)
+                }
+            }
+        }
+    }
+
+    private static func fillSquare(_ frame: FrameBuffer, x: Int, y: Int, side: Int, value: UInt8) {
+        let (width, height) = (frame.format.width, frame.format.height)
+        for y in clamp(y, to: height)..<clamp(y + side, to: height) {
+            let row = frame.plane(0).advanced(by: y * frame.strides[0])
+            for x in clamp(x, to: width)..<clamp(x + side, to: width) {
+                for channel in 0..<3 { row[3 * x + channel] = value }
+            }
+        }
+    }
+
+    private static func clamp(_ value: Int, to limit: Int) -> Int { min(max(0, value), limit) }
+}
+
+/// The cards of one pipeline.
+struct CardSet: Sendable {
+    /// Before the first transformed frame.
+    let starting: FrameBuffer
+    /// While the camera is away.
+    let noCamera: FrameBuffer
+
+    init(format: VideoFormat) {
+        starting = FrameBuffer(format: format)
+        noCamera = FrameBuffer(format: format)
+        Card.draw("One moment", into: starting)
+        Card.draw("No camera", into: noCamera)
+    }
+}

@@ -1,0 +1,110 @@
+// A sink's own thread: its ring → the sink. A slow or dead sink costs nobody else a frame.
+
+internal import Realtime
+internal import Synchronization
+internal import Video
+
+final class OutputStage: @unchecked Sendable {
+    let ring: FrameRing<FrameBuffer>
+    // Atomic: released by the output thread when it ends, acquired by the control thread.
+    let isFinished = Atomic<Bool>(false)
+    // Output thread only; read by the control thread after the join.
+    private(set) var summary: SinkSummary
+
+    /// Without a new frame for so long the last one is written again …
+    private static let repeatAfterNanoseconds: Int64 = 150_000_000
+    /// … and from here on a card: an old picture must not pass for a live one. Chrome gives up on
+    /// a camera that is silent for a second, so a watched sink never is.
+    private static let cardAfterNanoseconds: Int64 = 1_000_000_000
+
+    private let sink: any FrameSink
+    private let cards: CardSet
+    private let counters: PipelineCounters
+    private let clock: (any FrameClock)?
+    private let isFirst: Bool
+    // Output thread only: the slot of the frame written last, kept so that it can be repeated.
+    private var shownSlot: Int?
+    private var lastFrameTime: Int64?
+    private var lastWriteTime: Int64 = 0
+
+    init(
+        sink: any FrameSink, ring: FrameRing<FrameBuffer>, cards: CardSet,
+        counters: PipelineCounters, options: PipelineOptions, isFirst: Bool
+    ) {
+        self.sink = sink
+        self.ring = ring
+        self.cards = cards
+        self.counters = counters
+        self.isFirst = isFirst
+        clock = options.frameClock
+        summary = SinkSummary(name: sink.name)
+    }
+
+    func run() {
+        if sink.isWatched { writeCard() }
+        while !summary.isLost {
+            let isLast = ring.isClosed
+            if let slot = ring.beginRead() {
+                write(slot)
+            } else if isLast {
+                break
+            } else {
+                ring.waitForFrame(timeoutNanoseconds: Self.repeatAfterNanoseconds)
+                bridgePause()
+            }
+        }
+        if let shownSlot { ring.endRead(shownSlot) }
+        ring.close()
+        sink.finish()
+        isFinished.store(true, ordering: .releasing)
+    }
+
+    private func write(_ slot: Int) {
+        let frame = ring[slot]
+        let started = MonotonicClock.nowNanoseconds
+        let status = sink.write(frame)
+        let now = MonotonicClock.nowNanoseconds
+        lastWriteTime = now
+        if let shownSlot { ring.endRead(shownSlot) }
+        shownSlot = slot
+        switch status {
+        case .written: count(frame, started: started, now: now)
+        case .again: summary.framesRefused += 1
+        case .lost: summary.isLost = true
+        }
+    }
+
+    private func count(_ frame: FrameBuffer, started: Int64, now: Int64) {
+        let age = now - frame.metadata.timestampNanoseconds
+        summary.framesOut += 1
+        summary.age.record(nanoseconds: age)
+        summary.write.record(nanoseconds: now - started)
+        if let lastFrameTime { summary.intervals.record(nanoseconds: now - lastFrameTime) }
+        lastFrameTime = now
+        if isFirst { counters.countWritten(ageNanoseconds: age) }
+        guard let shown = clock?.read(frame) else { return }
+        summary.ageByBarcode.record(nanoseconds: now - shown.timestampNanoseconds)
+        if shown.sequence != frame.metadata.sequence { summary.barcodeMismatches += 1 }
+    }
+
+    /// Keeps a watched sink alive while no frame comes.
+    private func bridgePause() {
+        let now = MonotonicClock.nowNanoseconds
+        guard sink.isWatched, !ring.isClosed, now - lastWriteTime >= Self.repeatAfterNanoseconds
+        else { return }
+        if let lastFrameTime, now - lastFrameTime < Self.cardAfterNanoseconds, let shownSlot {
+            if sink.write(ring[shownSlot]) == .lost { summary.isLost = true }
+            summary.framesRepeated += 1
+            lastWriteTime = now
+        } else {
+            writeCard()
+        }
+    }
+
+    private func writeCard() {
+        let card = counters.isSourceLost ? cards.noCamera : cards.starting
+        if sink.write(card) == .lost { summary.isLost = true }
+        summary.cards += 1
+        lastWriteTime = MonotonicClock.nowNanoseconds
+    }
+}

@@ -1,0 +1,155 @@
+// A source, a transform and any number of sinks, each on its own thread, joined by rings.
+
+public import Realtime
+internal import Synchronization
+public import Video
+
+/// How a pipeline treats its frames. Immutable once it runs.
+public struct PipelineOptions: Sendable {
+    /// `latest` for live work, `everyFrame` for files.
+    public var policy = RingPolicy.latest
+    /// Shows the camera's own picture when the transform fails. Off: a card is shown instead.
+    public var passesFailuresThrough = false
+    /// Looks for a lost camera again instead of ending the run.
+    public var reopensLostSource = true
+    /// Capture timestamp of the frame whose counter a written picture shows, or `nil` if it shows
+    /// none. Called by the sink threads; for the `test` source.
+    public var frameClock: (any FrameClock)?
+
+    /// The defaults of live work.
+    public init() {}
+}
+
+/// Reads back out of a picture which frame it is and when that was captured.
+public protocol FrameClock: Sendable {
+    /// Frame number burnt into the picture and that frame's capture time.
+    ///
+    /// - Realtime: allocates nothing
+    func read(_ frame: FrameBuffer) -> FrameMetadata?
+}
+
+/// The running data plane. Made, started and joined by the control thread.
+public final class Pipeline {
+    /// Live counts for progress and service notification.
+    public let counters = PipelineCounters()
+
+    private let source: any FrameSource
+    private let transform: any FrameTransform
+    private let sinks: [any FrameSink]
+    private let options: PipelineOptions
+    private let stop = StopFlag()
+    private var capture: CaptureStage?
+    private var transformer: TransformStage?
+    private var outputs: [OutputStage] = []
+    private var threads: [RealtimeThread] = []
+
+    /// A pipeline that does not run yet.
+    public init(
+        source: any FrameSource, transform: any FrameTransform, sinks: [any FrameSink],
+        options: PipelineOptions
+    ) {
+        self.source = source
+        self.transform = transform
+        self.sinks = sinks
+        self.options = options
+    }
+
+    /// Opens source, transform and sinks, then starts one thread for each.
+    ///
+    /// - Throws: what the first part that cannot be prepared throws; everything is closed again.
+    public func start() throws {
+        do {
+            let format = try source.prepare()
+            precondition(format.pixelFormat == .rgb24, "the pipeline carries RGB24")
+            try transform.prepare(format: format)
+            for sink in sinks { try sink.prepare(format: format) }
+            try startThreads(format: format)
+        } catch {
+            requestStop()
+            join()
+            throw error
+        }
+    }
+
+    /// Asks every stage to stop after the frame it works on. Any thread.
+    public func requestStop() {
+        stop.set()
+        source.interrupt()
+    }
+
+    /// Whether every stage has ended by itself: end of file, or no sink left. Control thread.
+    public var isFinished: Bool {
+        outputs.allSatisfy { $0.isFinished.load(ordering: .acquiring) }
+    }
+
+    /// Waits for all threads, closes source and sinks, and gathers the figures.
+    public func finish() -> PipelineSummary {
+        join()
+        var summary = PipelineSummary()
+        guard let capture, let transformer else { return summary }
+        summary.framesIn = counters.captured
+        summary.badFrames = counters.bad
+        summary.framesLostBySource = counters.lostBySource
+        summary.framesSkipped = capture.ring.skippedFrames
+        summary.framesFailed = counters.failed
+        summary.capture = capture.latency
+        summary.queue = transformer.queueTime
+        summary.transform = transformer.processTime
+        summary.steadyState = transformer.steadyState
+        summary.sinks = outputs.map { output in
+            var sink = output.summary
+            sink.framesSkipped = output.ring.skippedFrames
+            return sink
+        }
+        return summary
+    }
+
+    private func startThreads(format: VideoFormat) throws {
+        let input = FrameRing<FrameBuffer>(policy: options.policy) { _ in
+            FrameBuffer(format: format)
+        }
+        let cards = CardSet(format: format)
+        for sink in sinks {
+            let ring = FrameRing<FrameBuffer>(policy: options.policy) { _ in
+                FrameBuffer(format: format)
+            }
+            outputs.append(
+                OutputStage(
+                    sink: sink, ring: ring, cards: cards, counters: counters, options: options,
+                    isFirst: outputs.isEmpty))
+        }
+        let capture = CaptureStage(
+            source: source, format: format, ring: input, counters: counters, stop: stop,
+            reopens: options.reopensLostSource)
+        let transformer = TransformStage(
+            transform: transform, input: input, outputs: outputs.map(\.ring), counters: counters,
+            stop: stop, passesFailuresThrough: options.passesFailuresThrough)
+        self.capture = capture
+        self.transformer = transformer
+        for (index, output) in outputs.enumerated() {
+            threads.append(
+                try RealtimeThread(name: "lucida-output-\(index)") { output.run() })
+        }
+        threads.append(try RealtimeThread(name: "lucida-transf") { transformer.run() })
+        threads.append(try RealtimeThread(name: "lucida-capture") { capture.run() })
+    }
+
+    private func join() {
+        // A stage that never started cannot close its ring for the next one.
+        if threads.count < outputs.count + 2 {
+            for output in outputs { output.ring.close() }
+        }
+        for thread in threads { thread.join() }
+        threads.removeAll()
+        source.finish()
+        for sink in sinks { sink.finish() }
+    }
+}
+
+/// Set once by the control thread, polled by the capture and transform threads.
+final class StopFlag: Sendable {
+    private let flag = Atomic<Bool>(false)
+    // Relaxed: nothing is handed over with it, a stage only looks a little sooner or later.
+    var isSet: Bool { flag.load(ordering: .relaxed) }
+    func set() { flag.store(true, ordering: .relaxed) }
+}

@@ -1,0 +1,128 @@
+// The transform thread: input ring → network → the ring of every sink.
+
+internal import Realtime
+internal import Video
+
+final class TransformStage: @unchecked Sendable {
+    // Transform thread only; read by the control thread after the join.
+    private(set) var queueTime = LatencyHistogram()
+    private(set) var processTime = LatencyHistogram()
+    private(set) var steadyState: PipelineSummary.SteadyState?
+
+    /// Frames until caches, pools and branch predictors are warm and lazy initialisation is over.
+    private static let warmUpFrames: UInt64 = 30
+    /// A gap longer than this is a cut: the transform forgets its past.
+    private static let cutNanoseconds: Int64 = 1_000_000_000
+
+    private let transform: any FrameTransform
+    private let input: FrameRing<FrameBuffer>
+    private let outputs: [FrameRing<FrameBuffer>]
+    private let counters: PipelineCounters
+    private let stop: StopFlag
+    private let passesFailuresThrough: Bool
+    // Transform thread only.
+    private var previousTimestamp: Int64?
+    private var frameCount: UInt64 = 0
+    private var allocationsAtStart: Int64?
+
+    init(
+        transform: any FrameTransform, input: FrameRing<FrameBuffer>,
+        outputs: [FrameRing<FrameBuffer>], counters: PipelineCounters, stop: StopFlag,
+        passesFailuresThrough: Bool
+    ) {
+        self.transform = transform
+        self.input = input
+        self.outputs = outputs
+        self.counters = counters
+        self.stop = stop
+        self.passesFailuresThrough = passesFailuresThrough
+    }
+
+    func run() {
+        while !stop.isSet {
+            let isLast = input.isClosed
+            guard let slot = input.beginRead() else {
+                if isLast { break }
+                input.waitForFrame(timeoutNanoseconds: 100_000_000)
+                continue
+            }
+            let goesOn = handle(input[slot])
+            input.endRead(slot)
+            if !goesOn { break }
+        }
+        countAllocations()
+        input.close()
+        for output in outputs { output.close() }
+    }
+
+    /// - Returns: `false` when no sink is left.
+    private func handle(_ frame: FrameBuffer) -> Bool {
+        let started = MonotonicClock.nowNanoseconds
+        // The queue ends where the capture thread's own histogram begins: together with the
+        // transform and the write they add up to the frame's age.
+        queueTime.record(nanoseconds: started - frame.readyNanoseconds)
+        guard let first = firstOpenOutput(), let slot = waitForSlot(in: outputs[first]) else {
+            return outputs.contains { !$0.isClosed } && !stop.isSet
+        }
+        let result = outputs[first][slot]
+        result.metadata = frame.metadata
+        if process(frame, into: result) {
+            processTime.record(nanoseconds: MonotonicClock.nowNanoseconds - started)
+            copy(result, toOutputsAfter: first)
+            outputs[first].publish(slot)
+            counters.countTransformed()
+        } else {
+            outputs[first].abandon(slot)
+            counters.countFailed()
+        }
+        countFrame()
+        return true
+    }
+
+    private func process(_ frame: FrameBuffer, into result: FrameBuffer) -> Bool {
+        let timestamp = frame.metadata.timestampNanoseconds
+        var elapsed = previousTimestamp.map { max(0, timestamp - $0) } ?? 0
+        if elapsed > Self.cutNanoseconds {
+            transform.reset()
+            elapsed = 0
+        }
+        previousTimestamp = timestamp
+        if transform.process(frame, into: result, elapsedNanoseconds: elapsed) { return true }
+        guard passesFailuresThrough else { return false }
+        result.copy(from: frame)
+        return true
+    }
+
+    private func firstOpenOutput() -> Int? { outputs.firstIndex { !$0.isClosed } }
+
+    /// A free slot, at once or (`everyFrame`) when the sink has caught up; `nil` if the sink left.
+    private func waitForSlot(in ring: FrameRing<FrameBuffer>) -> Int? {
+        while !ring.isClosed && !stop.isSet {
+            if let slot = ring.beginWrite() { return slot }
+            ring.waitForSpace(timeoutNanoseconds: 100_000_000)
+        }
+        return nil
+    }
+
+    private func copy(_ result: FrameBuffer, toOutputsAfter first: Int) {
+        for index in outputs.indices.dropFirst(first + 1) {
+            guard let slot = waitForSlot(in: outputs[index]) else { continue }
+            outputs[index][slot].copy(from: result)
+            outputs[index].publish(slot)
+        }
+    }
+
+    private func countFrame() {
+        frameCount += 1
+        if frameCount == Self.warmUpFrames { allocationsAtStart = AllocationCount.current }
+    }
+
+    private func countAllocations() {
+        guard frameCount > Self.warmUpFrames else { return }
+        steadyState = PipelineSummary.SteadyState(
+            frames: frameCount - Self.warmUpFrames,
+            allocations: AllocationCount.current.flatMap { end in
+                allocationsAtStart.map { end - $0 }
+            })
+    }
+}

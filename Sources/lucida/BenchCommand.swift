@@ -1,0 +1,78 @@
+// `lucida bench`: how fast engine and pipeline are on this machine.
+
+internal import ArgumentParser
+internal import Daemon
+internal import FoundationEssentials
+
+struct BenchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench",
+        abstract: "Measure engine and pipeline on this machine.",
+        discussion: """
+            Set LUCIDA_ISA=scalar, avx2 or avx512 to hold the engine to an instruction set. \
+            Compare only figures of one run: machines differ, and differ from minute to minute.
+            """,
+        subcommands: [Engine.self, Pipe.self])
+
+    struct Engine: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "engine", abstract: "The network alone: time per frame, and per step.")
+
+        @OptionGroup var options: ConfigurationOptions
+
+        @Option(name: .long, help: ArgumentHelp("Frames to measure.", valueName: "count"))
+        var iterations = 100
+
+        @Flag(name: .long, help: "Print JSON.")
+        var json = false
+
+        func validate() throws {
+            guard (1...1_000_000).contains(iterations) else {
+                throw ValidationError("--iterations is 1 … 1000000")
+            }
+        }
+
+        func run() throws {
+            let bench = try EngineBench(
+                configuration: try options.load().configuration, iterations: iterations)
+            print(json ? try bench.json() : bench.text, terminator: "")
+        }
+    }
+
+    struct Pipe: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "pipeline",
+            abstract: "The synthetic camera through the network into nothing, in real time.")
+
+        @OptionGroup var options: ConfigurationOptions
+
+        @Option(name: .long, help: ArgumentHelp("Length of the run.", valueName: "seconds"))
+        var duration = 20.0
+
+        @Flag(name: .long, help: "Print JSON.")
+        var json = false
+
+        func validate() throws {
+            guard duration > 0, duration < 1e9 else {
+                throw ValidationError("--duration is a number of seconds above 0")
+            }
+        }
+
+        func run() throws {
+            let loaded = try options.load([
+                ConfigurationOverride(option: "bench", key: "camera.source", value: "test"),
+                ConfigurationOverride(option: "bench", key: "output.sinks", values: ["null"]),
+            ])
+            var session = SessionOptions()
+            session.durationSeconds = duration
+            session.showsProgress = isTerminal() && !json
+            let report = try Session(
+                configuration: loaded.configuration, options: session,
+                log: makeLogger(loaded.configuration)
+            ).run()
+            print(
+                json ? String(decoding: try report.json(), as: UTF8.self) : report.text + "\n",
+                terminator: "")
+        }
+    }
+}

@@ -1,0 +1,96 @@
+// Options that several commands share: each stands for a key of the configuration.
+
+internal import ArgumentParser
+internal import Daemon
+internal import FoundationEssentials
+internal import Logging
+
+/// Where the configuration comes from and what goes before it.
+struct ConfigurationOptions: ParsableArguments {
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Configuration file; else ~/.config/lucida/lucida.toml, /etc/lucida/lucida.toml.",
+            valueName: "file"))
+    var config: String?
+
+    @Option(
+        name: .long, parsing: .singleValue,
+        help: ArgumentHelp(
+            "Override any key, for example --set camera.mirror=true. May be repeated.",
+            valueName: "key=value"))
+    var set: [String] = []
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Style of the picture (transform.style).", valueName: "name"))
+    var style: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "0 (the camera as it is) to 1 (the full style) (transform.strength).",
+            valueName: "0…1"))
+    var strength: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Threads of the network, 0 for all (performance.threads).",
+            valueName: "count"))
+    var threads: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Size of the picture (camera and output size).", valueName: "WxH"))
+    var size: String?
+
+    @Flag(name: [.customShort("v"), .long], help: "Log more (log.level = \"debug\").")
+    var verbose = false
+
+    /// The overrides that these options stand for, in the order in which they count.
+    func overrides() throws -> [ConfigurationOverride] {
+        var result: [ConfigurationOverride] = []
+        func add(_ option: String, _ key: String, _ value: String?) {
+            guard let value else { return }
+            result.append(ConfigurationOverride(option: option, key: key, value: value))
+        }
+        add("--style", "transform.style", style)
+        add("--strength", "transform.strength", strength)
+        add("--threads", "performance.threads", threads)
+        if let size {
+            let (width, height) = try parseSize(size)
+            for section in ["camera", "output"] {
+                add("--size", "\(section).width", width)
+                add("--size", "\(section).height", height)
+            }
+        }
+        if verbose { add("--verbose", "log.level", "debug") }
+        for argument in set { result.append(try ConfigurationOverride(set: argument)) }
+        return result
+    }
+
+    /// Loads the configuration with these and further overrides over it.
+    func load(_ further: [ConfigurationOverride] = []) throws -> LoadedConfiguration {
+        try Configuration.load(
+            explicitPath: config, environment: ProcessInfo.processInfo.environment,
+            overrides: further + overrides())
+    }
+}
+
+/// `640x360` as two numbers in text; the configuration checks their range.
+func parseSize(_ text: String) throws -> (width: String, height: String) {
+    let parts = text.lowercased().split(separator: "x", omittingEmptySubsequences: false)
+    guard parts.count == 2, parts.allSatisfy({ Int($0) != nil }) else {
+        throw ValidationError("a size looks like 640x360, not \"\(text)\"")
+    }
+    return (String(parts[0]), String(parts[1]))
+}
+
+/// A logger for this process, and libav's own messages through it.
+func makeLogger(_ configuration: Configuration) -> Logger {
+    let environment = ProcessInfo.processInfo.environment
+    let level = configuration.log.level
+    LoggingSystem.bootstrap { _ in ConsoleLogHandler(level: level, environment: environment) }
+    return Logger(label: "lucida")
+}

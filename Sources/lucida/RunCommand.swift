@@ -1,0 +1,102 @@
+// `lucida run`: the main job.
+
+internal import ArgumentParser
+internal import Daemon
+internal import FoundationEssentials
+internal import Logging
+
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Transform a camera live, into a virtual camera or a file.",
+        discussion: """
+            Runs until Ctrl-C or SIGTERM, then prints how live it was: frame age, rate, drops, \
+            memory. Without options the configuration decides; its default is the first camera \
+            and the first v4l2loopback device.
+            """)
+
+    @OptionGroup var options: ConfigurationOptions
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "auto, test, v4l2:PATH, a name in /dev/v4l/by-id, or file:PATH-or-URL (camera.source).",
+            valueName: "source"))
+    var source: String?
+
+    @Option(
+        name: .long, parsing: .singleValue,
+        help: ArgumentHelp(
+            "auto, null, v4l2:PATH, file:PATH-or-URL or frames:DIR (output.sinks). "
+                + "May be repeated.",
+            valueName: "sink"))
+    var sink: [String] = []
+
+    @Option(
+        name: .long, help: ArgumentHelp("Frames a second (camera.rate).", valueName: "fps"))
+    var rate: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "realtime or fast: how a file or the test camera is read (camera.pace).",
+            valueName: "pace"))
+    var pace: String?
+
+    @Flag(name: .long, help: "Swap left and right (camera.mirror).")
+    var mirror = false
+
+    @Option(
+        name: .long, help: ArgumentHelp("Stop after so many seconds.", valueName: "seconds"))
+    var duration: Double?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Write the liveness summary as JSON (report.path).", valueName: "file"))
+    var report: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Write a PNG of one frame before and after, side by side. It shows the raw camera.",
+            valueName: "file"))
+    var picture: String?
+
+    func validate() throws {
+        if let duration, !(duration > 0 && duration < 1e9) {
+            throw ValidationError("--duration is a number of seconds above 0")
+        }
+    }
+
+    func run() throws {
+        let loaded = try options.load(try overrides())
+        let log = makeLogger(loaded.configuration)
+        log.info("configuration: \(loaded.file ?? "the defaults")")
+        var session = SessionOptions()
+        session.durationSeconds = duration
+        session.picturePath = picture
+        session.showsProgress = isTerminal()
+        let report = try Session(
+            configuration: loaded.configuration, options: session, log: log
+        ).run()
+        print(report.text)
+    }
+
+    private func overrides() throws -> [ConfigurationOverride] {
+        var result: [ConfigurationOverride] = []
+        func add(_ option: String, _ key: String, _ value: String?) {
+            guard let value else { return }
+            result.append(ConfigurationOverride(option: option, key: key, value: value))
+        }
+        add("--source", "camera.source", source)
+        add("--rate", "camera.rate", rate)
+        add("--pace", "camera.pace", pace)
+        add("--mirror", "camera.mirror", mirror ? "true" : nil)
+        add("--report", "report.path", report)
+        if !sink.isEmpty {
+            result.append(
+                ConfigurationOverride(option: "--sink", key: "output.sinks", values: sink))
+        }
+        return result
+    }
+}

@@ -1,0 +1,55 @@
+// `lucida transform`: a file through the same stages, every frame in order.
+
+internal import ArgumentParser
+internal import Daemon
+internal import FoundationEssentials
+
+struct TransformCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "transform",
+        abstract: "Transform an image or a video file, every frame in order, none dropped.",
+        discussion: """
+            The output's extension says what it is: .png and .jpg for pictures, .mp4, .mkv and so \
+            on for video; a directory ending in / takes numbered PNG pictures. \
+            `--set output.codec=ffv1` with .mkv is lossless.
+            """)
+
+    @Argument(help: ArgumentHelp("Image or video file, or a URL.", valueName: "in"))
+    var input: String
+
+    @Argument(help: ArgumentHelp("File to write.", valueName: "out"))
+    var output: String
+
+    @OptionGroup var options: ConfigurationOptions
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Write the summary as JSON (report.path).", valueName: "file"))
+    var report: String?
+
+    func run() throws {
+        let sink = output.hasSuffix("/") ? "frames:" + output : "file:" + output
+        var overrides = [
+            ConfigurationOverride(option: "in", key: "camera.source", value: "file:" + input),
+            ConfigurationOverride(option: "out", key: "output.sinks", values: [sink]),
+        ]
+        if let report {
+            overrides.append(
+                ConfigurationOverride(option: "--report", key: "report.path", value: report))
+        }
+        let loaded = try options.load(overrides)
+        let log = makeLogger(loaded.configuration)
+        var session = SessionOptions()
+        session.isOffline = true
+        session.showsProgress = isTerminal()
+        let report = try Session(
+            configuration: loaded.configuration, options: session, log: log
+        ).run()
+        let written = report.outputs.first?.frames ?? 0
+        if written == 0 { throw ValidationError("no frame of \(input) could be transformed") }
+        let rate = (Double(written) / max(report.seconds, 1e-3) * 10).rounded() / 10
+        print(
+            "\(written) frames in \(report.seconds) s (\(rate) fps), "
+                + "\(report.input.bad) damaged: \(output)")
+    }
+}

@@ -1,0 +1,270 @@
+"""The release binary as a user meets it: runs, reports, files, signals, errors.
+
+    LUCIDA_BINARY=.build/release/lucida python3 -m unittest discover -s Tests/CommandLine -v
+
+Needs ffmpeg and ffprobe, and nothing beyond Python's standard library. Times are never asserted: the
+tests count frames, drops, allocations and bytes.
+"""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = os.environ.get("LUCIDA_BINARY", str(ROOT / ".build/release/lucida"))
+CLIPS = ROOT.parent / "shared/clips"
+MODEL = ROOT / "Models/ink.safetensors"
+
+
+def lucida(*arguments, timeout=180, **keywords):
+    return subprocess.run(
+        [BINARY, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, **keywords)
+
+
+def probe(path):
+    """Frames, width and height that ffprobe counts in a file."""
+    out = subprocess.run(
+        ["ffprobe", "-v", "error", "-count_frames", "-select_streams", "v:0", "-show_entries",
+         "stream=nb_read_frames,width,height,codec_name", "-of", "json", str(path)],
+        capture_output=True, text=True, check=True).stdout
+    stream = json.loads(out)["streams"][0]
+    return int(stream["nb_read_frames"]), stream["width"], stream["height"], stream["codec_name"]
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lucida-test-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def assertRefused(self, result, *parts):
+        """An error on standard error that names each part, and no crash."""
+        self.assertGreater(result.returncode, 0, result.stdout)
+        self.assertLess(result.returncode, 128, f"crashed: {result.stderr}")
+        for part in parts:
+            self.assertIn(str(part), result.stderr)
+        self.assertNotIn("Fatal error", result.stderr)
+
+    def clip(self, name, frames=12, size="160x96", codec=("-c:v", "libx264")):
+        path = self.folder / name
+        subprocess.run(
+            ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", f"testsrc2=size={size}:rate=30",
+             "-frames:v", str(frames), *codec, "-pix_fmt", "yuv420p", str(path)], check=True)
+        return path
+
+
+class Run(Case):
+    def test_a_live_run_allocates_nothing_and_says_how_live_it_was(self):
+        report = self.folder / "report.json"
+        result = lucida("run", "--source", "test", "--sink", "null", "--size", "320x192",
+                        "--duration", "6", "--report", report)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        figures = json.loads(report.read_text())
+        self.assertEqual(figures["lookAheadFrames"], 0)
+        self.assertEqual(figures["resources"]["allocationsPerFrame"], 0)
+        self.assertGreater(figures["resources"]["steadyStateFrames"], 30)
+        output = figures["outputs"][0]
+        self.assertGreater(output["frames"], 30)
+        self.assertEqual(figures["input"]["frames"], output["frames"] + output["dropped"])
+        # The barcode in the written picture tells the same age as the timestamp that travelled.
+        self.assertEqual(output["barcodeMismatches"], 0)
+        for key in ("p50", "p95", "p99", "max"):
+            self.assertAlmostEqual(output["age"][key], output["ageByBarcode"][key],
+                                   delta=0.05 * output["age"][key] + 0.5)
+        self.assertIn("frame age", result.stdout)
+        self.assertIn("verdict", result.stdout)
+
+    def test_sigterm_stops_it_cleanly_and_systemd_is_told(self):
+        path = str(self.folder / "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+            server.bind(path)
+            server.settimeout(60)
+            process = subprocess.Popen(
+                [BINARY, "run", "--source", "test", "--sink", "null", "--size", "160x96"],
+                env={**os.environ, "NOTIFY_SOCKET": path},
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            try:
+                self.assertTrue(server.recv(4096).startswith(b"READY=1\nSTATUS="))
+                process.send_signal(signal.SIGTERM)
+                messages = []
+                while b"STOPPING=1" not in messages:
+                    messages.append(server.recv(4096))
+                out, err = process.communicate(timeout=30)
+            finally:
+                process.kill()
+        self.assertEqual(process.returncode, 0, err)
+        self.assertIn("Liveness of", out)
+
+    def test_several_sinks_and_a_failing_one(self):
+        video, frames = self.folder / "a.mkv", self.folder / "frames"
+        result = lucida("run", "--source", "test", "--pace", "fast", "--size", "160x96",
+                        "--duration", "2", "--sink", f"file:{video}", "--sink", f"frames:{frames}",
+                        "--sink", "file:/dev/full", "--set", "output.codec=h264")
+        # /dev/full has no extension to choose a container by: refused before anything starts.
+        self.assertRefused(result, "/dev/full")
+        result = lucida("run", "--source", "test", "--pace", "fast", "--size", "160x96",
+                        "--duration", "2", "--sink", f"file:{video}", "--sink", f"frames:{frames}")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(probe(video)[0], len(list(frames.glob("*.png"))))
+
+    def test_strength_0_is_the_camera_bit_by_bit(self):
+        clip = self.clip("in.mkv", codec=("-c:v", "ffv1"))
+        subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(clip), "-pix_fmt", "bgr0",
+                        "-c:v", "ffv1", str(self.folder / "rgb.mkv")], check=True)
+        out = self.folder / "out.mkv"
+        result = lucida("transform", self.folder / "rgb.mkv", out, "--strength", "0",
+                        "--set", "output.codec=ffv1")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        sums = [subprocess.run(
+            ["ffmpeg", "-v", "error", "-i", str(path), "-pix_fmt", "rgb24", "-f", "framemd5", "-"],
+            capture_output=True, text=True, check=True).stdout.splitlines()
+            for path in (self.folder / "rgb.mkv", out)]
+        hashes = [[line.split(",")[-1] for line in lines if not line.startswith("#")]
+                  for lines in sums]
+        self.assertEqual(len(hashes[0]), 12)
+        self.assertEqual(hashes[0], hashes[1])
+
+    def test_it_runs_from_anywhere_without_a_toolchain(self):
+        prefix = self.folder / "root"
+        subprocess.run(["make", "-s", "-C", str(ROOT), "install", f"DESTDIR={prefix}",
+                        "PREFIX=/usr"], check=True, capture_output=True)
+        binary = prefix / "usr/bin/lucida"
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder)}
+        result = subprocess.run(
+            [binary, "run", "--source", "test", "--sink", "null", "--size", "160x96",
+             "--duration", "1"], cwd="/", env=environment, capture_output=True, text=True)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        linked = subprocess.run(["ldd", binary], capture_output=True, text=True).stdout
+        self.assertNotIn("swift", linked.lower())
+        config = prefix / "etc/lucida/lucida.toml"
+        self.assertEqual(lucida("check-config", config).returncode, 0)
+        unit = (prefix / "usr/lib/systemd/system/lucida.service").read_text()
+        self.assertIn("ExecStart=/usr/bin/lucida run", unit)
+        subprocess.run(["make", "-s", "-C", str(ROOT), "uninstall", f"DESTDIR={prefix}",
+                        "PREFIX=/usr"], check=True, capture_output=True)
+        left = [path for path in prefix.rglob("*") if path.is_file()]
+        self.assertEqual(left, [config])
+
+
+class Transform(Case):
+    def test_every_frame_of_a_video_in_order(self):
+        for name in ("a.mp4", "a.mkv"):
+            clip, out = self.clip(name, frames=40), self.folder / ("out-" + name)
+            result = lucida("transform", clip, out)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(probe(out)[:3], (40, 160, 96))
+
+    def test_a_picture_and_another_size(self):
+        picture, out = self.folder / "in.png", self.folder / "out.png"
+        subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=161x97",
+                        "-frames:v", "1", str(picture)], check=True)
+        self.assertEqual(lucida("transform", picture, out).returncode, 0)
+        self.assertEqual(probe(out)[1:3], (161, 97))
+        self.assertEqual(lucida("transform", picture, out, "--size", "320x180").returncode, 0)
+        self.assertEqual(probe(out)[1:3], (320, 180))
+
+    def test_the_style_changes_the_picture(self):
+        clip, out = self.clip("a.mkv"), self.folder / "out.mkv"
+        self.assertEqual(lucida("transform", clip, out).returncode, 0)
+        psnr = subprocess.run(
+            ["ffmpeg", "-i", str(clip), "-i", str(out), "-lavfi", "psnr", "-f", "null", "-"],
+            capture_output=True, text=True).stderr
+        average = float(psnr.split("average:")[1].split()[0])
+        self.assertLess(average, 30)
+        self.assertGreater(average, 8)
+
+    @unittest.skipUnless(CLIPS.is_dir(), "the evaluation clips are not here")
+    def test_the_evaluation_clips_come_out_whole(self):
+        for clip in sorted(CLIPS.glob("*.mkv")):
+            out = self.folder / clip.name
+            result = lucida("transform", clip, out, "--size", "320x192")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(probe(out)[0], probe(clip)[0])
+
+
+class Errors(Case):
+    def test_hostile_models_name_the_file(self):
+        whole = MODEL.read_bytes()
+        clip = self.clip("a.mkv", frames=1)
+        cases = {
+            "empty": b"", "short": whole[:7], "cut": whole[: len(whole) // 2],
+            "text": b"not a model at all, but long enough to look at",
+            "huge-header": b"\xff" * 8 + whole[8:], "no-weights": whole[:8] + b"{}" + whole[10:],
+        }
+        for name, data in cases.items():
+            path = self.folder / f"{name}.safetensors"
+            path.write_bytes(data)
+            result = lucida("transform", clip, self.folder / "o.mkv", "--set",
+                            f"transform.model={path}")
+            self.assertRefused(result, path)
+        result = lucida("transform", clip, self.folder / "o.mkv", "--style", "inc")
+        self.assertRefused(result, "inc", "Available: ", "ink")
+
+    def test_hostile_videos_name_the_file_or_come_out_shorter(self):
+        whole = self.clip("a.mp4", frames=20).read_bytes()
+        generator = random.Random(5)
+        for number in range(40):
+            data = bytearray(whole)
+            if number % 2:
+                data = data[: generator.randrange(len(data))]
+            else:
+                for _ in range(50):
+                    data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
+            path = self.folder / f"broken-{number}.mp4"
+            path.write_bytes(data)
+            result = lucida("transform", path, self.folder / "o.mkv", timeout=60)
+            if result.returncode != 0:
+                self.assertRefused(result, path)
+            path.unlink()
+
+    def test_wrong_configuration_names_file_line_and_key(self):
+        path = self.folder / "bad.toml"
+        path.write_text('[camera]\nwidth = 5\nsorce = "test"\n\n[transform]\nstrength = "much"\n')
+        result = lucida("check-config", path)
+        self.assertRefused(result, f"{path}:2", "camera.width", f"{path}:3", "sorce", "source",
+                           f"{path}:6", "transform.strength")
+        self.assertRefused(lucida("run", "--config", self.folder / "none.toml"), "none.toml")
+
+    def test_wrong_options_say_what_is_allowed(self):
+        self.assertRefused(lucida("run", "--source", "tset"), "tset", "v4l2:PATH")
+        self.assertRefused(lucida("run", "--source", "test", "--sink", "nul"), "nul", "frames:DIR")
+        self.assertRefused(lucida("run", "--size", "640*360"), "640x360")
+        self.assertRefused(lucida("run", "--set", "camera.colour=1"), "camera.colour", "--set")
+        self.assertRefused(lucida("run", "--source", "v4l2:/dev/null", "--sink", "null"),
+                           "/dev/null")
+        self.assertRefused(lucida("run", "--source", "test", "--sink", "v4l2:/dev/null"),
+                           "/dev/null")
+        self.assertRefused(lucida("transform", "nothing.mp4", "o.mp4"), "nothing.mp4")
+
+    def test_an_unknown_instruction_set_is_refused(self):
+        result = lucida("bench", "engine", "--iterations", "1", "--size", "64x64",
+                        env={**os.environ, "LUCIDA_ISA": "mmx"})
+        self.assertRefused(result, "LUCIDA_ISA", "mmx")
+
+
+class Listings(Case):
+    def test_devices_json(self):
+        self.assertIsInstance(json.loads(lucida("devices", "--json").stdout), list)
+
+    def test_bench_json(self):
+        result = lucida("bench", "engine", "--iterations", "3", "--size", "64x64", "--json")
+        figures = json.loads(result.stdout)
+        self.assertEqual(figures["iterations"], 3)
+        self.assertGreater(figures["minimumMilliseconds"], 0)
+
+    def test_help_and_version(self):
+        self.assertRegex(lucida("--version").stdout, r"^lucida \d+\.\d+\.\d+$")
+        for command in ("run", "devices", "transform", "check-config", "bench", "demo"):
+            result = lucida(command, "--help")
+            self.assertEqual(result.returncode, 0)
+            self.assertIn("USAGE", result.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()

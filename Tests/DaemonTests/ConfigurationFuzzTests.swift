@@ -1,0 +1,132 @@
+// Hostile and damaged configuration files: an error that names the file, never a crash or a hang.
+
+import Foundation
+import Testing
+
+@testable import Daemon
+
+/// SplitMix64: the same mutations in every run.
+private struct SeededGenerator: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
+
+/// Whether `bytes` were accepted. Records an issue if the error does not name the file.
+private func isAccepted(_ bytes: [UInt8]) -> Bool {
+    do {
+        let loaded = try Configuration.parse(bytes, file: "fuzz.toml")
+        #expect(!loaded.description.isEmpty)
+        return true
+    } catch {
+        #expect(!error.problems.isEmpty)
+        #expect(error.problems.allSatisfy { $0.description.hasPrefix("fuzz.toml:") })
+        #expect(error.description.utf8.count < 60_000)
+        return false
+    }
+}
+
+@Suite struct ConfigurationFuzzTests {
+    // The default file with all its settings in force, so that mutations meet values.
+    private let seed = Array(
+        ConfigurationSchema.annotatedFile
+            .split(separator: "\n", omittingEmptySubsequences: false)
+            .map { $0.hasPrefix("#") && !$0.hasPrefix("# ") ? String($0.dropFirst()) : String($0) }
+            .joined(separator: "\n").utf8)
+
+    private func mutate(_ bytes: inout [UInt8], _ random: inout SeededGenerator) {
+        let position = Int.random(in: 0..<bytes.count, using: &random)
+        switch Int.random(in: 0..<6, using: &random) {
+        case 0: bytes.removeSubrange(position...)
+        case 1: bytes[position] ^= 1 << UInt8.random(in: 0..<8, using: &random)
+        case 2: bytes[position] = UInt8.random(in: 0...255, using: &random)
+        case 3:
+            let end = min(bytes.count, position + Int.random(in: 1...40, using: &random))
+            let target = Int.random(in: 0..<bytes.count, using: &random)
+            bytes.insert(contentsOf: bytes[position..<end], at: target)
+        case 4:
+            let end = min(bytes.count, position + Int.random(in: 1...40, using: &random))
+            bytes.removeSubrange(position..<end)
+        default:
+            let parts = [
+                "[", "]", "{", "}", "\"", "'", "\"\"\"", "'''", "a.", "[[", "\\u", "#", "=",
+            ]
+            let part = parts.randomElement(using: &random) ?? "["
+            let count = Int.random(in: 1...200, using: &random)
+            bytes.insert(contentsOf: String(repeating: part, count: count).utf8, at: position)
+        }
+        if bytes.isEmpty { bytes = [UInt8(ascii: "a")] }
+    }
+
+    @Test func mutatedFilesParseOrGiveAnErrorThatNamesThem() {
+        #expect(isAccepted(seed))
+        var random = SeededGenerator(state: 2026)
+        var acceptedCount = 0
+        let count = 3000
+        for _ in 0..<count {
+            var bytes = seed
+            for _ in 0..<Int.random(in: 1...4, using: &random) { mutate(&bytes, &random) }
+            if isAccepted(bytes) { acceptedCount += 1 }
+        }
+        // Both ends are reached: comments take damage without harm, values do not.
+        #expect(acceptedCount > count / 20 && acceptedCount < count * 19 / 20)
+    }
+
+    @Test func deepNestingIsRefused() {
+        let many = 100_000
+        let texts = [
+            "a = " + String(repeating: "[", count: many),
+            "a = " + String(repeating: "[", count: many) + String(repeating: "]", count: many),
+            "a = " + String(repeating: "{a=", count: many),
+            String(repeating: "a.", count: many) + "a = 1",
+            "[" + String(repeating: "a.", count: many) + "a]",
+            "[[" + String(repeating: "a.", count: many) + "a]]",
+            String(repeating: "[", count: many),
+            "a = {" + String(repeating: "a.", count: many) + "a = 1}",
+        ]
+        for text in texts { #expect(!isAccepted(Array(text.utf8)), "\(text.prefix(20))") }
+    }
+
+    @Test func largeFilesTakeLinearTime() {
+        // Thousands of keys, sections and problems: a quadratic step would show.
+        let texts = [
+            (0..<8_000).map { "k\($0) = 1\n" }.joined(),
+            (0..<8_000).map { "[s\($0)]\n" }.joined(),
+            String(repeating: "[[a]]\n", count: 20_000),
+            String(repeating: "a = 1\n", count: 20_000),
+            "a = [" + String(repeating: "1,\n", count: 30_000) + "]",
+            "[camera.controls]\n" + (0..<8_000).map { "c\($0) = 1\n" }.joined(),
+            "a = \"" + String(repeating: "\\n", count: 100_000) + "\"",
+            String(repeating: "x", count: 1_000_000) + " = 1",
+            "a = " + String(repeating: "9", count: 1_000_000),
+            String(repeating: "/\n", count: 100_000),
+        ]
+        for text in texts { #expect(!isAccepted(Array(text.utf8)), "\(text.prefix(20))") }
+    }
+
+    @Test func oddBytesAreRefusedWithTheirLine() {
+        let cases: [([UInt8], String)] = [
+            ([0], "fuzz.toml:1: a key is missing"),
+            (Array("# a\u{0}b\n".utf8), "fuzz.toml:1: a control character (code 0)"),
+            (Array("\n[log]\nlevel = \"in\u{1}fo\"\n".utf8), "fuzz.toml:3: a control character"),
+            (Array("\n\n".utf8) + [0xC0, 0x80], "fuzz.toml:3: not UTF-8"),
+            (Array("[log]\rlevel = \"info\"".utf8), "fuzz.toml:1: "),
+            (Array("[report]\npath = \"a\\u0000b\"".utf8), "fuzz.toml:2: report.path is"),
+            (Array("[report]\npath = \"\\uD800\"".utf8), "fuzz.toml:2: \\u and \\U need"),
+        ]
+        for (bytes, start) in cases {
+            do {
+                _ = try Configuration.parse(bytes, file: "fuzz.toml")
+                Issue.record("accepted: \(start)")
+            } catch {
+                #expect(error.description.hasPrefix(start), "\(error.description)")
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+// Model files that must be refused, each with an error that names the file and the reason.
+
+import Testing
+
+@testable import Models
+@testable import NeuralEngine
+
+struct ModelFileTests {
+    @Test("Title, styles, licence and channels are read")
+    func metadata() throws {
+        let model = try DistilledUNet(file: resource("distilled-unet.safetensors"))
+        #expect(model.channels == [8, 16, 24])
+        #expect(model.file.styles == ["ink"])
+        #expect(model.file.licence == "Apache-2.0")
+        #expect(model.file.title == "Ink")
+        #expect(model.file.architecture == "distilled-unet")
+    }
+
+    @Test(
+        "Metadata that this program does not know is refused",
+        arguments: [
+            ("format", "other"), ("format_version", "2"), ("architecture", "transformer"),
+            ("architecture_version", "9"), ("channels", "8,16"), ("channels", "8,x,24"),
+            ("channels", "8,16,0"), ("channels", "8,16,99999"), ("channels", "8,16,24,32"),
+            ("color_range", "limited"), ("size_multiple", "8"),
+        ])
+    func wrongMetadata(key: String, value: String) throws {
+        var fixture = try ModelFixture()
+        fixture.metadata[key] = value
+        try fixture.withFile { path in
+            let error = try #require(throws: ModelError.self) { try DistilledUNet(file: path) }
+            #expect(error.description.hasPrefix(path + ":"))
+            #expect(error.description.contains(key))
+            #expect(error.description.contains(value))
+        }
+    }
+
+    @Test(
+        "Metadata that is missing is refused",
+        arguments: ["format", "format_version", "architecture", "architecture_version", "channels"])
+    func missingMetadata(key: String) throws {
+        var fixture = try ModelFixture()
+        fixture.metadata[key] = nil
+        try fixture.withFile { path in
+            let error = try #require(throws: ModelError.self) { try DistilledUNet(file: path) }
+            #expect(error.description.contains(key))
+        }
+    }
+
+    @Test("A missing tensor, a wrong shape, NaN and infinity are refused by name")
+    func wrongTensors() throws {
+        let good = try ModelFixture()
+        var missing = good
+        missing.tensors["mid.1.b.bias"] = nil
+        var reshaped = good
+        reshaped.tensors["up1.weight"]?.shape = [24, 16, 1, 1]
+        var nan = good
+        nan.tensors["head.weight"]?.values[5] = .nan
+        var infinite = good
+        infinite.tensors["stem.bias"]?.values[0] = .infinity
+        for (fixture, name) in [
+            (missing, "mid.1.b.bias"), (reshaped, "up1.weight"), (nan, "head.weight"),
+            (infinite, "stem.bias"),
+        ] {
+            try fixture.withFile { path in
+                let error = try #require(throws: ModelError.self) { try DistilledUNet(file: path) }
+                #expect(error.description.hasPrefix(path + ":"))
+                #expect(error.description.contains(name))
+            }
+        }
+    }
+
+    @Test("A file that does not exist is an error with its path")
+    func noFile() throws {
+        let error = try #require(throws: ModelError.self) {
+            try DistilledUNet(file: "/nonexistent/ink.safetensors")
+        }
+        #expect(error.description.hasPrefix("/nonexistent/ink.safetensors:"))
+    }
+
+    @Test("Hundreds of mutated model files never crash, and errors name the file")
+    func mutations() throws {
+        let original = try ModelFixture().encoded()
+        let random = noise(4 * 600, seed: 77).map(Int.init)
+        var refused = 0
+        for round in 0..<600 {
+            let place = random[4 * round] << 8 | random[4 * round + 1]
+            var bytes = original
+            if round % 3 == 0 {
+                bytes.removeLast(1 + place % (bytes.count - 1))
+            } else {
+                // Two of three flips hit the header, the rest the data.
+                let limit = round % 3 == 1 ? 4096 : bytes.count
+                bytes[(place << 3 | random[4 * round + 2] & 7) % limit] ^=
+                    1 << UInt8(random[4 * round + 3] & 7)
+            }
+            try withTemporaryFile(bytes) { path in
+                do throws(ModelError) {
+                    _ = try DistilledUNet(file: path)
+                } catch {
+                    refused += 1
+                    #expect(error.description.hasPrefix(path + ":"))
+                }
+            }
+        }
+        #expect(refused >= 300)
+    }
+}

@@ -1,0 +1,74 @@
+// The worker pool: every piece exactly once, however small and frequent the dispatches.
+
+import Glibc
+import Synchronization
+import Testing
+
+@testable import NeuralEngine
+
+/// Counts how often each piece was performed.
+private final class CountingWork: ParallelWork {
+    let counts: UnsafeMutablePointer<Int>
+    let workers: Int
+    let wrongWorkers = Atomic<Int>(0)
+
+    init(pieces: Int, workers: Int) {
+        counts = .allocate(capacity: max(pieces, 1))
+        counts.initialize(repeating: 0, count: max(pieces, 1))
+        self.workers = workers
+        super.init(name: "counting", pieces: pieces)
+    }
+
+    deinit { counts.deallocate() }
+
+    // Not atomic on purpose: the pool promises that pieces are claimed once and that `run` returns
+    // after all of them; ThreadSanitizer sees it if that does not hold.
+    override func perform(piece: Int, worker: Int) {
+        counts[piece] += 1
+        if !(0..<workers).contains(worker) { wrongWorkers.add(1, ordering: .relaxed) }
+    }
+}
+
+struct WorkerPoolTests {
+    @Test(
+        "Every piece of many small dispatches is performed exactly once", arguments: [1, 2, 3, 8])
+    func exactlyOnce(threads: Int) throws {
+        let pool = try WorkerPool(threads: threads)
+        let works = [1, 2, 3, 7, 64].map { CountingWork(pieces: $0, workers: threads) }
+        let rounds = 2_000
+        for _ in 0..<rounds {
+            for work in works { pool.run(work) }
+        }
+        for work in works {
+            #expect((0..<work.pieces).allSatisfy { work.counts[$0] == rounds })
+            #expect(work.wrongWorkers.load(ordering: .relaxed) == 0)
+        }
+    }
+
+    @Test("Workers that fell asleep between dispatches wake up")
+    func sleepingWorkers() throws {
+        let pool = try WorkerPool(threads: 4)
+        let work = CountingWork(pieces: 16, workers: 4)
+        for _ in 0..<50 {
+            usleep(2_000)
+            pool.run(work)
+        }
+        #expect((0..<16).allSatisfy { work.counts[$0] == 50 })
+    }
+
+    @Test("Work without pieces returns at once")
+    func noPieces() throws {
+        let pool = try WorkerPool(threads: 2)
+        pool.run(CountingWork(pieces: 0, workers: 2))
+    }
+
+    @Test("Pools come and go without work")
+    func startAndStop() throws {
+        for _ in 0..<50 { _ = try WorkerPool(threads: 3) }
+    }
+
+    @Test("A senseless number of threads is an error", arguments: [0, -1, 257])
+    func badThreadCount(threads: Int) {
+        #expect(throws: EngineError.self) { try WorkerPool(threads: threads) }
+    }
+}

@@ -1,0 +1,95 @@
+import Pipeline
+import Realtime
+import Video
+
+let smallFormat = VideoFormat(pixelFormat: .rgb24, width: 32, height: 18, frameRate: FrameRate(30))
+
+/// A source that follows a script and then ends; frame k is filled with the byte k.
+final class ScriptedSource: FrameSource, @unchecked Sendable {
+    let name = "script"
+    private let script: [SourceStatus]
+    private var position = 0
+    private var frameNumber: UInt64 = 0
+    // Used by one thread at a time; read by the test after the pipeline has finished.
+    private(set) var prepareCount = 0
+    private(set) var isOpen = false
+
+    init(_ script: [SourceStatus]) { self.script = script }
+
+    func prepare() throws -> VideoFormat {
+        prepareCount += 1
+        isOpen = true
+        return smallFormat
+    }
+
+    func next(into frame: FrameBuffer) -> SourceStatus {
+        guard position < script.count else { return .endOfStream }
+        defer { position += 1 }
+        guard script[position] == .frame else { return script[position] }
+        frame.bytes.copyBytes(from: repeatElement(UInt8(frameNumber & 127), count: frame.usedBytes))
+        frame.metadata = FrameMetadata(
+            timestampNanoseconds: MonotonicClock.nowNanoseconds, sequence: frameNumber)
+        frameNumber += 1
+        return .frame
+    }
+
+    func finish() { isOpen = false }
+}
+
+/// Adds 128 to every byte, so that a raw frame (below 128) can be told from a transformed one.
+/// Frames whose number `fails` says yes to have no result.
+final class MarkingTransform: FrameTransform, @unchecked Sendable {
+    let delayFrames = 0
+    let fails: @Sendable (UInt64) -> Bool
+
+    init(fails: @escaping @Sendable (UInt64) -> Bool = { _ in false }) { self.fails = fails }
+
+    func prepare(format: VideoFormat) throws {}
+
+    func process(_ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64) -> Bool
+    {
+        // What a failing network leaves behind must not be shown either.
+        for index in 0..<input.usedBytes { output.bytes[index] = input.bytes[index] | 128 }
+        return !fails(input.metadata.sequence)
+    }
+
+    func reset() {}
+}
+
+/// Keeps the first byte and the number of everything written.
+final class RecordingSink: FrameSink, @unchecked Sendable {
+    let name: String
+    let isWatched: Bool
+    private let status: @Sendable (Int) -> SinkStatus
+    // Output thread only; read by the test after the pipeline has finished.
+    private(set) var bytes: [UInt8] = []
+    private(set) var sequences: [UInt64] = []
+    private(set) var finishCount = 0
+
+    init(
+        name: String = "recording", isWatched: Bool = false,
+        status: @escaping @Sendable (Int) -> SinkStatus = { _ in .written }
+    ) {
+        self.name = name
+        self.isWatched = isWatched
+        self.status = status
+    }
+
+    func prepare(format: VideoFormat) throws {}
+
+    func write(_ frame: FrameBuffer) -> SinkStatus {
+        bytes.append(frame.bytes[0])
+        sequences.append(frame.metadata.sequence)
+        return status(bytes.count)
+    }
+
+    func finish() { finishCount += 1 }
+}
+
+/// Runs a pipeline to its own end.
+func runToEnd(_ pipeline: Pipeline) throws -> PipelineSummary {
+    try pipeline.start()
+    let pause = Event()
+    while !pipeline.isFinished { pause.wait(timeoutNanoseconds: 1_000_000) }
+    return pipeline.finish()
+}
