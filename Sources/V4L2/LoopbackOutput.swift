@@ -56,7 +56,7 @@ public final class LoopbackOutput: @unchecked Sendable {
     public init(path: String, format: VideoFormat) throws(V4L2Error) {
         self.path = path
         self.format = format
-        let device = try Self.openRepaired(path)
+        let device = try Self.openRepaired(path, for: format)
         card = device.capabilities.card
         try Self.lock(device)
         Self.setRate(of: device, to: format.frameRate)
@@ -158,19 +158,28 @@ public final class LoopbackOutput: @unchecked Sendable {
 
     // MARK: Set-up
 
-    /// Opens the device in a state in which it takes any format, whatever an earlier writer left.
-    private static func openRepaired(_ path: String) throws(V4L2Error) -> VideoDevice {
-        try releaseFormat(path)
+    /// Opens the device in a state in which it takes `format`, whatever an earlier writer left.
+    private static func openRepaired(
+        _ path: String, for format: VideoFormat
+    ) throws(V4L2Error) -> VideoDevice {
+        try releaseFormat(path, unless: format)
         try announceOutput(path)
         return try open(path)
     }
 
-    /// A kept format would lock this one. The driver frees it when its last user closes, which is
-    /// why each of these steps opens the device for itself.
-    private static func releaseFormat(_ path: String) throws(V4L2Error) {
+    /// A kept format would lock another one. The driver frees it when its last user closes, which
+    /// is why each of these steps opens the device for itself. If it is the right one it stays kept:
+    /// from 0.14 on an app that restarts its stream before our first write would else be refused.
+    private static func releaseFormat(
+        _ path: String, unless wanted: VideoFormat
+    ) throws(V4L2Error) {
         let device = try open(path)
         // Not while another Lucida writes to it.
         try lock(device)
+        var format = v4l2_format()
+        format.type = CLINUX_V4L2_BUF_TYPE_VIDEO_OUTPUT
+        let isKnown = device.request(CLINUX_VIDIOC_G_FMT, &format) >= 0
+        if isKnown && isSame(format.fmt.pix, wanted) { return }
         keepFormat(false, of: device)
     }
 
@@ -246,16 +255,18 @@ public final class LoopbackOutput: @unchecked Sendable {
     private static func check(
         _ answer: v4l2_pix_format, wanted: VideoFormat, device: VideoDevice
     ) throws(V4L2Error) {
+        if isSame(answer, wanted) { return }
         let fourCC = FourCC(rawValue: answer.pixelformat)
-        let isAsWanted =
-            Int(answer.width) == wanted.width && Int(answer.height) == wanted.height
-            && fourCC.pixelFormat == wanted.pixelFormat
-        if isAsWanted { return }
         throw V4L2Error(
             operation: "set the format \(wanted)", errno: 0, device: device.path,
             advice:
                 "it is held with \(fourCC) \(answer.width)×\(answer.height) by an app that reads "
                 + "it; close that app (`fuser -v \(device.path)`), or use that format")
+    }
+
+    private static func isSame(_ answer: v4l2_pix_format, _ wanted: VideoFormat) -> Bool {
+        Int(answer.width) == wanted.width && Int(answer.height) == wanted.height
+            && FourCC(rawValue: answer.pixelformat).pixelFormat == wanted.pixelFormat
     }
 
     private static func subscribeToReaders(_ device: VideoDevice) -> Bool {
