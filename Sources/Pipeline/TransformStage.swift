@@ -62,7 +62,7 @@ final class TransformStage: @unchecked Sendable {
         // transform and the write they add up to the frame's age.
         queueTime.record(nanoseconds: started - frame.readyNanoseconds)
         guard let first = firstOpenOutput(), let slot = waitForSlot(in: outputs[first]) else {
-            return outputs.contains { !$0.isClosed } && !stop.isSet
+            return outputs.contains { !$0.isClosed }
         }
         let result = outputs[first][slot]
         result.metadata = frame.metadata
@@ -97,13 +97,14 @@ final class TransformStage: @unchecked Sendable {
 
     /// A free slot, at once or (`everyFrame`) when the sink has caught up; `nil` if the sink left.
     private func waitForSlot(in ring: FrameRing<FrameBuffer>) -> Int? {
-        while !ring.isClosed && !stop.isSet {
+        while !ring.isClosed {
             if let slot = ring.beginWrite() { return slot }
             ring.waitForSpace(timeoutNanoseconds: 100_000_000)
         }
         return nil
     }
 
+    /// Also when the run is to stop: what one sink has got, all get.
     private func copy(_ result: FrameBuffer, toOutputsAfter first: Int) {
         for index in outputs.indices.dropFirst(first + 1) {
             guard let slot = waitForSlot(in: outputs[index]) else { continue }
