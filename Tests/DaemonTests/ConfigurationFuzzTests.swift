@@ -112,7 +112,7 @@ private func isAccepted(_ bytes: [UInt8]) -> Bool {
         #expect(isAccepted(Array(text.utf8)))
     }
 
-    // Hundreds of megabytes would stay behind if either outcome of a parse kept its memory.
+    // Hundreds of megabytes would stay behind if a parse kept its document.
     @Test func parsingFreesItsMemory() throws {
         let good = Array((0..<5_000).map { "key\($0) = [1]\n" }.joined().utf8)
         let bad = good + Array("key = ".utf8)
