@@ -69,7 +69,9 @@ private func isAccepted(_ bytes: [UInt8]) -> Bool {
         #expect(isAccepted(seed))
         var random = SeededGenerator(state: 2026)
         var acceptedCount = 0
-        let count = 3000
+        // `make fuzz` sets LUCIDA_FUZZ_ROUNDS for a longer search.
+        let rounds = ProcessInfo.processInfo.environment["LUCIDA_FUZZ_ROUNDS"].flatMap { Int($0) }
+        let count = 3000 * (rounds ?? 1)
         for _ in 0..<count {
             var bytes = seed
             for _ in 0..<Int.random(in: 1...4, using: &random) { mutate(&bytes, &random) }
