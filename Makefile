@@ -82,6 +82,9 @@ bench: release ## Measure engine and pipeline
 test-ring: packages ## The frame ring under ThreadSanitizer, and once deliberately weakened
 	@scripts/test-ring.sh
 
+fuzz: packages ## Mutate models, configurations, videos and JPEGs twenty times as long as the tests do
+	LUCIDA_FUZZ_ROUNDS=20 swift test --filter 'Fuzz|Safetensors'
+
 vm-test: release ## Real kernel devices under QEMU: camera, virtual camera, Chromium, systemd
 	@scripts/vm-test.sh
 
@@ -98,5 +101,5 @@ packages: ## Install the libraries that the build needs, if any is missing
 test-packages: ## Install what the tests need beyond that
 	@scripts/install-packages.sh $(PACKAGES) $(TEST_PACKAGES)
 
-.PHONY: help run test build release install uninstall format lint bench test-ring vm-test clean \
+.PHONY: help run test build release install uninstall format lint bench test-ring fuzz vm-test clean \
         packages test-packages

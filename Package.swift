@@ -19,6 +19,7 @@ let ringSettings: [SwiftSetting] =
     Context.environment["LUCIDA_WEAKEN_RING"] == "1" ? [.define("WEAKENED_RING")] : []
 
 let cSettings: [CSetting] = warningsAreErrors ? [.treatAllWarnings(as: .error)] : []
+let cxxSettings: [CXXSetting] = warningsAreErrors ? [.treatAllWarnings(as: .error)] : []
 
 /// A library target of ours: a module knows only those above it in the table of ARCHITECTURE.md.
 func module(
@@ -40,7 +41,6 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
-        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     ],
     targets: [
         // C: what Swift cannot import or should not write.
@@ -53,6 +53,7 @@ let package = Package(
         .target(name: "CBLAS", cSettings: cSettings),
         .target(name: "CKernels", cSettings: cSettings),
         .target(name: "CAllocationCounter", dependencies: ["CLinux"], cSettings: cSettings),
+        .target(name: "CTOML", cxxSettings: cxxSettings),
 
         // Base.
         module("Realtime", ["CLinux"], settings: ringSettings),
@@ -73,9 +74,9 @@ let package = Package(
         module(
             "Daemon",
             [
-                "CLinux", "Realtime", "Video", "V4L2", "LibAV", "NeuralEngine", "Models",
+                "CLinux", "CTOML", "Realtime", "Video", "V4L2", "LibAV", "NeuralEngine", "Models",
                 "Pipeline",
-                .product(name: "Logging", package: "swift-log"), "TOMLKit",
+                .product(name: "Logging", package: "swift-log"),
             ]),
         .executableTarget(
             name: "lucida",
@@ -100,5 +101,6 @@ let package = Package(
         tests("PipelineTests", ["Pipeline", "Realtime", "Video"]),
         tests("DaemonTests", ["Daemon", "Pipeline", "Video"]),
         tests("ArchitectureTests", []),
-    ]
+    ],
+    cxxLanguageStandard: .cxx17
 )

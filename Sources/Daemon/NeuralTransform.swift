@@ -86,8 +86,9 @@ struct BeforeAfterPicture {
     private(set) var isTaken = false
     private var seen = 0
 
-    /// Two seconds in, when cameras have found their exposure. Earlier ones do until then.
-    private static let wantedFrame = 60
+    /// 2.5 s in: cameras have found their exposure by then, and the drawn person waves. An earlier
+    /// frame stands in until then.
+    private static let wantedFrame = 75
 
     init(format: VideoFormat) {
         var wide = format

@@ -51,6 +51,9 @@ public struct Session {
             source: source, transform: transform, sinks: sinks,
             options: pipelineOptions(for: source))
         try pipeline.start()
+        if let core = environment["OPENBLAS_CORETYPE"] {
+            log.info("OPENBLAS_CORETYPE=\(core) is set; unset it to let Lucida choose the kernels")
+        }
         let watch = Watch(
             pipeline: pipeline, sinks: sinks, options: options, log: log,
             notifier: ServiceNotifier(environment: environment))

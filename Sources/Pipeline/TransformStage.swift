@@ -61,9 +61,7 @@ final class TransformStage: @unchecked Sendable {
         // The queue ends where the capture thread's own histogram begins: together with the
         // transform and the write they add up to the frame's age.
         queueTime.record(nanoseconds: started - frame.readyNanoseconds)
-        guard let first = firstOpenOutput(), let slot = waitForSlot(in: outputs[first]) else {
-            return outputs.contains { !$0.isClosed } && !stop.isSet
-        }
+        guard let (first, slot) = slotOfFirstOpenOutput() else { return false }
         let result = outputs[first][slot]
         result.metadata = frame.metadata
         if process(frame, into: result) {
@@ -93,17 +91,24 @@ final class TransformStage: @unchecked Sendable {
         return true
     }
 
-    private func firstOpenOutput() -> Int? { outputs.firstIndex { !$0.isClosed } }
+    /// The network writes into this one; the other outputs get a copy.
+    private func slotOfFirstOpenOutput() -> (output: Int, slot: Int)? {
+        for index in outputs.indices {
+            if let slot = waitForSlot(in: outputs[index]) { return (index, slot) }
+        }
+        return nil
+    }
 
     /// A free slot, at once or (`everyFrame`) when the sink has caught up; `nil` if the sink left.
     private func waitForSlot(in ring: FrameRing<FrameBuffer>) -> Int? {
-        while !ring.isClosed && !stop.isSet {
+        while !ring.isClosed {
             if let slot = ring.beginWrite() { return slot }
             ring.waitForSpace(timeoutNanoseconds: 100_000_000)
         }
         return nil
     }
 
+    /// Also when the run is to stop: what one sink has got, all get.
     private func copy(_ result: FrameBuffer, toOutputsAfter first: Int) {
         for index in outputs.indices.dropFirst(first + 1) {
             guard let slot = waitForSlot(in: outputs[index]) else { continue }

@@ -162,7 +162,7 @@ class Transform(Case):
 
     def test_a_picture_and_another_size(self):
         picture, out = self.folder / "in.png", self.folder / "out.png"
-        subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=161x97",
+        subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=161x97",
                         "-frames:v", "1", str(picture)], check=True)
         self.assertEqual(lucida("transform", picture, out).returncode, 0)
         self.assertEqual(probe(out)[1:3], (161, 97))

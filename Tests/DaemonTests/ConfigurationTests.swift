@@ -173,7 +173,7 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
             [camera]
             widht = 1280
             height = "tall"
-            source = /dev/video0
+            source = "dev/video0"
             rate = 900
 
             [camera.controls]
@@ -185,22 +185,28 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
                 "auto",
                 "tset",
             ]
-            crf = 1
-            crf = 2
             """
         let expected = [
             "test.toml:2: camera.widht is not a setting; did you mean camera.width? [camera] takes ",
             "test.toml:3: camera.height is \"tall\"; allowed: an integer from 16 to 4096",
-            "test.toml:4: \"/dev/video0\" is not a value: text needs quotation marks, ",
+            "test.toml:4: camera.source is \"dev/video0\"; allowed: ",
             "test.toml:5: camera.rate is 900; allowed: a number from 1 to 240",
             "test.toml:8: camera.controls.gain is a list; allowed: an integer, ",
             "test.toml:9: trasnform is not a setting; did you mean [transform]? The sections are ",
             "test.toml:12: output.sinks is [\"auto\", \"tset\"]; allowed: a list of up to 8 different ",
-            "test.toml:17: \"crf\" is set twice, first on line 16",
         ]
         let found = problems(text)
         #expect(found.count == expected.count, "\(found)")
         for (line, start) in zip(found, expected) { #expect(line.hasPrefix(start), "\(line)") }
+    }
+
+    @Test func whatIsNoTOMLIsToldAloneWithLineAndColumn() {
+        let found = problems("[camera]\nwidht = 1280\nsource = /dev/video0\nrate = ?\n")
+        #expect(
+            found == [
+                "test.toml:3: column 10: Error while parsing value: could not determine value type; "
+                    + "text needs quotation marks"
+            ])
     }
 
     @Test func aMisspeltKeyGetsTheNearestName() {
@@ -377,7 +383,9 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
         let limit = try write(String(repeating: "#\n", count: 1 << 19), "limit.toml")
         #expect(message(path: limit) == "")
         try Data([0x23, 0x0A, 0xFF, 0xFE]).write(to: directory.appending(path: "latin.toml"))
-        #expect(message(path: path + "/latin.toml").contains("latin.toml:2: not UTF-8"))
+        #expect(
+            message(path: path + "/latin.toml").contains(
+                "latin.toml:2: not UTF-8"))
         #expect(message(path: "a\u{0}b").contains("not a path"))
     }
 

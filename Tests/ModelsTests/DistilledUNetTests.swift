@@ -1,5 +1,6 @@
 // The network against PyTorch, and frames of all sizes through it.
 
+import Foundation
 import Testing
 
 @testable import Models
@@ -18,7 +19,22 @@ struct DistilledUNetTests {
 
     @Test("The network matches PyTorch to 1e-4", arguments: [1, 2])
     func matchesPyTorch(threads: Int) throws {
-        let dump = try Safetensors(file: resource("distilled-unet-io.safetensors"))
+        try expectMatch(
+            model, dump: resource("distilled-unet-io.safetensors"), threads: threads)
+    }
+
+    @Test("The weights that ship match PyTorch to 1e-4")
+    func shippedWeights() throws {
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .deletingLastPathComponent().deletingLastPathComponent()
+        let ink = try DistilledUNet(file: root.appending(path: "Models/ink.safetensors").path)
+        #expect(ink.file.styles == ["ink"])
+        try expectMatch(ink, dump: resource("ink-io.safetensors"), threads: 2)
+    }
+
+    /// Runs the network on the dump's `input` and compares with its `output`.
+    private func expectMatch(_ model: DistilledUNet, dump path: String, threads: Int) throws {
+        let dump = try Safetensors(file: path)
         let shape = try #require(dump.shape(of: "input"))
         let (height, width) = (shape[2], shape[3])
         let input = try dump.values(of: "input")

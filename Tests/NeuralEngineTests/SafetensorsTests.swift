@@ -208,7 +208,9 @@ struct SafetensorsTests {
         let original = file(header, data: 24)
         var noise = Noise(seed: 2026)
         var refused = 0
-        for round in 0..<4_000 {
+        // `make fuzz` sets LUCIDA_FUZZ_ROUNDS for a longer search.
+        let rounds = ProcessInfo.processInfo.environment["LUCIDA_FUZZ_ROUNDS"].flatMap { Int($0) }
+        for round in 0..<4_000 * (rounds ?? 1) {
             var bytes = original
             if round % 4 == 0 { bytes.removeLast(noise.below(bytes.count) + 1) }
             for _ in 0..<noise.below(4) + (round % 4 == 0 ? 0 : 1) where !bytes.isEmpty {

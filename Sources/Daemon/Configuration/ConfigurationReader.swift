@@ -9,14 +9,12 @@ struct ConfigurationReader {
 
     /// Reads a file's contents.
     mutating func read(_ bytes: [UInt8], file: String) {
-        let document = TOMLParser.parse(bytes)
         let firstOfFile = problems.count
-        problems += document.problems.map {
-            ConfigurationProblem(place: file, line: $0.line, message: $0.message)
-        }
-        for name in document.table.keys {
-            guard let node = document.table[name] else { continue }
-            readSection(name, node, file: file)
+        do {
+            let document = try TOMLTable(parsing: bytes)
+            for entry in document.entries { readSection(entry.key, entry.node, file: file) }
+        } catch {
+            report(error.message, .file(file, line: error.line))
         }
         problems[firstOfFile...].sort { ($0.line ?? 0) < ($1.line ?? 0) }
     }
@@ -24,7 +22,7 @@ struct ConfigurationReader {
     /// Applies an option.
     mutating func apply(_ override: ConfigurationOverride) {
         let origin = ConfigurationOrigin.option(override.option)
-        let parsed = TOMLParser.parseValue(override.value)
+        let parsed = TOMLValue(parsing: override.value)
         let controls = ConfigurationSchema.controlsSection + "."
         if override.key.hasPrefix(controls) {
             let name = String(override.key.dropFirst(controls.count))
@@ -78,8 +76,8 @@ struct ConfigurationReader {
             report("\(name) is a section: write [\(name)], once, and its keys below", origin)
             return
         }
-        for leaf in table.keys {
-            guard let node = table[leaf] else { continue }
+        for entry in table.entries {
+            let (leaf, node) = (entry.key, entry.node)
             let origin = ConfigurationOrigin.file(file, line: node.line)
             let fullName = name + "." + leaf
             if fullName == ConfigurationSchema.controlsSection {
@@ -124,9 +122,8 @@ struct ConfigurationReader {
                 .file(file, line: node.line))
             return
         }
-        for name in table.keys {
-            guard let node = table[name] else { continue }
-            setControl(name, node.value, .file(file, line: node.line))
+        for entry in table.entries {
+            setControl(entry.key, entry.node.value, .file(file, line: entry.node.line))
         }
     }
 

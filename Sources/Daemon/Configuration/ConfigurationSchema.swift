@@ -316,8 +316,9 @@ extension String {
     fileprivate var isIdentifier: Bool {
         !isEmpty && utf8.count <= 64
             && utf8.allSatisfy {
-                (UInt8(ascii: "a")...UInt8(ascii: "z")) ~= $0 || TOMLParser.isDigit($0)
-                    || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_")
+                (UInt8(ascii: "a")...UInt8(ascii: "z")) ~= $0
+                    || (UInt8(ascii: "0")...UInt8(ascii: "9")) ~= $0 || $0 == UInt8(ascii: "-")
+                    || $0 == UInt8(ascii: "_")
             }
     }
 }

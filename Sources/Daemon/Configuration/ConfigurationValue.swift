@@ -41,7 +41,7 @@ public enum ConfigurationValue: Sendable, Equatable, CustomStringConvertible {
                 texts.append(text)
             }
             self = .list(texts)
-        case .dateTime, .tableArray, .table: return nil
+        case .dateTime, .table: return nil
         }
     }
 }

@@ -61,8 +61,12 @@ extension CameraControl.Value: CustomStringConvertible {
 // A name as a TOML key: bare if it may be.
 private func tomlKey(_ name: String) -> String {
     let isBare = name.utf8.allSatisfy {
-        TOMLParser.isLetter($0) || TOMLParser.isDigit($0) || $0 == UInt8(ascii: "_")
-            || $0 == UInt8(ascii: "-")
+        switch $0 {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"):
+            true
+        default: false
+        }
     }
     return isBare && !name.isEmpty ? name : tomlString(name)
 }

@@ -8,7 +8,9 @@ public import Logging
 /// At a terminal a line is `warning: text`; under systemd it begins with the priority of
 /// sd-daemon(3), `<4>text`, so that `journalctl -p warning` finds it.
 public struct ConsoleLogHandler: LogHandler {
+    /// Metadata that every line of this logger carries.
     public var metadata: Logger.Metadata = [:]
+    /// The least important level that is written.
     public var logLevel: Logger.Level
     private let isJournal: Bool
     private let isColoured: Bool
@@ -22,11 +24,13 @@ public struct ConsoleLogHandler: LogHandler {
         isColoured = !isJournal && isatty(STDERR_FILENO) == 1 && environment["NO_COLOR"] == nil
     }
 
+    /// One item of the metadata.
     public subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
         set { metadata[key] = newValue }
     }
 
+    /// Writes one line. Allocates: not for the data plane's threads.
     public func log(event: LogEvent) {
         var line = isJournal ? "<\(event.level.journalPriority)>" : label(of: event.level)
         line += "\(event.message)"

@@ -29,8 +29,8 @@ struct Face {
         drawMouth(x: 1.15 * shiftX, y: 0.098 + 1.1 * shiftY, pose)
         drawEye(x: shiftX - 0.050, y: shiftY - 0.002, side: -1, pose)
         drawEye(x: shiftX + 0.050, y: shiftY - 0.002, side: 1, pose)
-        drawBrow(x: shiftX - 0.052, y: shiftY - 0.044, side: -1, pose)
-        drawBrow(x: shiftX + 0.052, y: shiftY - 0.044, side: 1, pose)
+        drawBrow(x: shiftX - 0.052, y: shiftY - 0.046, side: -1, pose)
+        drawBrow(x: shiftX + 0.052, y: shiftY - 0.046, side: 1, pose)
     }
 
     /// Paints a shape over the frame, as `Canvas.paint` does; coordinates are relative to the
@@ -80,7 +80,7 @@ struct Face {
 
     // MARK: - Eyes
 
-    private static let eyeHalfWidth: Float = 0.0265
+    private static let eyeHalfWidth: Float = 0.0285
 
     /// Height of the lids above (−) and below (+) the middle of the eye; the outer corner is a
     /// little higher than the inner one.
@@ -91,7 +91,7 @@ struct Face {
         let tilt = -0.0022 * share * side
         let shut: Float = 0.0045
         return (
-            tilt + shut * arch - (0.0185 * openness) * arch.squareRoot() * (0.55 + 0.45 * arch),
+            tilt + shut * arch - (0.0205 * openness) * arch.squareRoot() * (0.55 + 0.45 * arch),
             tilt + (shut + 0.0045 * openness) * arch
         )
     }
@@ -142,7 +142,7 @@ struct Face {
     {
         let gazeX = 0.0085 * pose.gazeX + 0.002 * pose.yaw
         let gazeY = 0.0040 * pose.gazeY - 0.0025
-        let radius: Float = 0.0132
+        let radius: Float = 0.0140
         paint(
             x: x0, y: y0, halfWidth: 0.030, halfHeight: 0.024,
             distance: { x, y in
@@ -179,8 +179,8 @@ struct Face {
             distance: { x, y in
                 // `out` is −1 at the inner end and 1 at the outer.
                 let out = side * x / 0.036
-                let middle = -0.0062 * (1 - (out - 0.25) * (out - 0.25)) + 0.002
-                let thickness = 0.0060 - 0.0034 * clamp01(out * 0.5 + 0.5)
+                let middle = -0.0068 * (1 - (out - 0.05) * (out - 0.05)) + 0.0022 * out
+                let thickness = 0.0056 - 0.0032 * clamp01(out * 0.5 + 0.5)
                 return max(abs(y - middle) - thickness, (abs(x) - 0.036)) * 0.9
             },
             colour: { x, y in
@@ -228,8 +228,8 @@ struct Face {
     /// The line where the lips meet, and how far they are apart at `share` of the half width.
     private func drawMouth(x x0: Float, y y0: Float, _ pose: Pose) {
         let open = pose.mouthOpenness
-        let half = 0.037 + 0.005 * pose.smile - 0.006 * open
-        let curve = 0.0105 * pose.smile
+        let half = 0.040 + 0.007 * pose.smile - 0.007 * open
+        let curve = 0.0150 * pose.smile
         @inline(__always) func line(_ x: Float) -> (middle: Float, arch: Float) {
             let share = x / half
             return (curve * (0.45 - share * share), max(0, 1 - share * share))

@@ -56,8 +56,9 @@ enum Person {
             },
             colour: { x, y in
                 // Round, and in the shadow of the chin.
-                let chin = smoothStep(0.03, -0.06, y - 0.25 * x)
-                return skin(light: 3.2 * x - 0.15 - 0.75 * chin)
+                let chin = smoothStep(0.035, -0.045, y - 0.35 * x)
+                return skin(light: 3.4 * x - 0.12 - 0.95 * chin)
+                    .lit(1 - 0.16 * chin)
             })
         // The pit of the neck and the tendons beside it.
         canvas.paint(
@@ -141,10 +142,10 @@ enum Person {
             @inline(__always) func flap(_ x: Float, _ y: Float) -> Float {
                 let s = side * x
                 // A quadrilateral: inner edge, outer edge, top, lower edge.
-                let inner = -(s - 0.078 + (y + 0.035) * 0.42) * 0.92
-                let outer = (s - 0.125 + (y + 0.01) * 0.10)
+                let inner = -(s - 0.072 + (y + 0.045) * 0.37) * 0.92
+                let outer = (s - 0.086 - (y + 0.045) * 0.52) * 0.88
                 let lower = (y - 0.155 + s * 0.62) * 0.85
-                let top = -0.035 - y - 0.25 * (s - 0.08)
+                let top = -0.050 - y
                 return max(max(inner, outer), max(lower, top))
             }
             canvas.paint(
@@ -343,13 +344,13 @@ enum Person {
             distance: { ellipse($0, $1 + 0.350, 0.026, 0.026) },
             colour: { _, _ in Colour(0xDF8A68, alpha: 0.40) })
         for (x0, y0, x1, y1) in [
-            (-0.038, -0.366, 0.030, -0.380), (-0.040, -0.354, 0.024, -0.334),
-            (-0.020, -0.358, -0.012, -0.314),
+            (-0.030, -0.366, 0.036, -0.372), (-0.036, -0.352, 0.022, -0.340),
+            (-0.034, -0.350, -0.008, -0.310),
         ] as [(Float, Float, Float, Float)] {
             canvas.paint(
                 Box(-0.06, -0.40, 0.06, -0.30), softness: 0.006,
                 distance: { capsule($0, $1, x0, y0, x1, y1, 0.0012, 0.0004) },
-                colour: { _, _ in Colour(0xA8623F, alpha: 0.60) })
+                colour: { _, _ in Colour(0xB8704E, alpha: 0.42) })
         }
     }
 }

@@ -59,7 +59,7 @@ struct Pose {
         let phase = Float(seconds.truncatingRemainder(dividingBy: 10))
         armRaise = smoothStep(0.9, 1.6, phase) * (1 - smoothStep(4.4, 5.2, phase))
         let wave = sinf(phase * 2 * .pi * 1.5)
-        armAngle = 0.10 + 0.24 * wave * smoothStep(1.3, 1.9, phase)
+        armAngle = 0.08 + 0.22 * wave * smoothStep(1.3, 1.9, phase)
         exposure = 1 + 0.022 * cycle(0.07, 17) + 0.010 * cycle(0.37, 18)
     }
 

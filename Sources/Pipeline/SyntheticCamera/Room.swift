@@ -101,10 +101,12 @@ enum Room {
             pane, softness: 0.006,
             distance: { max(capsule($0, $1, 0.70, 0.66, 0.70, 0.42, 0.012, 0.007), $1 - 0.615) },
             colour: { _, _ in Colour(0x6E5440) })
-        for index in 0..<9 {
-            let x = 0.70 + 0.11 * (random01(5, index) - 0.5)
-            let y = 0.37 + 0.13 * (random01(6, index) - 0.5)
-            let size = 0.030 + 0.018 * random01(7, index)
+        for index in 0..<16 {
+            let turn = Float(index) * 2.4
+            let reach = 0.052 * (Float(15 - index) / 15).squareRoot()
+            let x = 0.70 + 1.05 * reach * cosf(turn)
+            let y = 0.385 + 1.15 * reach * sinf(turn)
+            let size = 0.026 + 0.012 * random01(7, index)
             canvas.paint(
                 pane, softness: 0.012, distance: { ellipse($0 - x, $1 - y, size, size * 0.9) },
                 colour: {
@@ -229,7 +231,7 @@ enum Room {
             let salt = row * 1000 + index
             let width = 0.020 + 0.024 * random01(11, salt)
             let height = 0.145 + 0.070 * random01(12, salt)
-            if random01(13, salt) > 0.90 {
+            if random01(13, salt) > 0.945 {
                 paintVase(canvas, x: x - 0.045, base: base, salt: salt)
                 x -= 0.095
                 continue
@@ -276,7 +278,8 @@ enum Room {
                 return max(smoothUnion(body, neck, 0.03), $1 - base)
             },
             colour: { x, y in
-                let shine = 1 - clamp01(ellipse(x - x0 - 0.014, y - base + 0.06, 0.01, 0.018) * 90)
+                let shine =
+                    1 - clamp01(ellipse(x - x0 - 0.014, y - base + 0.06, 0.004, 0.010) * 110)
                 return colour.lit(0.80 + 7 * (x - x0)).mixed(with: Colour(0xFFFFFF), 0.5 * shine)
             })
     }

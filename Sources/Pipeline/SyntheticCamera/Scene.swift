@@ -41,16 +41,16 @@ final class Scene: @unchecked Sendable {
         let pose = Pose(seconds: seconds, seed: seed)
         let pixels = frame.plane(0)
         pixels.update(from: room, count: 3 * width * height)
-        draw(torso, x: pose.torsoX, y: 0.700 + pose.torsoY, angle: pose.torsoAngle, pixels)
+        draw(torso, x: pose.torsoX, y: 0.696 + pose.torsoY, angle: pose.torsoAngle, pixels)
         let headPlace = place(
-            x: pose.headX, y: 0.430 + pose.headY, angle: pose.headAngle, scale: pose.headScale)
+            x: pose.headX, y: 0.445 + pose.headY, angle: pose.headAngle, scale: pose.headScale)
         head.draw(at: headPlace, into: pixels, width: width, height: height)
         let facePlace = Placement(
             x: headPlace.x, y: headPlace.y, angle: headPlace.angle, scale: headPlace.scale * scale)
         Face(frame: pixels, width: width, height: height, place: facePlace).draw(pose)
         if pose.armRaise > 0 {
             let elbowY = 0.985 + 0.55 * (1 - pose.armRaise)
-            draw(arm, x: 0.335 + pose.torsoX, y: elbowY, angle: pose.armAngle, pixels)
+            draw(arm, x: 0.415 + pose.torsoX, y: elbowY, angle: pose.armAngle, pixels)
         }
         noise.apply(
             to: pixels, height: height, exposure: pose.exposure, frameNumber: frameNumber)
