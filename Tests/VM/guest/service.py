@@ -12,12 +12,12 @@ import v4l2
 CONFIGURATION = f"""
 [camera]
 source = "auto"
-width = {pipeline.WIDTH}
-height = {pipeline.HEIGHT}
 [transform]
 strength = 0.0
 [output]
 sinks = ["auto"]
+width = {pipeline.WIDTH}
+height = {pipeline.HEIGHT}
 """
 
 
@@ -86,11 +86,12 @@ def stop(found):
 
 def uninstall(found):
     found["status"], found["output"] = sh(f"make -C {os.environ['LUCIDA_ROOT']} uninstall")
-    found["left"] = sh("find / -xdev -name '*lucida*' -path '/usr/local/*' -not -path '*/proc/*'")[1]
+    found["left"] = sh("find /usr/local/bin /usr/local/lib/systemd /usr/local/share -name '*lucida*'")[1]
 
 
 def journal():
-    return sh("journalctl -u lucida -o cat --no-pager | tail -n 60")[1]
+    # With the kernel's word on system calls that the sandbox forbids.
+    return sh("journalctl -u lucida -o cat --no-pager | tail -n 60; dmesg | grep audit | tail")[1]
 
 
 if __name__ == "__main__":
