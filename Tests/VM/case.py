@@ -37,7 +37,7 @@ class MachineTestCase(unittest.TestCase):
         environment = {
             "LUCIDA_BINARY": binary().resolve(),
             "LUCIDA_ROOT": vm.ROOT,
-            "PYTHONPATH": GUEST,
+            "PYTHONPATH": f"{GUEST}:{vm.HERE}",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         cls.result = vm.run(cls.command, environment=environment, **cls.options)

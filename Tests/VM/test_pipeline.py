@@ -75,6 +75,12 @@ class PipelineTests:
         self.assertGreaterEqual(found["different_pictures"], 3, found["log"])
         self.assertEqual(found["status"], 0, found["log"])
 
+    def test_frame_numbers_survive_ink_and_arrive_in_order(self):
+        found = self.facts("frame_numbers")
+        self.assertGreaterEqual(len(found["numbers"]), 3, found["log"])
+        self.assertEqual(found["numbers"], sorted(found["numbers"]))
+        self.assertEqual(found["status"], 0)
+
 
 def pipeline_tests(loopback_version):
     class Tests(PipelineTests, case.MachineTestCase):

@@ -1,11 +1,13 @@
 """Chromium's getUserMedia on the virtual camera: what a conferencing app shows."""
 
 import base64
+import functools
 import os
 
-import bars
+import barcode
 import devtools
 import lucida
+import pictures
 import steps
 
 PAGE = "file://" + os.path.join(os.path.dirname(os.path.abspath(__file__)), "page.html")
@@ -28,29 +30,51 @@ def bars_received(browser, seconds):
         width, height, frames = received(browser, 3, 5)
         count += len(frames)
         for frame in frames:
-            samples = bars.sample_rgba(frame, width, height)
-            if bars.matching(samples, bars.expected_rgb()) == 8:
-                return 1 + bars.distance(samples, bars.expected_rgb())
+            samples = pictures.sample_rgba(frame, width, height)
+            if pictures.matching(samples, pictures.expected_rgb()) == 8:
+                return 1 + pictures.distance(samples, pictures.expected_rgb())
         return None
 
     distance = steps.wait_until(attempt, seconds, pause=0)
     return distance and distance - 1, count
 
 
-def camera(found):
+def colours(found):
+    """The camera as it is."""
     with lucida.run_camera("--strength", "0", "--size", SIZE) as daemon:
-        with devtools.Browser(PAGE) as browser:
-            found.update(browser.evaluate('openCamera("Lucida")'))
-            found["log"] = daemon.log()
-            found["distance"], found["frames"] = bars_received(browser, 60)
-            # The app stays; the daemon is restarted under it.
-            found["status"] = daemon.terminate()
-            with lucida.run_camera("--strength", "0", "--size", SIZE) as second:
-                found["distance_after_restart"], _ = bars_received(browser, 60)
-                found["second_log"] = second.log()
-                found["track"] = browser.evaluate("trackState()")
-                found["second_status"] = second.terminate()
+        found.update(browser().evaluate('openCamera("Lucida")'))
+        found["log"] = daemon.log()
+        found["distance"], found["frames"] = bars_received(browser(), 60)
+        browser().evaluate("closeCamera()")
+        found["status"] = daemon.terminate()
+
+
+def frame_numbers(found):
+    """The test camera through ink: the numbers burnt into it, read out of what the page gets."""
+    with lucida.run_camera("--size", SIZE, source="test") as daemon:
+        steps.wait_until(lambda: "virtual camera" in daemon.log(), 30)
+        found.update(browser().evaluate('openCamera("Lucida")'))
+        numbers = []
+
+        def read_some():
+            width, height, frames = received(browser(), 2, 10)
+            for frame in frames:
+                number = barcode.read(pictures.rgb(frame), width, height)
+                if number is not None and number not in numbers:
+                    numbers.append(number)
+            return len(numbers) >= 3
+
+        steps.wait_until(read_some, 60, pause=0)
+        found["numbers"] = numbers
+        found["log"] = daemon.log()
+        found["status"] = daemon.terminate()
+
+
+@functools.lru_cache(maxsize=None)
+def browser():
+    """One Chromium for all steps; it takes a minute to start here."""
+    return devtools.Browser(PAGE)
 
 
 lucida.set_camera()
-steps.run(camera)
+steps.run(colours, frame_numbers)

@@ -9,22 +9,22 @@ import time
 
 
 class Browser:
-    """Chromium with one page; ends with the `with`."""
+    """Chromium with one page. It ends with the machine."""
 
     def __init__(self, page):
         to_browser, commands = os.pipe()
         answers, from_browser = os.pipe()
         # Commands are read from descriptor 3, answers written to 4, each ended by a zero byte.
-        self.log = open("chromium.log", "wb")
-        self.process = subprocess.Popen(
+        log = open("chromium.log", "wb")
+        subprocess.Popen(
             ["/bin/sh", "-c", f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}',
              "chromium", "--headless=new", "--no-sandbox", "--remote-debugging-pipe",
-             "--use-fake-ui-for-media-stream", "--user-data-dir=/tmp/chromium", "--disable-gpu", "--enable-logging=stderr", "--vmodule=*v4l2*=3,*video_capture*=1",
+             "--use-fake-ui-for-media-stream", "--user-data-dir=/tmp/chromium", "--disable-gpu",
              "--in-process-gpu", "--no-zygote", "--disable-extensions", "--disable-sync",
              "--disable-background-networking", "--disable-component-update", "--no-first-run",
              page],
             pass_fds=(to_browser, from_browser), stdin=subprocess.DEVNULL,
-            stdout=self.log, stderr=self.log,
+            stdout=log, stderr=log,
         )
         os.close(to_browser)
         os.close(from_browser)
@@ -38,14 +38,6 @@ class Browser:
             "new Promise(done => document.readyState === 'complete' ? done() : "
             "addEventListener('load', done))"
         )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.log.close()
 
     def _attach(self, page):
         while True:

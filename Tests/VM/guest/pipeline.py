@@ -3,8 +3,9 @@
 import json
 import subprocess
 
-import bars
+import barcode
 import lucida
+import pictures
 import steps
 import v4l2
 
@@ -19,7 +20,7 @@ def bars_in(frame, width=WIDTH, height=HEIGHT):
     """How many of the eight bars a YUYV frame shows."""
     if frame is None or len(frame) != width * height * 2:
         return 0
-    return bars.matching(bars.sample_yuyv(frame, width, height), bars.expected_ycbcr())
+    return pictures.matching(pictures.sample_yuyv(frame, width, height), pictures.expected_ycbcr())
 
 
 def started_reader(device, daemon, width=WIDTH, height=HEIGHT):
@@ -65,8 +66,8 @@ def a_reader_that_opens_first(found):
             found["format"] = started_reader(early, daemon)
             frame = frame_with_bars(early)
             found["log"] = daemon.log()
-            found["distance"] = frame and bars.distance(
-                bars.sample_yuyv(frame, WIDTH, HEIGHT), bars.expected_ycbcr()
+            found["distance"] = frame and pictures.distance(
+                pictures.sample_yuyv(frame, WIDTH, HEIGHT), pictures.expected_ycbcr()
             )
             found["card"], found["flags"] = early.capabilities()
             with v4l2.Device(lucida.LOOPBACK) as second:
@@ -150,6 +151,27 @@ def ink(found):
         found["report"] = json.load(report)
 
 
+def frame_numbers(found):
+    """The test camera through ink: the numbers burnt into it, read out of what the reader gets."""
+    width, height = 128, 80
+    with lucida.run_camera("--size", f"{width}x{height}", source="test") as daemon:
+        with v4l2.Device(lucida.LOOPBACK) as reader:
+            found["format"] = started_reader(reader, daemon, width, height)
+            numbers = []
+
+            def read_one():
+                frame = reader.frame(1)
+                number = frame and barcode.read(pictures.grey_rgb(frame), width, height)
+                if number is not None and number not in numbers:
+                    numbers.append(number)
+                return len(numbers) >= 5
+
+            steps.wait_until(read_one, START_SECONDS, pause=0)
+            found["numbers"] = numbers
+        found["log"] = daemon.log()
+        found["status"] = daemon.terminate()
+
+
 if __name__ == "__main__":
     lucida.set_camera()
     steps.run(
@@ -159,4 +181,5 @@ if __name__ == "__main__":
         a_restart_while_a_reader_holds_on,
         overwritten_on_sigterm,
         ink,
+        frame_numbers,
     )

@@ -1,4 +1,4 @@
-"""The colour bars that vivid draws, recognised in pictures."""
+"""Pictures as programs get them, and the colour bars that vivid draws in them."""
 
 # From the left, 75 %: white, yellow, cyan, green, magenta, red, blue, black.
 BARS = [(1, 1, 1), (1, 1, 0), (0, 1, 1), (0, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 1), (0, 0, 0)]
@@ -36,6 +36,22 @@ def sample_rgba(data, width, height):
         at = (height // 2 * width + width * (2 * bar + 1) // 16) * 4
         samples.append(tuple(data[at : at + 3]))
     return samples
+
+
+def grey_rgb(yuyv):
+    """The luma of a YUYV picture as RGB24."""
+    rgb = bytearray(len(yuyv) // 2 * 3)
+    for component in range(3):
+        rgb[component::3] = yuyv[::2]
+    return bytes(rgb)
+
+
+def rgb(rgba):
+    """An RGBA picture without its alpha."""
+    packed = bytearray(len(rgba) // 4 * 3)
+    for component in range(3):
+        packed[component::3] = rgba[component::4]
+    return bytes(packed)
 
 
 def distance(samples, expected):
