@@ -31,25 +31,27 @@ fi
 
 # --- 1. Packages of the running system -----------------------------------------------------------
 
-apt_update_once() {
-    [ -e "$vm/apt-updated" ] && return
+# Runs a command of apt; if it fails, once more with fresh lists.
+with_fresh_lists() {
+    "$@" && return
+    [ -e "$vm/apt-updated" ] && return 1
+    touch "$vm/apt-updated"
     "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=600 -qq update >&2 ||
         say "apt-get update had errors; going on with the lists there are"
-    touch "$vm/apt-updated"
+    "$@"
 }
 
 # The kernel that Debian's meta package stands for, for example 6.1.0-40-amd64. Once chosen it stays,
 # so that headers, modules and image always belong together.
 kernel_of_meta_package() {
     apt-cache depends linux-image-amd64 2>/dev/null |
-        sed -n 's/^ *Depends: linux-image-\([0-9][^ ]*\)$/\1/p' | head -n 1
+        sed -n 's/^ *Depends: linux-image-\([0-9][^ ]*\)$/\1/p' | grep -m 1 .
 }
 if [ -e "$vm/kernel-version" ]; then
     kernel=$(cat "$vm/kernel-version")
 else
-    apt_update_once
-    kernel=$(kernel_of_meta_package)
-    [ -n "$kernel" ] || skip "apt knows no linux-image-amd64 (run apt-get update)"
+    kernel=$(with_fresh_lists kernel_of_meta_package) ||
+        skip "apt knows no linux-image-amd64 (run apt-get update)"
     echo "$kernel" >"$vm/kernel-version"
 fi
 
@@ -64,9 +66,11 @@ if [ ${#missing[@]} -gt 0 ]; then
     [ "${as_root[0]:-}" != false ] ||
         skip "not root and no sudo; install these first: ${missing[*]}"
     say "installing ${missing[*]}"
-    apt_update_once
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 \
-        -y -qq install --no-install-recommends "${missing[@]}" >"$vm/apt.log" 2>&1 ||
+    install_missing() {
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 \
+            -y -qq install --no-install-recommends "${missing[@]}" >"$vm/apt.log" 2>&1
+    }
+    with_fresh_lists install_missing ||
         skip "apt-get could not install ${missing[*]} (see $vm/apt.log)"
 fi
 
@@ -77,7 +81,8 @@ modules=$image/lib/modules/$kernel
 if [ ! -e "$vm/image.done" ]; then
     say "fetching linux-image-$kernel"
     mkdir -p "$vm/packages"
-    (cd "$vm/packages" && apt-get -qq download "linux-image-$kernel") ||
+    download_image() (cd "$vm/packages" && apt-get -qq download "linux-image-$kernel" 2>/dev/null)
+    with_fresh_lists download_image ||
         skip "apt-get could not download linux-image-$kernel"
     rm -rf "$image"
     dpkg -x "$vm/packages/linux-image-$kernel"_*.deb "$image"
@@ -111,7 +116,7 @@ fetch_source() {
     if ! ls "$packages"/v4l2loopback-dkms_"$version"-*.deb >/dev/null 2>&1; then
         say "fetching v4l2loopback $version from $suite"
         (cd "$packages" && private_apt "$suite" update && private_apt "$suite" \
-            download v4l2loopback-dkms) || return 1
+            download v4l2loopback-dkms 2>/dev/null) || return 1
         rm -rf "$vm/apt-$suite"
     fi
     dpkg -x "$packages"/v4l2loopback-dkms_"$version"-*.deb "$vm/v4l2loopback-$version"
