@@ -83,8 +83,9 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     shape = (args.count, args.size, args.size, 3)
+    names = ("frames", "targets")
     frames, targets = (
-        np.lib.format.open_memmap(args.out / f"{name}.npy", "w+", np.uint8, shape) for name in ("frames", "targets")
+        np.lib.format.open_memmap(args.out / f"{name}.partial", "w+", np.uint8, shape) for name in names
     )
     start = time.monotonic()
     with multiprocessing.Pool(args.processes, partial(cv2.setNumThreads, 1)) as pool:
@@ -93,6 +94,8 @@ def main() -> None:
             frames[index], targets[index] = frame, target
             if (index + 1) % 250 == 0:
                 print(f"{index + 1}/{args.count} in {time.monotonic() - start:.0f} s", flush=True)
+    for name in names:
+        (args.out / f"{name}.partial").rename(args.out / f"{name}.npy")
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=HERE.parent / "Models/ink.safetensors")
     parser.add_argument("--outputs", type=Path, help="measure these videos or folders and not the model")
     parser.add_argument("--size", default="640x384")
-    parser.add_argument("--every", type=int, default=1, help="only each so-manieth frame; leaves out steadiness")
+    parser.add_argument("--every", type=int, default=1, help="only every n-th frame; leaves out steadiness")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--pictures", type=Path, help="write input | teacher | output here now and then")
     args = parser.parse_args()
