@@ -11,7 +11,4 @@ public enum AllocationCount {
         let count = clinux_allocation_count()
         return count < 0 ? nil : count
     }
-
-    /// Starts counting the calling thread too, for work that runs on no `RealtimeThread`.
-    public static func includeThisThread() { clinux_count_allocations_of_this_thread() }
 }

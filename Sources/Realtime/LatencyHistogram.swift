@@ -14,7 +14,6 @@ public struct LatencyHistogram: Sendable {
     public private(set) var count: UInt64 = 0
     /// The longest duration recorded, in nanoseconds, exact.
     public private(set) var maximumNanoseconds: Int64 = 0
-    private var sum: Double = 0
 
     /// An empty histogram.
     public init() {}
@@ -26,12 +25,8 @@ public struct LatencyHistogram: Sendable {
         let value = max(0, nanoseconds)
         counts[Self.bucket(of: value)] += 1
         count += 1
-        sum += Double(value)
         maximumNanoseconds = max(maximumNanoseconds, value)
     }
-
-    /// Arithmetic mean in nanoseconds; 0 if nothing was recorded.
-    public var meanNanoseconds: Double { count == 0 ? 0 : sum / Double(count) }
 
     /// The duration that a `fraction` (0–1) of all recorded ones do not exceed, in nanoseconds,
     /// rounded up to the end of its bucket; 0 if nothing was recorded.

@@ -22,6 +22,8 @@ public final class RealtimeThread {
         let code = pthread_create(&handle, nil, Self.entry, context.toOpaque())
         if code != 0 {
             context.release()
+            // deinit runs for what was never started, too.
+            isJoined = true
             throw RealtimeThreadError(name: name, errno: code)
         }
     }

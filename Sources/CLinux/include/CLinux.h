@@ -1,4 +1,4 @@
-// Linux calls and constants that Swift cannot import: ioctl, thread names, eventfd, V4L2.
+// Linux calls and constants that Swift cannot import: ioctl, thread names, a futex event, V4L2.
 #ifndef LUCIDA_CLINUX_H
 #define LUCIDA_CLINUX_H
 
