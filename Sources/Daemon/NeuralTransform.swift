@@ -11,6 +11,9 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     /// One step, no look-ahead: an output frame depends on its own input frame alone.
     let delayFrames = 0
 
+    /// More threads than this only wait for each other at these sizes.
+    private static let threadCountMax = 64
+
     private let model: DistilledUNet
     private let settings: Configuration.Transform
     private let threadCount: Int
@@ -30,7 +33,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         model = try DistilledUNet(file: modelPath)
         self.settings = settings
         self.takesPicture = takesPicture
-        threadCount = threads > 0 ? threads : ProcessStatistics.coreCount
+        threadCount = threads > 0 ? threads : min(ProcessStatistics.coreCount, Self.threadCountMax)
     }
 
     func prepare(format: VideoFormat) throws {

@@ -40,9 +40,10 @@ public struct Session {
     /// Runs until the source ends, the duration is over, SIGINT or SIGTERM comes, or no sink is left.
     /// Call from the main thread, which must not have started another thread yet.
     ///
-    /// - Returns: the figures of the run.
-    /// - Throws: whatever a part that cannot be opened says; a `SessionError` if the run broke off.
-    public func run() throws -> LivenessReport {
+    /// - Returns: how it went; its report is written to `report.path` already.
+    /// - Throws: whatever a part that cannot be opened says; a `SessionError` for a report or
+    ///   picture that cannot be written.
+    public func run() throws -> SessionResult {
         let signals = SignalWaiter()
         let source = makeSource()
         let transform = try makeTransform()
@@ -59,11 +60,11 @@ public struct Session {
             notifier: ServiceNotifier(environment: environment))
         let usage = watch.run(signals: signals)
         let summary = pipeline.finish()
-        if let path = options.picturePath { try transform.writePicture(to: path) }
         let report = makeReport(summary, source: source, transform: transform, usage: usage)
         try write(report)
-        try checkEnd(summary)
-        return report
+        if let path = options.picturePath { try transform.writePicture(to: path) }
+        return SessionResult(
+            report: report, wasInterrupted: usage.wasInterrupted, failure: failure(of: summary))
     }
 
     // MARK: Parts
@@ -80,7 +81,7 @@ public struct Session {
                     width: output.width > 0 ? output.width : camera.width,
                     height: output.height > 0 ? output.height : camera.height,
                     frameRate: camera.frameRate),
-                isPaced: isPaced)
+                isPaced: isPaced, isMirrored: camera.mirror)
         case .auto: return cameraSource("auto", fit: fit)
         case .device(let name): return cameraSource(name, fit: fit)
         case .file(let path):
@@ -103,7 +104,14 @@ public struct Session {
         return FrameSize(width: output.width, height: output.height)
     }
 
-    private var isPaced: Bool { !options.isOffline && configuration.camera.pace == .realtime }
+    /// A real camera has its own pace; only files and the synthetic camera can be hurried.
+    private var isPaced: Bool {
+        if options.isOffline { return false }
+        switch configuration.camera.source {
+        case .auto, .device: return true
+        case .file, .test: return configuration.camera.pace == .realtime
+        }
+    }
 
     private func makeTransform() throws -> NeuralTransform {
         let settings = configuration.transform
@@ -131,7 +139,7 @@ public struct Session {
 
     private func pipelineOptions(for source: any FrameSource) -> PipelineOptions {
         var result = PipelineOptions()
-        result.policy = options.isOffline || !isPaced ? .everyFrame : .latest
+        result.policy = isPaced ? .latest : .everyFrame
         result.passesFailuresThrough = configuration.transform.onFailure == .passthrough
         result.reopensLostSource = !options.isOffline
         result.frameClock = source as? any FrameClock
@@ -147,14 +155,14 @@ public struct Session {
         let steady = summary.steadyState
         return LivenessReport(
             summary: summary, sourceName: source.name, seconds: usage.seconds,
-            lookAheadFrames: 0, isPaced: isPaced,
+            lookAheadFrames: transform.delayFrames, isPaced: isPaced,
             resources: LivenessReport.Resources(
                 allocationsPerFrame: steady.flatMap { state in
                     state.allocations.map { Double($0) / Double(max(1, state.frames)) }
                 },
                 steadyStateFrames: steady?.frames ?? 0,
                 peakResidentMB: Double(ProcessStatistics.peakResidentBytes) / 1e6,
-                residentGrowthMB: Double(usage.residentGrowthBytes) / 1e6,
+                residentGrowthMB: usage.residentGrowthBytes.map { Double($0) / 1e6 },
                 processorLoad: usage.processorSeconds / max(usage.seconds, 1e-9)),
             setup: transform.setup)
     }
@@ -168,13 +176,26 @@ public struct Session {
         }
     }
 
-    private func checkEnd(_ summary: PipelineSummary) throws {
+    /// What broke off the run; a sink that failed beside others that went on is only logged.
+    private func failure(of summary: PipelineSummary) -> SessionError? {
+        if summary.isSourceFailed { return SessionError("the input broke off before its end") }
         let lost = summary.sinks.filter(\.isLost)
-        guard !lost.isEmpty else { return }
+        guard !lost.isEmpty else { return nil }
         let names = lost.map(\.name).joined(separator: ", ")
-        if lost.count == summary.sinks.count { throw SessionError("the output failed: \(names)") }
+        if lost.count == summary.sinks.count { return SessionError("the output failed: \(names)") }
         log.error("an output failed during the run: \(names)")
+        return nil
     }
+}
+
+/// How a run went.
+public struct SessionResult: Sendable {
+    /// The figures.
+    public let report: LivenessReport
+    /// Whether a signal ended it.
+    public let wasInterrupted: Bool
+    /// What broke it off, to be thrown when everything else has been said.
+    public let failure: SessionError?
 }
 
 /// Pixels in a row and rows.
@@ -199,5 +220,6 @@ extension LibAV.Fit {
 public struct SessionError: Error, CustomStringConvertible {
     /// What happened and what to do.
     public let description: String
-    init(_ description: String) { self.description = description }
+    /// An error with its text.
+    public init(_ description: String) { self.description = description }
 }

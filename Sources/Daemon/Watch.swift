@@ -11,7 +11,9 @@ struct Watch {
     struct Usage {
         var seconds = 0.0
         var processorSeconds = 0.0
-        var residentGrowthBytes = 0
+        /// `nil` in a run that ended before it had warmed up.
+        var residentGrowthBytes: Int?
+        var wasInterrupted = false
     }
 
     let pipeline: Pipeline
@@ -30,7 +32,8 @@ struct Watch {
         let processorAtStart = ProcessStatistics.processorSeconds
         var residentAfterWarmUp: Int?
         var isReady = false
-        var wasLost = false
+        var sourceProblem: String?
+        var wasInterrupted = false
         var readers = 0
         var tick = 0
         var seconds = 0.0
@@ -39,14 +42,15 @@ struct Watch {
             seconds = Double(MonotonicClock.nowNanoseconds - start) / 1e9
             if let signal {
                 log.info("stopping (\(signal == SIGINT ? "Ctrl-C" : "signal \(signal)"))")
+                wasInterrupted = true
                 break
             }
             if let limit = options.durationSeconds, seconds >= limit { break }
-            if !isReady && pipeline.counters.written > 0 {
+            if !isReady && pipeline.framesWritten > 0 {
                 isReady = true
                 notifier.ready(statusText(seconds))
             }
-            reportLostSource(&wasLost)
+            reportLostSource(&sourceProblem)
             reportReaders(&readers)
             if seconds > Self.warmUpSeconds && residentAfterWarmUp == nil {
                 residentAfterWarmUp = ProcessStatistics.residentBytes
@@ -57,8 +61,8 @@ struct Watch {
         let usage = Usage(
             seconds: seconds,
             processorSeconds: ProcessStatistics.processorSeconds - processorAtStart,
-            residentGrowthBytes: residentAfterWarmUp.map { ProcessStatistics.residentBytes - $0 }
-                ?? 0)
+            residentGrowthBytes: residentAfterWarmUp.map { ProcessStatistics.residentBytes - $0 },
+            wasInterrupted: wasInterrupted)
         notifier.stopping()
         signals.release()
         pipeline.requestStop()
@@ -71,14 +75,17 @@ struct Watch {
         return max(1, min(Self.tickMilliseconds, Int((limit - elapsed) * 1000)))
     }
 
-    private func reportLostSource(_ wasLost: inout Bool) {
-        let isLost = pipeline.counters.isSourceLost
-        if isLost && !wasLost {
-            log.warning("the camera is gone; a card is shown until it is back")
-        } else if wasLost && !isLost {
+    /// Says once that the camera is away, and every time that the reason changes.
+    private func reportLostSource(_ lastProblem: inout String?) {
+        let problem = pipeline.counters.sourceProblem
+        let now = pipeline.counters.isSourceLost ? (problem ?? "looking for it") : nil
+        guard now != lastProblem else { return }
+        lastProblem = now
+        if let now {
+            log.warning("the camera is away, a card is shown until it is back: \(now)")
+        } else {
             log.info("the camera is back")
         }
-        wasLost = isLost
     }
 
     /// A second app is refused by the driver, and its own message seldom says why: this one does.
@@ -101,9 +108,10 @@ struct Watch {
 
     private func statusText(_ seconds: Double) -> String {
         let counters = pipeline.counters
-        let age = (Double(counters.latestAgeNanoseconds) / 1e5).rounded() / 10
-        let rate = (Double(counters.written) / max(seconds, 0.1) * 10).rounded() / 10
-        return "\(Int(seconds)) s: \(counters.captured) frames in, \(counters.written) out, "
+        let written = pipeline.framesWritten
+        let age = (Double(pipeline.latestAgeNanoseconds) / 1e5).rounded() / 10
+        let rate = (Double(written) / max(seconds, 0.1) * 10).rounded() / 10
+        return "\(Int(seconds)) s: \(counters.captured) frames in, \(written) out, "
             + "\(rate) fps, age \(age) ms"
     }
 

@@ -69,6 +69,9 @@ final class CaptureStage: @unchecked Sendable {
             counters.countBad()
             return true
         case .endOfStream: return false
+        case .failed:
+            counters.setSourceFailed()
+            return false
         case .deviceLost, .formatChanged: return reopen()
         }
     }
@@ -81,16 +84,32 @@ final class CaptureStage: @unchecked Sendable {
         counters.setSourceLost(true)
         nextSequence = nil
         while !stop.isSet {
-            if let found = try? source.prepare() {
-                if found.width == format.width && found.height == format.height {
-                    counters.setSourceLost(false)
-                    return true
-                }
-                source.finish()
+            if tryToOpen() {
+                counters.setSourceLost(false)
+                return true
             }
             // In slices, so that a stop is noticed.
             for _ in 0..<10 where !stop.isSet { reopenDelay.wait(timeoutNanoseconds: 100_000_000) }
         }
         return false
+    }
+
+    private func tryToOpen() -> Bool {
+        do {
+            let found = try source.prepare()
+            guard found.width == format.width, found.height == format.height else {
+                source.finish()
+                counters.setSourceProblem(
+                    "it now delivers \(found.width)×\(found.height), "
+                        + "but this run was planned for \(format.width)×\(format.height)")
+                return false
+            }
+            try source.start()
+            return true
+        } catch {
+            source.finish()
+            counters.setSourceProblem("\(error)")
+            return false
+        }
     }
 }

@@ -8,6 +8,9 @@ final class OutputStage: @unchecked Sendable {
     let ring: FrameRing<FrameBuffer>
     // Atomic: released by the output thread when it ends, acquired by the control thread.
     let isFinished = Atomic<Bool>(false)
+    // Atomic: written by the output thread for the control thread; statistics, hence relaxed.
+    let writtenCount = Atomic<UInt64>(0)
+    let latestAge = Atomic<Int64>(0)
     // Output thread only; read by the control thread after the join.
     private(set) var summary: SinkSummary
 
@@ -21,7 +24,6 @@ final class OutputStage: @unchecked Sendable {
     private let cards: CardSet
     private let counters: PipelineCounters
     private let clock: (any FrameClock)?
-    private let isFirst: Bool
     // Output thread only: the slot of the frame written last, kept so that it can be repeated.
     private var shownSlot: Int?
     private var lastFrameTime: Int64?
@@ -29,13 +31,12 @@ final class OutputStage: @unchecked Sendable {
 
     init(
         sink: any FrameSink, ring: FrameRing<FrameBuffer>, cards: CardSet,
-        counters: PipelineCounters, options: PipelineOptions, isFirst: Bool
+        counters: PipelineCounters, options: PipelineOptions
     ) {
         self.sink = sink
         self.ring = ring
         self.cards = cards
         self.counters = counters
-        self.isFirst = isFirst
         clock = options.frameClock
         summary = SinkSummary(name: sink.name)
     }
@@ -55,7 +56,7 @@ final class OutputStage: @unchecked Sendable {
         }
         if let shownSlot { ring.endRead(shownSlot) }
         ring.close()
-        sink.finish()
+        if !sink.finish() { summary.isLost = true }
         isFinished.store(true, ordering: .releasing)
     }
 
@@ -81,7 +82,8 @@ final class OutputStage: @unchecked Sendable {
         summary.write.record(nanoseconds: now - started)
         if let lastFrameTime { summary.intervals.record(nanoseconds: now - lastFrameTime) }
         lastFrameTime = now
-        if isFirst { counters.countWritten(ageNanoseconds: age) }
+        latestAge.store(age, ordering: .relaxed)
+        writtenCount.wrappingAdd(1, ordering: .relaxed)
         guard let shown = clock?.read(frame) else { return }
         summary.ageByBarcode.record(nanoseconds: now - shown.timestampNanoseconds)
         if shown.sequence != frame.metadata.sequence { summary.barcodeMismatches += 1 }

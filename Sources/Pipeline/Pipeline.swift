@@ -63,6 +63,7 @@ public final class Pipeline {
             precondition(format.pixelFormat == .rgb24, "the pipeline carries RGB24")
             try transform.prepare(format: format)
             for sink in sinks { try sink.prepare(format: format) }
+            try source.start()
             try startThreads(format: format)
         } catch {
             requestStop()
@@ -82,6 +83,19 @@ public final class Pipeline {
         outputs.allSatisfy { $0.isFinished.load(ordering: .acquiring) }
     }
 
+    /// Transformed frames written by the sink that has written most. Any thread.
+    public var framesWritten: UInt64 {
+        outputs.map { $0.writtenCount.load(ordering: .relaxed) }.max() ?? 0
+    }
+
+    /// Age of the frame that this sink wrote last, in nanoseconds. Any thread.
+    public var latestAgeNanoseconds: Int64 {
+        let leading = outputs.max {
+            $0.writtenCount.load(ordering: .relaxed) < $1.writtenCount.load(ordering: .relaxed)
+        }
+        return leading?.latestAge.load(ordering: .relaxed) ?? 0
+    }
+
     /// Waits for all threads, closes source and sinks, and gathers the figures.
     public func finish() -> PipelineSummary {
         join()
@@ -92,6 +106,7 @@ public final class Pipeline {
         summary.framesLostBySource = counters.lostBySource
         summary.framesSkipped = capture.ring.skippedFrames
         summary.framesFailed = counters.failed
+        summary.isSourceFailed = counters.isSourceFailed
         summary.capture = capture.latency
         summary.queue = transformer.queueTime
         summary.transform = transformer.processTime
@@ -115,8 +130,7 @@ public final class Pipeline {
             }
             outputs.append(
                 OutputStage(
-                    sink: sink, ring: ring, cards: cards, counters: counters, options: options,
-                    isFirst: outputs.isEmpty))
+                    sink: sink, ring: ring, cards: cards, counters: counters, options: options))
         }
         let capture = CaptureStage(
             source: source, format: format, ring: input, counters: counters, stop: stop,

@@ -10,11 +10,11 @@ public final class PipelineCounters: Sendable {
     private let capturedCount = Atomic<UInt64>(0)
     private let badCount = Atomic<UInt64>(0)
     private let lostBySourceCount = Atomic<UInt64>(0)
-    private let transformedCount = Atomic<UInt64>(0)
     private let failedCount = Atomic<UInt64>(0)
-    private let writtenCount = Atomic<UInt64>(0)
-    private let latestAge = Atomic<Int64>(0)
     private let isSourceLostFlag = Atomic<Bool>(false)
+    private let isSourceFailedFlag = Atomic<Bool>(false)
+    // Not steady state: written while the camera is away, hence a lock.
+    private let problem = Mutex<String?>(nil)
 
     /// Good frames that the source delivered.
     public var captured: UInt64 { capturedCount.load(ordering: .relaxed) }
@@ -22,27 +22,26 @@ public final class PipelineCounters: Sendable {
     public var bad: UInt64 { badCount.load(ordering: .relaxed) }
     /// Frames missing in the source's own numbering.
     public var lostBySource: UInt64 { lostBySourceCount.load(ordering: .relaxed) }
-    /// Frames that the transform produced.
-    public var transformed: UInt64 { transformedCount.load(ordering: .relaxed) }
     /// Frames for which the transform had no usable result.
     public var failed: UInt64 { failedCount.load(ordering: .relaxed) }
-    /// Transformed frames written by the first sink.
-    public var written: UInt64 { writtenCount.load(ordering: .relaxed) }
-    /// Age of the frame that the first sink wrote last, in nanoseconds.
-    public var latestAgeNanoseconds: Int64 { latestAge.load(ordering: .relaxed) }
     /// Whether the camera is away and looked for.
     public var isSourceLost: Bool { isSourceLostFlag.load(ordering: .relaxed) }
+
+    /// Whether the source broke off before its end.
+    public var isSourceFailed: Bool { isSourceFailedFlag.load(ordering: .relaxed) }
+    /// Why a lost camera cannot be opened again; `nil` while it is there. Control thread.
+    public var sourceProblem: String? { problem.withLock { $0 } }
 
     func countCaptured() { capturedCount.wrappingAdd(1, ordering: .relaxed) }
     func countBad() { badCount.wrappingAdd(1, ordering: .relaxed) }
     func countLostBySource(_ count: UInt64) {
         lostBySourceCount.wrappingAdd(count, ordering: .relaxed)
     }
-    func countTransformed() { transformedCount.wrappingAdd(1, ordering: .relaxed) }
     func countFailed() { failedCount.wrappingAdd(1, ordering: .relaxed) }
-    func countWritten(ageNanoseconds: Int64) {
-        latestAge.store(ageNanoseconds, ordering: .relaxed)
-        writtenCount.wrappingAdd(1, ordering: .relaxed)
+    func setSourceLost(_ isLost: Bool) {
+        if !isLost { setSourceProblem(nil) }
+        isSourceLostFlag.store(isLost, ordering: .relaxed)
     }
-    func setSourceLost(_ isLost: Bool) { isSourceLostFlag.store(isLost, ordering: .relaxed) }
+    func setSourceProblem(_ text: String?) { problem.withLock { $0 = text } }
+    func setSourceFailed() { isSourceFailedFlag.store(true, ordering: .relaxed) }
 }

@@ -14,6 +14,8 @@ public struct PipelineSummary: Sendable {
     public var framesSkipped: UInt64 = 0
     /// Frames for which the transform had no usable result.
     public var framesFailed: UInt64 = 0
+    /// Whether the source broke off before its end.
+    public var isSourceFailed = false
     /// From the frame's timestamp to its slot being ready for the transform.
     public var capture = LatencyHistogram()
     /// From there until the transform took it.

@@ -12,14 +12,17 @@ public enum SourceStatus: Sendable, Equatable {
     case badFrame
     /// The file or the requested duration is over.
     case endOfStream
+    /// Reading failed for good, before the end; the source has said why.
+    case failed
     /// The device went away (unplugged, or the driver failed).
     case deviceLost
     /// The device changed its picture format by itself: prepare again.
     case formatChanged
 }
 
-/// Where frames come from. `prepare` and `finish` are called by the control thread while no other
-/// thread uses the source, `next` by the capture thread alone.
+/// Where frames come from. The control thread calls `prepare`, `start` and `finish` while no other
+/// thread uses the source; `next` belongs to the capture thread, which also closes, prepares and
+/// starts a lost camera again.
 public protocol FrameSource: AnyObject, Sendable {
     /// For people: `test`, `/dev/video0 (HD Webcam)`, `talk.mp4`.
     var name: String { get }
@@ -27,6 +30,9 @@ public protocol FrameSource: AnyObject, Sendable {
     ///
     /// - Returns: the format of the frames that `next` will fill: always `rgb24`.
     func prepare() throws -> VideoFormat
+    /// Lets the frames come. After everything else is prepared, so that the first one is not old
+    /// before it is looked at.
+    func start() throws
     /// Waits for the next frame and writes picture and metadata into `frame`, which has the format
     /// that `prepare` returned. Returns `.again` after some 100 ms without a frame, so that
     /// the caller can stop.
@@ -40,6 +46,8 @@ public protocol FrameSource: AnyObject, Sendable {
 }
 
 extension FrameSource {
+    /// Nothing to do for a source whose frames wait until they are asked for.
+    public func start() throws {}
     /// Nothing to do for a source that never waits longer than 100 ms.
     public func interrupt() {}
 }
@@ -76,8 +84,8 @@ public enum SinkStatus: Sendable, Equatable {
     case lost
 }
 
-/// Where frames go. `prepare` and `finish` are called by the control thread while no other thread
-/// uses the sink, `write` by the sink's own thread.
+/// Where frames go. The control thread calls `prepare`; `write` and then `finish` belong to the
+/// sink's own thread, and `finish` once more to the control thread when that has ended.
 public protocol FrameSink: AnyObject, Sendable {
     /// For people: `/dev/video10 (Lucida)`, `out.mp4`, `null`.
     var name: String { get }
@@ -91,5 +99,7 @@ public protocol FrameSink: AnyObject, Sendable {
     /// - Realtime: allocates nothing of our own in steady state
     func write(_ frame: FrameBuffer) -> SinkStatus
     /// Finishes the file, or overwrites what a device still holds, and closes it. Idempotent.
-    func finish()
+    ///
+    /// - Returns: whether everything that was written is safe.
+    @discardableResult func finish() -> Bool
 }

@@ -68,7 +68,6 @@ final class TransformStage: @unchecked Sendable {
             processTime.record(nanoseconds: MonotonicClock.nowNanoseconds - started)
             copy(result, toOutputsAfter: first)
             outputs[first].publish(slot)
-            counters.countTransformed()
         } else {
             outputs[first].abandon(slot)
             counters.countFailed()

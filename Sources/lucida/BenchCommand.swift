@@ -66,10 +66,11 @@ struct BenchCommand: ParsableCommand {
             var session = SessionOptions()
             session.durationSeconds = duration
             session.showsProgress = isTerminal() && !json
-            let report = try Session(
+            let result = try Session(
                 configuration: loaded.configuration, options: session,
                 log: makeLogger(loaded.configuration)
             ).run()
+            let report = result.report
             print(
                 json ? String(decoding: try report.json(), as: UTF8.self) : report.text + "\n",
                 terminator: "")

@@ -87,10 +87,8 @@ func parseSize(_ text: String) throws -> (width: String, height: String) {
     return (String(parts[0]), String(parts[1]))
 }
 
-/// A logger for this process, and libav's own messages through it.
+/// The logger that a configuration asks for.
 func makeLogger(_ configuration: Configuration) -> Logger {
-    let environment = ProcessInfo.processInfo.environment
-    let level = configuration.log.level
-    LoggingSystem.bootstrap { _ in ConsoleLogHandler(level: level, environment: environment) }
-    return Logger(label: "lucida")
+    startLogging(
+        level: configuration.log.level, environment: ProcessInfo.processInfo.environment)
 }

@@ -35,6 +35,12 @@ struct DemoCommand: ParsableCommand {
         if let camera = listing.usableCamera, let loopback = listing.usableLoopback {
             print("\(camera.path) (\(camera.card)) → \(loopback.path) (\(loopback.card))")
             print("Choose \"\(loopback.card)\" as the camera in your app. Ctrl-C stops.")
+            overrides += [
+                ConfigurationOverride(
+                    option: "demo", key: "camera.source", value: "v4l2:" + camera.path),
+                ConfigurationOverride(
+                    option: "demo", key: "output.sinks", values: ["v4l2:" + loopback.path]),
+            ]
         } else {
             print(listing.whyNoLiveDemo)
             print("Showing the synthetic camera for 10 s instead.")
@@ -51,10 +57,11 @@ struct DemoCommand: ParsableCommand {
             configuration: loaded.configuration, options: session,
             log: makeLogger(loaded.configuration)
         ).run()
-        print(result.text)
+        print(result.report.text)
         if session.picturePath != nil {
             print("\nLook at:\n  \(picture)   one frame before and after\n  \(video)")
         }
         print("  \(report)")
+        if let failure = result.failure { throw failure }
     }
 }

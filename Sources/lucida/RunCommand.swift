@@ -76,10 +76,11 @@ struct RunCommand: ParsableCommand {
         session.durationSeconds = duration
         session.picturePath = picture
         session.showsProgress = isTerminal()
-        let report = try Session(
+        let result = try Session(
             configuration: loaded.configuration, options: session, log: log
         ).run()
-        print(report.text)
+        print(result.report.text)
+        if let failure = result.failure { throw failure }
     }
 
     private func overrides() throws -> [ConfigurationOverride] {

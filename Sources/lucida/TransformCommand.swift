@@ -42,11 +42,16 @@ struct TransformCommand: ParsableCommand {
         var session = SessionOptions()
         session.isOffline = true
         session.showsProgress = isTerminal()
-        let report = try Session(
+        let result = try Session(
             configuration: loaded.configuration, options: session, log: log
         ).run()
+        if let failure = result.failure { throw failure }
+        let report = result.report
         let written = report.outputs.first?.frames ?? 0
-        if written == 0 { throw ValidationError("no frame of \(input) could be transformed") }
+        if result.wasInterrupted {
+            throw SessionError("interrupted: \(output) holds only the first \(written) frames")
+        }
+        if written == 0 { throw SessionError("no frame of \(input) could be transformed") }
         let rate = (Double(written) / max(report.seconds, 1e-3) * 10).rounded() / 10
         print(
             "\(written) frames in \(report.seconds) s (\(rate) fps), "

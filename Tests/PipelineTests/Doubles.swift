@@ -83,7 +83,10 @@ final class RecordingSink: FrameSink, @unchecked Sendable {
         return status(bytes.count)
     }
 
-    func finish() { finishCount += 1 }
+    func finish() -> Bool {
+        finishCount += 1
+        return true
+    }
 }
 
 /// Runs a pipeline to its own end.

@@ -131,7 +131,7 @@ import Video
             let isWatched = false
             func prepare(format: VideoFormat) throws { throw Refused() }
             func write(_ frame: FrameBuffer) -> SinkStatus { .lost }
-            func finish() {}
+            func finish() -> Bool { true }
         }
         let source = ScriptedSource([.frame])
         let pipeline = Pipeline(

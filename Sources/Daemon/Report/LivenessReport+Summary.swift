@@ -13,7 +13,8 @@ extension LivenessReport {
             seconds: (seconds * 100).rounded() / 100, lookAheadFrames: lookAheadFrames,
             input: Input(
                 source: sourceName, frames: summary.framesIn, bad: summary.badFrames,
-                lostBySource: summary.framesLostBySource),
+                lostBySource: summary.framesLostBySource, skipped: summary.framesSkipped,
+                failed: summary.framesFailed),
             outputs: summary.sinks.map { Output($0, framesIn: summary.framesIn) },
             stages: Stages(
                 capture: Percentiles(summary.capture), queue: Percentiles(summary.queue),
@@ -54,8 +55,8 @@ extension LivenessReport {
             resources.allocationsPerFrame.map {
                 "\(Self.decimal($0, 2)) allocations per frame over \(resources.steadyStateFrames) frames"
             } ?? "allocations not counted"
-        return "peak \(Self.decimal(resources.peakResidentMB, 0)) MB, grew "
-            + "\(Self.decimal(resources.residentGrowthMB, 1)) MB, \(allocations)"
+        let growth = resources.residentGrowthMB.map { ", grew \(Self.decimal($0, 1)) MB" } ?? ""
+        return "peak \(Self.decimal(resources.peakResidentMB, 0)) MB\(growth), \(allocations)"
     }
 
     private var verdictText: String {
@@ -114,7 +115,8 @@ extension LivenessReport.Output {
         let hasBarcode = sink.ageByBarcode.count > 0
         self.init(
             sink: sink.name, frames: sink.framesOut,
-            dropped: framesIn - min(framesIn, sink.framesOut), repeated: sink.framesRepeated,
+            dropped: framesIn - min(framesIn, sink.framesOut), skipped: sink.framesSkipped,
+            refused: sink.framesRefused, repeated: sink.framesRepeated,
             cards: sink.cards, fps: rounded(sink.intervals.framesPerSecond),
             harmonicFPS: rounded(sink.intervals.harmonicFramesPerSecond),
             age: LivenessReport.Percentiles(sink.age),

@@ -38,6 +38,10 @@ public struct LivenessReport: Codable, Sendable {
         public var bad: UInt64
         /// Gaps in the source's own numbering.
         public var lostBySource: UInt64
+        /// Frames that came in while the transform was busy, and were skipped for a newer one.
+        public var skipped: UInt64
+        /// Frames for which the transform had no usable result.
+        public var failed: UInt64
     }
 
     /// What one sink received.
@@ -46,9 +50,12 @@ public struct LivenessReport: Codable, Sendable {
         public var sink: String
         /// Transformed frames written.
         public var frames: UInt64
-        /// Frames that came in and did not reach this sink: skipped for a newer one, without a
-        /// usable result, or refused.
+        /// Frames that came in and did not reach this sink, for whatever reason.
         public var dropped: UInt64
+        /// Of these, transformed frames that this sink was too busy for.
+        public var skipped: UInt64
+        /// Of these, frames that this sink refused.
+        public var refused: UInt64
         /// Times the last picture was written again.
         public var repeated: UInt64
         /// Placeholder cards written.
@@ -88,8 +95,8 @@ public struct LivenessReport: Codable, Sendable {
         public var steadyStateFrames: UInt64
         /// The most memory that was resident, MB.
         public var peakResidentMB: Double
-        /// Resident memory at the end less that after warm-up, MB.
-        public var residentGrowthMB: Double
+        /// Resident memory at the end less that after warm-up, MB; absent for runs under 5 s.
+        public var residentGrowthMB: Double?
         /// Processor seconds per second of the run; two busy cores are 2.
         public var processorLoad: Double
     }
@@ -161,8 +168,8 @@ extension LivenessReport {
             }
         }
         // The first seconds of a run allocate; half a minute is enough to see growth.
-        if seconds > 30 && resources.residentGrowthMB > 8 {
-            reasons.append("memory grew by \(resources.residentGrowthMB) MB")
+        if let growth = resources.residentGrowthMB, seconds > 30 && growth > 8 {
+            reasons.append("memory grew by \(growth) MB")
         }
         return Verdict(isLive: reasons.isEmpty, reasons: reasons)
     }

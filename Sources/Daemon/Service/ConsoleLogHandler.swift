@@ -1,37 +1,38 @@
 // Log lines for people at a terminal, and for the journal under systemd. Any thread.
 
 internal import Glibc
+internal import LibAV
 public import Logging
 
 /// A swift-log backend that writes one line a message to standard error.
 ///
 /// At a terminal a line is `warning: text`; under systemd it begins with the priority of
 /// sd-daemon(3), `<4>text`, so that `journalctl -p warning` finds it.
-public struct ConsoleLogHandler: LogHandler {
+struct ConsoleLogHandler: LogHandler {
     /// Metadata that every line of this logger carries.
-    public var metadata: Logger.Metadata = [:]
+    var metadata: Logger.Metadata = [:]
     /// The least important level that is written.
-    public var logLevel: Logger.Level
+    var logLevel: Logger.Level
     private let isJournal: Bool
     private let isColoured: Bool
 
     /// A handler for the process's standard error.
     ///
     /// - Parameter environment: `JOURNAL_STREAM` says that systemd reads; `NO_COLOR` is honoured.
-    public init(level: Logger.Level, environment: [String: String]) {
+    init(level: Logger.Level, environment: [String: String]) {
         logLevel = level
-        isJournal = environment["JOURNAL_STREAM"] != nil
+        isJournal = Self.isJournal(environment["JOURNAL_STREAM"])
         isColoured = !isJournal && isatty(STDERR_FILENO) == 1 && environment["NO_COLOR"] == nil
     }
 
     /// One item of the metadata.
-    public subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
         set { metadata[key] = newValue }
     }
 
     /// Writes one line. Allocates: not for the data plane's threads.
-    public func log(event: LogEvent) {
+    func log(event: LogEvent) {
         var line = isJournal ? "<\(event.level.journalPriority)>" : label(of: event.level)
         line += "\(event.message)"
         let all = metadata.merging(event.metadata ?? [:]) { _, new in new }
@@ -41,6 +42,14 @@ public struct ConsoleLogHandler: LogHandler {
         line += "\n"
         // One write a line, so that lines of several threads do not mix.
         line.withUTF8 { bytes in _ = write(STDERR_FILENO, bytes.baseAddress, bytes.count) }
+    }
+
+    /// Whether standard error is the stream that systemd made: the variable holds its device and
+    /// inode (systemd.exec(5)), and is inherited by programs that write elsewhere.
+    private static func isJournal(_ variable: String?) -> Bool {
+        var status = stat()
+        guard let variable, fstat(STDERR_FILENO, &status) == 0 else { return false }
+        return variable == "\(status.st_dev):\(status.st_ino)"
     }
 
     private func label(of level: Logger.Level) -> String {
@@ -67,4 +76,19 @@ extension Logger.Level {
         case .critical: 2
         }
     }
+}
+
+/// Sends the process's log lines, and libav's own, to standard error. Once, by the main thread.
+///
+/// - Returns: the logger for everything.
+public func startLogging(
+    level: Logger.Level, environment: [String: String]
+) -> Logger {
+    LoggingSystem.bootstrap { _ in ConsoleLogHandler(level: level, environment: environment) }
+    let log = Logger(label: "lucida")
+    // What libav thinks an error is often only a damaged frame, which is counted and dropped.
+    if level <= .debug {
+        LibAVLog.install(level: .info) { _, line in log.debug("libav: \(line)") }
+    }
+    return log
 }

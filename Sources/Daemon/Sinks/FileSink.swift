@@ -60,13 +60,15 @@ final class FileSink: FrameSink, @unchecked Sendable {
         }
     }
 
-    func finish() {
-        guard let muxer else { return }
+    func finish() -> Bool {
+        guard let muxer else { return true }
         self.muxer = nil
         do throws(LibAVError) {
             try muxer.finish()
+            return true
         } catch {
             log.error("\(error)")
+            return false
         }
     }
 }

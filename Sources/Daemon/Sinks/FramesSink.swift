@@ -32,5 +32,8 @@ final class FramesSink: FrameSink, @unchecked Sendable {
         return .lost
     }
 
-    func finish() { writer = nil }
+    func finish() -> Bool {
+        writer = nil
+        return true
+    }
 }

@@ -74,15 +74,18 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
         switch device.write(bytes) {
         case .written: return .written
         case .again: return .again
-        case .lost: return .lost
+        case .lost:
+            log.error("the virtual camera \(name) is gone")
+            return .lost
         }
     }
 
-    func finish() {
-        guard let device else { return }
+    func finish() -> Bool {
+        guard let device else { return true }
         device.close(card: exitCard.flatMap(encode))
         self.device = nil
         encoder = nil
+        return true
     }
 
     /// Once in thirty frames: it is a system call or two.

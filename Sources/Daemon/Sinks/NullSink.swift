@@ -9,5 +9,5 @@ final class NullSink: FrameSink {
     let isWatched = false
     func prepare(format: VideoFormat) throws {}
     func write(_ frame: FrameBuffer) -> SinkStatus { .written }
-    func finish() {}
+    func finish() -> Bool { true }
 }

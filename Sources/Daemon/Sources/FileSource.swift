@@ -9,6 +9,9 @@ internal import Video
 /// `--source file:PATH-or-URL`, and the input of `lucida transform`.
 final class FileSource: FrameSource, @unchecked Sendable {
     let name: String
+    /// So far behind, a paced source has stalled.
+    private static let stallNanoseconds: Int64 = 1_000_000_000
+
     private let path: String
     private let output: FrameSize?
     private let fit: LibAVFit
@@ -59,7 +62,7 @@ final class FileSource: FrameSource, @unchecked Sendable {
         case .endOfStream: return .endOfStream
         case .failed:
             if let error = demuxer.lastError { log.error("\(error)") }
-            return .endOfStream
+            return .failed
         case .frame:
             waitUntilDue(frame)
             return .frame
@@ -77,7 +80,9 @@ final class FileSource: FrameSource, @unchecked Sendable {
     private func waitUntilDue(_ frame: FrameBuffer) {
         let offset = frame.metadata.timestampNanoseconds
         let now = MonotonicClock.nowNanoseconds
-        let start = startNanoseconds ?? (now - offset)
+        var start = startNanoseconds ?? (now - offset)
+        // After a stall of disk or network a camera would go on from now, not catch up for ever.
+        if isPaced && now - (start + offset) > Self.stallNanoseconds { start = now - offset }
         startNanoseconds = start
         let due = start + offset
         frame.metadata.timestampNanoseconds = due

@@ -20,6 +20,7 @@ public final class SyntheticCamera: FrameSource, FrameClock, @unchecked Sendable
     private let format: VideoFormat
     private let seed: UInt64
     private let isPaced: Bool
+    private let isMirrored: Bool
     private let frameLimit: UInt64?
     private let wakeUp = Event()
     // Control thread writes while nobody else uses the source, capture thread reads.
@@ -35,13 +36,16 @@ public final class SyntheticCamera: FrameSource, FrameClock, @unchecked Sendable
     ///   - format: `rgb24`, 16×16 … 4096×4096, any rate; checked by `prepare`.
     ///   - seed: of the person's movements and the noise.
     ///   - isPaced: frames in real time; `false` delivers every frame at once.
+    ///   - isMirrored: swaps left and right of the scene, not of the barcode.
     ///   - frameLimit: the stream ends before the frame of this number.
     public init(
-        format: VideoFormat, seed: UInt64 = 1, isPaced: Bool = true, frameLimit: UInt64? = nil
+        format: VideoFormat, seed: UInt64 = 1, isPaced: Bool = true, isMirrored: Bool = false,
+        frameLimit: UInt64? = nil
     ) {
         self.format = format
         self.seed = seed
         self.isPaced = isPaced
+        self.isMirrored = isMirrored
         self.frameLimit = frameLimit
         times = FrameTimes(frameRate: format.frameRate, isPaced: isPaced)
     }
@@ -82,6 +86,7 @@ public final class SyntheticCamera: FrameSource, FrameClock, @unchecked Sendable
         let rate = format.frameRate
         let seconds = Double(number) * Double(rate.denominator) / Double(rate.numerator)
         scene.draw(frameNumber: number, seconds: seconds, into: frame)
+        if isMirrored { mirror(frame) }
         Barcode.draw(UInt32(truncatingIfNeeded: number), into: frame)
         frame.usedBytes = frame.bytes.count
         frame.metadata = FrameMetadata(timestampNanoseconds: timestamp, sequence: number)
@@ -105,9 +110,24 @@ public final class SyntheticCamera: FrameSource, FrameClock, @unchecked Sendable
         return times.metadata(ofBarcode: value)
     }
 
+    private func mirror(_ frame: FrameBuffer) {
+        let width = frame.format.width
+        for y in 0..<frame.format.height {
+            let row = frame.plane(0).advanced(by: y * frame.strides[0])
+            for x in 0..<width / 2 {
+                for channel in 0..<3 {
+                    let (left, right) = (3 * x + channel, 3 * (width - 1 - x) + channel)
+                    (row[left], row[right]) = (row[right], row[left])
+                }
+            }
+        }
+    }
+
     private func nextDueFrame() -> (number: UInt64, timestamp: Int64)? {
-        var schedule = self.schedule ?? begin()
-        switch schedule.step(at: MonotonicClock.nowNanoseconds) {
+        let now = MonotonicClock.nowNanoseconds
+        // The first frame is due at the very moment that the schedule begins.
+        var schedule = self.schedule ?? begin(at: now)
+        switch schedule.step(at: now) {
         case .deliver(let number):
             self.schedule = schedule
             return (number, schedule.dueNanoseconds(of: number))
@@ -121,9 +141,8 @@ public final class SyntheticCamera: FrameSource, FrameClock, @unchecked Sendable
         }
     }
 
-    private func begin() -> FrameSchedule {
-        let schedule = FrameSchedule(
-            frameRate: format.frameRate, startNanoseconds: MonotonicClock.nowNanoseconds)
+    private func begin(at now: Int64) -> FrameSchedule {
+        let schedule = FrameSchedule(frameRate: format.frameRate, startNanoseconds: now)
         self.schedule = schedule
         times.begin(schedule.startNanoseconds)
         return schedule
