@@ -61,6 +61,8 @@ install: ## Install binary, models, configuration and service (DESTDIR, PREFIX)
 	@echo "Installed. Next: modprobe v4l2loopback && systemctl enable --now lucida"
 
 uninstall: ## Remove what install put there; the configuration stays
+	@if test -z "$(DESTDIR)" && command -v systemctl >/dev/null; then \
+	  systemctl disable --now lucida 2>/dev/null || true; fi
 	rm -f "$(DESTDIR)$(PREFIX)/bin/lucida" "$(DESTDIR)$(PREFIX)/lib/systemd/system/lucida.service"
 	rm -rf "$(DESTDIR)$(PREFIX)/share/lucida"
 	rm -f "$(DESTDIR)$(SYSCONFDIR)/modprobe.d/lucida.conf" \

@@ -68,13 +68,13 @@ let package = Package(
         module("Models", ["NeuralEngine", "Realtime"]),
 
         // Data plane.
-        module("Pipeline", ["CLinux", "Realtime", "Video"]),
+        module("Pipeline", ["Realtime", "Video"]),
 
         // Control plane and application.
         module(
             "Daemon",
             [
-                "CLinux", "CTOML", "Realtime", "Video", "V4L2", "LibAV", "NeuralEngine", "Models",
+                "CTOML", "Realtime", "Video", "V4L2", "LibAV", "NeuralEngine", "Models",
                 "Pipeline",
                 .product(name: "Logging", package: "swift-log"),
             ]),

@@ -118,8 +118,9 @@ import Video
             source: ScriptedSource(Array(repeating: .frame, count: 5)),
             transform: MarkingTransform(), sinks: [sink], options: everyFrame())
         let summary = try runToEnd(pipeline)
-        #expect(summary.sinks[0].cards == 1)
-        #expect(sink.bytes.count == 6)
+        // One, or more on a machine so busy that the first frame takes its time.
+        #expect(summary.sinks[0].cards >= 1)
+        #expect(sink.sequences.suffix(5) == [0, 1, 2, 3, 4])
         // The card is neither black nor a raw frame: its first pixel is the gradient's.
         #expect(sink.bytes[0] == 19)
     }

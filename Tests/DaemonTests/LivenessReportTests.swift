@@ -1,0 +1,88 @@
+// What a run may be called, from its figures alone.
+
+import Foundation
+import Pipeline
+import Realtime
+import Testing
+import Video
+
+@testable import Daemon
+
+@Suite struct LivenessReportTests {
+    /// A report of a run that nothing speaks against.
+    func live() -> LivenessReport {
+        let times = LivenessReport.Percentiles(LatencyHistogram())
+        return LivenessReport(
+            seconds: 60, lookAheadFrames: 0,
+            input: .init(
+                source: "test", frames: 1800, bad: 0, lostBySource: 0, skipped: 0, failed: 0),
+            outputs: [
+                .init(
+                    sink: "null", frames: 1800, dropped: 0, skipped: 0, refused: 0, repeated: 0,
+                    cards: 0, fps: 30, harmonicFPS: 30, age: times, ageByBarcode: nil,
+                    barcodeMismatches: nil, write: times, isLost: false)
+            ],
+            stages: .init(capture: times, queue: times, transform: times),
+            resources: .init(
+                allocationsPerFrame: 0, steadyStateFrames: 1770, peakResidentMB: 80,
+                residentGrowthMB: 0.1, processorLoad: 0.5),
+            setup: .init(
+                version: lucidaVersion, model: "ink", size: "640×360", modelSize: "640×360",
+                threads: 2, processor: "", instructionSet: "avx2", blasCore: "Haswell"),
+            audioDelayMilliseconds: 15, verdict: .init(isLive: false, reasons: []))
+    }
+
+    @Test func `young frames at the source's rate in steady memory are live`() {
+        let verdict = live().judged(isPaced: true)
+        #expect(verdict.isLive)
+        #expect(verdict.reasons.isEmpty)
+    }
+
+    @Test func `each thing that speaks against it is named`() {
+        #expect(!live().judged(isPaced: false).isLive)
+        var report = live()
+        report.lookAheadFrames = 3
+        #expect(report.judged(isPaced: true).reasons == ["it looked 3 frames ahead"])
+        report = live()
+        report.outputs[0].age.p99 = 101
+        #expect(report.judged(isPaced: true).reasons.count == 1)
+        report = live()
+        report.outputs[0].frames = 1700
+        #expect(report.judged(isPaced: true).reasons == ["only 1700 of 1800 frames came out"])
+        report = live()
+        report.input.lostBySource = 200
+        #expect(!report.judged(isPaced: true).isLive)
+        report = live()
+        report.resources.residentGrowthMB = 30
+        #expect(report.judged(isPaced: true).reasons == ["memory grew by 30.0 MB"])
+        report.resources.residentGrowthMB = nil
+        #expect(report.judged(isPaced: true).isLive)
+    }
+
+    @Test func `the JSON reads back as it was`() throws {
+        let json = try live().json()
+        let back = try JSONDecoder().decode(LivenessReport.self, from: json)
+        #expect(back.outputs[0].frames == 1800)
+        #expect(back.resources.allocationsPerFrame == 0)
+        #expect(try back.json() == json)
+    }
+
+    @Test func `percentiles are in milliseconds`() {
+        var histogram = LatencyHistogram()
+        for _ in 0..<99 { histogram.record(nanoseconds: 10_000_000) }
+        histogram.record(nanoseconds: 80_000_000)
+        let times = LivenessReport.Percentiles(histogram)
+        #expect(abs(times.p50 - 10) < 0.4)
+        #expect(abs(times.p99 - 10) < 0.4)
+        #expect(times.max == 80)
+    }
+
+    @Test func `the text names what a person looks for`() {
+        var report = live()
+        report.outputs[0].isLost = true
+        let text = report.text
+        for word in ["frame age", "30.00 fps", "0.00 allocations", "audio delay", "LOST"] {
+            #expect(text.contains(word), "\(word) is missing in\n\(text)")
+        }
+    }
+}
