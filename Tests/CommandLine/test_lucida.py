@@ -151,7 +151,8 @@ class Run(Case):
                         "--duration", "2", "--sink", f"file:{video}")
         self.assertEqual(result.returncode, 0, result.stderr)
         raw = subprocess.run(
-            ["ffmpeg", "-v", "error", "-i", str(video), "-pix_fmt", "rgb24", "-f", "rawvideo", "-"],
+            ["ffmpeg", "-v", "error", "-i", str(video), "-vsync", "passthrough", "-pix_fmt",
+             "rgb24", "-f", "rawvideo", "-"],
             capture_output=True, check=True).stdout
         size = 320 * 192 * 3
         numbers = [barcode.read(raw[at: at + size], 320, 192) for at in range(0, len(raw), size)]

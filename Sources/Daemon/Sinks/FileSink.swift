@@ -40,6 +40,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
         guard let muxer else { return .lost }
         guard muxer.write(frame) == .failed else { return .written }
         if let error = muxer.lastError { log.error("\(error)") }
+        self.muxer = nil
         return .lost
     }
 
