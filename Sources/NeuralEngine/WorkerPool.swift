@@ -36,6 +36,9 @@ open class ParallelWork {
 /// dispatches. Pieces are claimed dynamically because cores differ and get preempted: a
 /// worker that arrives late, or never, delays nobody.
 public final class WorkerPool {
+    /// How many workers a pool may have, the caller included.
+    public static let threadRange = 1...256
+
     /// Workers, the caller included.
     public let threads: Int
 
@@ -49,8 +52,9 @@ public final class WorkerPool {
 
     /// As the public one; a test's `delay` is called at the seams of the algorithm, on any thread.
     init(threads: Int, delay: (@Sendable (Seam) -> Void)?) throws(EngineError) {
-        guard (1...256).contains(threads) else {
-            throw .invalid("\(threads) engine threads make no sense: use 1 to 256")
+        guard Self.threadRange.contains(threads) else {
+            throw .invalid(
+                "\(threads) engine threads make no sense: use 1 to \(Self.threadRange.upperBound)")
         }
         self.threads = threads
         shared = Shared(delay: delay)
