@@ -102,12 +102,12 @@ struct ModelFileTests {
         }
     }
 
-    @Test("A thousand mutated model files never crash, and errors name the file")
+    @Test("Hundreds of mutated model files never crash, and errors name the file")
     func mutations() throws {
         let original = try ModelFixture().encoded()
         // `make fuzz` sets LUCIDA_FUZZ_ROUNDS for a longer search.
         let longer = ProcessInfo.processInfo.environment["LUCIDA_FUZZ_ROUNDS"].flatMap { Int($0) }
-        let rounds = 1_000 * (longer ?? 1)
+        let rounds = 600 * (longer ?? 1)
         let random = noise(4 * rounds, seed: 77).map(Int.init)
         var refused = 0
         for round in 0..<rounds {
