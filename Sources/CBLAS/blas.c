@@ -14,7 +14,6 @@ typedef void (*sgemm_function)(
 // Written once by lucida_blas_load, before any worker thread exists.
 static sgemm_function sgemm;
 static const char *core_name = "none";
-static const char *config = "none";
 static int is_decided;
 static char error_text[512];
 
@@ -40,10 +39,18 @@ static const char *core_type(const char *isa) {
 #endif
 }
 
+// Leaves a message in `error_text` where it returns NULL: why the first name failed, the one that
+// people know, and not what dlerror has to say of the last.
 static void *open_library(void) {
     for (size_t i = 0; i < sizeof library_names / sizeof *library_names; i++) {
         void *library = dlopen(library_names[i], RTLD_NOW | RTLD_LOCAL);
         if (library) return library;
+        const char *reason = dlerror();
+        if (i > 0) continue;
+        snprintf(
+            error_text, sizeof error_text,
+            "cannot load OpenBLAS (%s): install the package libopenblas0",
+            reason ? reason : library_names[0]);
     }
     return NULL;
 }
@@ -55,14 +62,7 @@ static const char *load(const char *isa) {
     setenv("OPENBLAS_NUM_THREADS", "1", 1);
 
     void *library = open_library();
-    if (!library) {
-        const char *reason = dlerror();
-        snprintf(
-            error_text, sizeof error_text,
-            "cannot load OpenBLAS (%s): install the package libopenblas0",
-            reason ? reason : "not found");
-        return error_text;
-    }
+    if (!library) return error_text;
     sgemm_function loaded = (sgemm_function)dlsym(library, "cblas_sgemm");
     void (*set_threads)(int) = (void (*)(int))dlsym(library, "openblas_set_num_threads");
     if (!loaded || !set_threads) {
@@ -74,9 +74,7 @@ static const char *load(const char *isa) {
     }
     set_threads(1);
     char *(*get_core)(void) = (char *(*)(void))dlsym(library, "openblas_get_corename");
-    char *(*get_config)(void) = (char *(*)(void))dlsym(library, "openblas_get_config");
     core_name = get_core ? get_core() : "unknown";
-    config = get_config ? get_config() : "unknown";
     sgemm = loaded;
     return NULL;
 }
@@ -90,8 +88,6 @@ const char *lucida_blas_load(const char *isa) {
 }
 
 const char *lucida_blas_core(void) { return core_name; }
-
-const char *lucida_blas_config(void) { return config; }
 
 void lucida_sgemm(
     ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const float *a, ptrdiff_t lda, const float *b,

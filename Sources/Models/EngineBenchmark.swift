@@ -23,8 +23,6 @@ public struct EngineBenchmark: Sendable {
     public let instructionSet: String
     /// Kernel family of OpenBLAS, for example `SkylakeX`.
     public let blasCore: String
-    /// Version and build options of OpenBLAS.
-    public let blasConfig: String
     /// Threads used.
     public let threads: Int
     /// Bytes of activations, packed weights and scratch memory.
@@ -90,7 +88,7 @@ public struct EngineBenchmark: Sendable {
         return EngineBenchmark(
             runsMilliseconds: runs, steps: measureSteps(session, pointers, iterations),
             instructionSet: backend.instructionSet.rawValue, blasCore: backend.blasCore,
-            blasConfig: backend.blasConfig, threads: threads, arenaBytes: session.byteCount)
+            threads: threads, arenaBytes: session.byteCount)
     }
 
     private static func measureRuns(

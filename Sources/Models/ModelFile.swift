@@ -58,6 +58,13 @@ public struct ModelFile: Sendable {
     /// Licence of the weights; empty if not stated.
     public var licence: String { metadata["licence"] ?? "" }
 
+    /// Throws unless the weights draw `style`; the text lists the styles that they draw.
+    public func requireStyle(_ style: String) throws(ModelError) {
+        guard !styles.contains(style) else { return }
+        let known = styles.isEmpty ? "none" : styles.joined(separator: ", ")
+        throw failure("it has no style \"\(style)\"; transform.style can be: \(known)")
+    }
+
     /// Throws unless the metadata `key` has this `value`.
     func check(_ key: String, is value: String) throws(ModelError) {
         guard let found = metadata[key] else {

@@ -36,10 +36,13 @@ public final class ModelSession: @unchecked Sendable {
     ) throws(EngineError) {
         let backend = try Backend.shared()
         let pool = try WorkerPool(threads: threads)
-        let builder = PlanBuilder(backend: backend, threads: threads)
+        let builder = PlanBuilder(backend: backend, pool: pool)
         let image = builder.input(geometry.blocks)
         let residual = try network(builder, image)
-        let plan = builder.build(outputs: [residual], pool: pool)
+        let plan = try builder.build(
+            outputs: [residual],
+            for: "\(geometry.modelWidth)×\(geometry.modelHeight) pixels and \(threads) threads",
+            besides: geometry.byteCount(threads: threads))
         let input = FrameInputStep(
             backend: backend, geometry: geometry, target: plan.view(of: image), threads: threads)
         self.geometry = geometry

@@ -1,5 +1,7 @@
 // One allocation for all that a prepared model needs, planned before it is made.
 
+internal import Glibc
+
 /// Plans offsets first, allocates once, frees at the end. Regions are 64-byte aligned.
 ///
 /// Not for memory whose size is unknown when the model is prepared.
@@ -26,10 +28,12 @@ final class Arena {
     }
 
     /// Allocates everything planned, zeroed (borders and padding are never written again).
-    func allocate() {
+    func allocate() throws(EngineError) {
         precondition(base == nil, "an arena is allocated once")
-        let raw = UnsafeMutableRawPointer.allocate(
-            byteCount: max(byteCount, 64), alignment: 64)
+        // Not Swift's allocate, which traps where there is no memory.
+        guard let raw = aligned_alloc(64, max(roundUp(byteCount, to: 64), 64)) else {
+            throw .invalid("the system has no \(byteCount >> 20) MiB of memory for the network")
+        }
         base = raw.initializeMemory(as: Float.self, repeating: 0, count: plannedCount)
     }
 
@@ -39,5 +43,5 @@ final class Arena {
         return base + region.offset
     }
 
-    deinit { base?.deallocate() }
+    deinit { free(base) }
 }

@@ -75,8 +75,6 @@ public struct Backend: @unchecked Sendable {
     let kernels: UnsafePointer<ck_kernels>
     /// The kernel family that OpenBLAS uses, for example `SkylakeX`.
     public let blasCore: String
-    /// Version and build options of OpenBLAS.
-    public let blasConfig: String
 
     /// The backend of this process. The first call loads OpenBLAS.
     public static func shared() throws(EngineError) -> Backend { try once.get() }
@@ -98,7 +96,6 @@ public struct Backend: @unchecked Sendable {
             throw .blas(String(cString: problem))
         }
         return Backend(
-            instructionSet: set, kernels: kernels, blasCore: String(cString: lucida_blas_core()),
-            blasConfig: String(cString: lucida_blas_config()))
+            instructionSet: set, kernels: kernels, blasCore: String(cString: lucida_blas_core()))
     }
 }

@@ -48,6 +48,16 @@ public struct FrameGeometry: Sendable, Equatable {
     public var blocks: TensorShape {
         TensorShape(channels: 48, height: paddedHeight / 4, width: paddedWidth / 4)
     }
+
+    /// Bytes that the steps below allocate at most, together with one frame.
+    public func byteCount(threads: Int) -> Int {
+        let float = MemoryLayout<Float>.stride
+        let frameRow = roundUp(3 * frameWidth, to: 16)
+        let input = float * (frameRow + 3 * modelWidth + 64) + 12 * paddedWidth + 64
+        let output = float * (frameRow + 12 * paddedWidth + 16)
+        let residualRows = isSameSize ? 0 : float * frameRow * modelHeight
+        return threads * (input + output) + residualRows + 3 * frameWidth * frameHeight
+    }
 }
 
 /// Scales a frame to the model's size, repeats its edges up to the padded size and

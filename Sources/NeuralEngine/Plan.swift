@@ -31,8 +31,13 @@ public struct Tensor {
 /// Collects the layers of a network in the order in which they run, then lays out their memory.
 /// Control thread; everything is allocated here.
 public final class PlanBuilder {
+    /// Bytes that a prepared network may take. More is a mistake in a size, which must not bring the
+    /// machine to its knees. It also keeps the number of pieces of every step within its field.
+    public static let maximumBytes = 1 << 31
+
     let backend: Backend
-    let threads: Int
+    let pool: WorkerPool
+    var threads: Int { pool.threads }
 
     /// Memory and threads of the plan, once allocated.
     struct Resources {
@@ -56,10 +61,10 @@ public final class PlanBuilder {
     private var nodes: [Node] = []
     private var sources: [Tensor] = []
 
-    /// An empty plan for a pool of `threads` workers.
-    public init(backend: Backend, threads: Int) {
+    /// An empty plan for the threads of a pool.
+    public init(backend: Backend, pool: WorkerPool) {
         self.backend = backend
-        self.threads = threads
+        self.pool = pool
     }
 
     /// A tensor that is filled from outside before each run.
@@ -81,15 +86,27 @@ public final class PlanBuilder {
 
     /// Lays out the memory and makes the steps.
     ///
-    /// - Parameter outputs: tensors to be read after a run; all others may share memory.
-    public func build(outputs: [Tensor], pool: WorkerPool) -> Plan {
-        precondition(pool.threads == threads, "the plan is for this pool")
+    /// - Parameters:
+    ///   - outputs: tensors to be read after a run; all others may share memory.
+    ///   - size: what the plan is for, for the error: `1280×720 pixels`.
+    ///   - otherBytes: what the caller is going to allocate besides.
+    /// - Throws: if that takes more than `maximumBytes`; nothing has been allocated then.
+    public func build(
+        outputs: [Tensor], for size: String = "this size", besides otherBytes: Int = 0
+    ) throws(EngineError) -> Plan {
         let arena = Arena()
         let regions = planTensors(outputs: outputs, arena: arena)
         let weights = nodes.map { arena.plan($0.weightCount) }
         let scratchStride = roundUp(nodes.map(\.scratchCount).max() ?? 0, to: 16) + 16
         let scratch = arena.plan(scratchStride * threads)
-        arena.allocate()
+        let bytes = arena.byteCount + otherBytes
+        guard bytes <= Self.maximumBytes else {
+            throw .invalid(
+                "a network for \(size) needs \(bytes >> 20) MiB of memory, and "
+                    + "\(Self.maximumBytes >> 20) is the most: set transform.model_width and "
+                    + "transform.model_height to less")
+        }
+        try arena.allocate()
         let views = zip(shapes, regions).map { TensorView(shape: $0, base: arena.pointer($1)) }
         let steps = zip(nodes, weights).map { node, region in
             node.makeStep(

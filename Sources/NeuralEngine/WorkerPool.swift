@@ -36,6 +36,9 @@ open class ParallelWork {
 /// dispatches. Pieces are claimed dynamically because cores differ and get preempted: a
 /// worker that arrives late, or never, delays nobody.
 public final class WorkerPool {
+    /// How many workers a pool may have, the caller included.
+    public static let threadRange = 1...256
+
     /// Workers, the caller included.
     public let threads: Int
 
@@ -43,12 +46,18 @@ public final class WorkerPool {
     private var workers: [RealtimeThread] = []
 
     /// Starts `threads - 1` threads named `lucida-worker-N`.
-    public init(threads: Int) throws(EngineError) {
-        guard (1...256).contains(threads) else {
-            throw .invalid("\(threads) engine threads make no sense: use 1 to 256")
+    public convenience init(threads: Int) throws(EngineError) {
+        try self.init(threads: threads, delay: nil)
+    }
+
+    /// As the public one; a test's `delay` is called at the seams of the algorithm, on any thread.
+    init(threads: Int, delay: (@Sendable (Seam) -> Void)?) throws(EngineError) {
+        guard Self.threadRange.contains(threads) else {
+            throw .invalid(
+                "\(threads) engine threads make no sense: use 1 to \(Self.threadRange.upperBound)")
         }
         self.threads = threads
-        shared = Shared()
+        shared = Shared(delay: delay)
         for worker in 1..<max(threads, 1) {
             do throws(RealtimeThreadError) {
                 let shared = shared
@@ -80,23 +89,35 @@ public final class WorkerPool {
         shared.run(work, workers: threads)
     }
 
+    /// Where a test may delay a thread; nothing else looks at it.
+    enum Seam {
+        /// A claim has been read and not been made yet.
+        case claiming
+        /// The last piece has been counted, and the caller not been woken yet.
+        case finishing
+    }
+
     /// What caller and workers share.
+    ///
+    /// One invariant carries everything: while a piece of a dispatch is claimed and not counted in
+    /// `unfinished`, or is not claimed at all, `run` does not return; so no other dispatch begins.
     private final class Shared: Sendable {
-        // The state of a dispatch in one word, so that a claim is one compare-and-swap that also
-        // proves the dispatch is still the one that was read: generation (24 bits), pieces (20),
-        // next unclaimed piece (20). Written by the caller to publish, by everybody to claim.
-        private let state = Atomic<UInt64>(0)
+        // Generation (44 bits, of the dispatch) and pieces that nobody has claimed yet (20), in one
+        // word: a claim is one compare-and-swap, which fails if the dispatch is not the one that
+        // was read. Generations begin at 1 and do not repeat in the life of a machine.
+        private let claims = Atomic<UInt64>(0)
         // The work of the current generation, unretained: the caller holds it until all is done.
         private let work = Atomic<UInt>(0)
-        // Pieces done in this generation.
-        private let done = Atomic<Int>(0)
+        // Pieces of this generation that are not done yet.
+        private let unfinished = Atomic<Int>(0)
+        // The generation whose end the caller sleeps for (or is about to); 0 while it is awake.
+        private let awaited = Atomic<UInt64>(0)
         // Workers that have announced sleep and have not been given a token yet.
         private let sleepers = Atomic<Int>(0)
-        // 1 while the caller sleeps (or is about to) until the last piece is done.
-        private let callerWaits = Atomic<Int>(0)
         private let isStopping = Atomic<Bool>(false)
         private let wake = Semaphore()
         private let finished = Semaphore()
+        private let delay: (@Sendable (Seam) -> Void)?
 
         // A step follows the previous one within microseconds; a sleep and a wake-up cost tens.
         private static let spins = 2_000
@@ -104,54 +125,69 @@ public final class WorkerPool {
         private static let pieceBits: UInt64 = 20
         private static let pieceMask: UInt64 = (1 << pieceBits) - 1
 
-        /// Takes one unclaimed piece, if there is one.
-        private func claim() -> (piece: Int, pieces: Int, work: UInt)? {
-            var current = state.load(ordering: .acquiring)
-            while true {
-                let next = current & Self.pieceMask
-                let pieces = current >> Self.pieceBits & Self.pieceMask
-                guard next < pieces else { return nil }
-                // Read before the claim. If the claim succeeds, a piece of this generation was
-                // still open, so the caller cannot have published another one in between.
-                let claimed = work.load(ordering: .acquiring)
-                let (exchanged, seen) = state.compareExchange(
-                    expected: current, desired: current + 1, ordering: .acquiringAndReleasing)
-                if exchanged { return (Int(next), Int(pieces), claimed) }
+        init(delay: (@Sendable (Seam) -> Void)?) { self.delay = delay }
+
+        /// Takes one unclaimed piece, if there is one: how many were unclaimed, this one included.
+        private func claim() -> (unclaimed: Int, generation: UInt64)? {
+            var current = claims.load(ordering: .relaxed)
+            while current & Self.pieceMask > 0 {
+                delay?(.claiming)
+                // Acquires what the caller wrote before it published this generation: the value
+                // read is the published one or comes from it by claims, which carry the release on.
+                let (exchanged, seen) = claims.compareExchange(
+                    expected: current, desired: current - 1, ordering: .acquiring)
+                if exchanged {
+                    return (Int(current & Self.pieceMask), current >> Self.pieceBits)
+                }
                 current = seen
             }
+            return nil
         }
 
         /// Performs pieces until none is left to claim.
         private func drain(worker: Int) {
-            while let (piece, pieces, address) = claim() {
+            while let (unclaimed, generation) = claim() {
+                // Read after the claim: until this piece is counted below, `work` stays as it is.
+                let address = work.load(ordering: .relaxed)
                 guard let pointer = UnsafeRawPointer(bitPattern: address) else { return }
                 Unmanaged<ParallelWork>.fromOpaque(pointer)._withUnsafeGuaranteedRef {
-                    $0.perform(piece: piece, worker: worker)
+                    $0.perform(piece: $0.pieces - unclaimed, worker: worker)
                 }
-                // Releases what the piece wrote to the caller, who acquires `done`. Sequentially
-                // consistent because the flag of the sleeping caller is read after it.
-                let count = done.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue
-                if count == pieces,
-                    callerWaits.exchange(0, ordering: .sequentiallyConsistent) == 1
-                {
-                    finished.signal()
-                }
+                finishPiece(of: generation)
             }
+        }
+
+        /// Counts a piece that is done; after the last one, wakes the caller if it sleeps.
+        private func finishPiece(of generation: UInt64) {
+            // Releases what the piece wrote: the caller acquires `unfinished` = 0, which comes from
+            // all these subtractions. Sequentially consistent with the exchange below, against the
+            // caller's store to `awaited` and load of `unfinished`: one of the two sees the other.
+            let left = unfinished.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue
+            guard left == 0 else { return }
+            delay?(.finishing)
+            // From here on the caller may have returned and be in a later dispatch, even asleep in
+            // one: then `awaited` is 0 or that dispatch's generation, and is left alone.
+            let (exchanged, _) = awaited.compareExchange(
+                expected: generation, desired: 0, ordering: .sequentiallyConsistent)
+            if exchanged { finished.signal() }
         }
 
         func run(_ newWork: ParallelWork, workers: Int) {
             let pieces = newWork.pieces
-            done.store(0, ordering: .relaxed)  // published by `state` below
+            // All pieces of the last generation are claimed and counted, so nobody else writes
+            // these three words now, and nobody reads the first two before a claim.
+            unfinished.store(pieces, ordering: .relaxed)
             work.store(
                 UInt(bitPattern: Unmanaged.passUnretained(newWork).toOpaque()),
                 ordering: .relaxed)
-            let generation = state.load(ordering: .relaxed) >> (2 * Self.pieceBits)
-            let published =
-                (generation &+ 1) << (2 * Self.pieceBits) | UInt64(pieces) << Self.pieceBits
-            state.store(published, ordering: .sequentiallyConsistent)
+            let generation = claims.load(ordering: .relaxed) >> Self.pieceBits + 1
+            // Releases the above and all earlier steps' results to those who claim; sequentially
+            // consistent with the look at `sleepers`, against a worker that announces its sleep.
+            claims.store(
+                generation << Self.pieceBits | UInt64(pieces), ordering: .sequentiallyConsistent)
             wakeSleepers(atMost: min(workers - 1, pieces - 1))
             drain(worker: 0)
-            waitUntilDone(pieces)
+            waitForEnd(of: generation)
         }
 
         private func wakeSleepers(atMost limit: Int) {
@@ -168,18 +204,22 @@ public final class WorkerPool {
             }
         }
 
-        private func waitUntilDone(_ pieces: Int) {
+        private func waitForEnd(of generation: UInt64) {
             for _ in 0..<Self.spins {
-                if done.load(ordering: .acquiring) == pieces { return }
+                if unfinished.load(ordering: .acquiring) == 0 { return }
                 ck_pause()
             }
-            callerWaits.store(1, ordering: .sequentiallyConsistent)
-            if done.load(ordering: .sequentiallyConsistent) == pieces,
-                callerWaits.exchange(0, ordering: .sequentiallyConsistent) == 1
-            {
-                return
+            while unfinished.load(ordering: .acquiring) > 0 {
+                awaited.store(generation, ordering: .sequentiallyConsistent)
+                if unfinished.load(ordering: .sequentiallyConsistent) == 0 {
+                    // The end came meanwhile. If the finisher has not seen the announcement, take
+                    // it back; if it has, its token is on the way and must not be left behind.
+                    let (isWithdrawn, _) = awaited.compareExchange(
+                        expected: generation, desired: 0, ordering: .sequentiallyConsistent)
+                    if isWithdrawn { return }
+                }
+                finished.wait()
             }
-            finished.wait()
         }
 
         /// Body of a worker thread.
@@ -191,8 +231,7 @@ public final class WorkerPool {
         }
 
         private var hasWork: Bool {
-            let current = state.load(ordering: .sequentiallyConsistent)
-            return current & Self.pieceMask < current >> Self.pieceBits & Self.pieceMask
+            claims.load(ordering: .sequentiallyConsistent) & Self.pieceMask > 0
         }
 
         private func spinForWork() -> Bool {

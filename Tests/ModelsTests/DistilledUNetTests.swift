@@ -40,11 +40,12 @@ struct DistilledUNetTests {
         let input = try dump.values(of: "input")
         let expected = try dump.values(of: "output")
 
-        let builder = PlanBuilder(backend: try Backend.shared(), threads: threads)
+        let builder = PlanBuilder(
+            backend: try Backend.shared(), pool: try WorkerPool(threads: threads))
         let blocks = TensorShape(channels: 48, height: height / 4, width: width / 4)
         let image = builder.input(blocks)
         let residual = try model.residual(of: image, in: builder)
-        let plan = builder.build(outputs: [residual], pool: try WorkerPool(threads: threads))
+        let plan = try builder.build(outputs: [residual])
         // Channel c · 16 + 4 · dy + dx of a square is colour c at (dy, dx).
         func index(_ channel: Int, _ y: Int, _ x: Int) -> Int {
             let (colour, place) = channel.quotientAndRemainder(dividingBy: 16)
@@ -270,6 +271,29 @@ struct DistilledUNetTests {
         for (width, height, threads) in [(0, 32, 2), (32, -1, 2), (32, 32, 0), (100_000, 32, 1)] {
             #expect(throws: ModelError.self) { try session(width, height, threads: threads) }
         }
+    }
+
+    @Test(
+        "Sizes that would take gigabytes are errors that name the size and the setting",
+        arguments: [(16_384, 16_384), (16_384, 8_192)])
+    func hugeSizes(width: Int, height: Int) throws {
+        let error = try #require(throws: ModelError.self) { try session(width, height) }
+        #expect(error.description.contains("\(width)×\(height)"))
+        #expect(error.description.contains("transform.model_width"))
+        // A narrow network beneath a huge frame: the residual's rows are what is large.
+        #expect(throws: ModelError.self) {
+            try model.prepare(
+                frameWidth: width, frameHeight: 16_384, modelWidth: 16, modelHeight: 16_384,
+                threads: 2)
+        }
+    }
+
+    @Test("A thread count beyond every machine is an error", arguments: [257, 100_000, Int.max])
+    func hugeThreadCount(threads: Int) throws {
+        let error = try #require(throws: ModelError.self) {
+            try session(32, 32, threads: threads)
+        }
+        #expect(error.description.contains("use 1 to 256"))
     }
 
     @Test("The benchmark reports every run and step")

@@ -1,5 +1,6 @@
 // Model files that must be refused, each with an error that names the file and the reason.
 
+import Foundation
 import Testing
 
 @testable import Models
@@ -78,12 +79,38 @@ struct ModelFileTests {
         #expect(error.description.hasPrefix("/nonexistent/ink.safetensors:"))
     }
 
+    @Test("A style that the weights do not draw is refused, with the styles that they draw")
+    func styles() throws {
+        var fixture = try ModelFixture()
+        fixture.metadata["styles"] = "ink, pencil"
+        try fixture.withFile { path in
+            let file = try ModelFile(file: path)
+            try file.requireStyle("ink")
+            try file.requireStyle("pencil")
+            for style in ["oil", "", "ink, pencil"] {
+                let error = try #require(throws: ModelError.self) { try file.requireStyle(style) }
+                #expect(error.description.hasPrefix(path + ":"))
+                #expect(error.description.contains("\"\(style)\""))
+                #expect(error.description.hasSuffix("transform.style can be: ink, pencil"))
+            }
+        }
+        fixture.metadata["styles"] = nil
+        try fixture.withFile { path in
+            let file = try ModelFile(file: path)
+            let error = try #require(throws: ModelError.self) { try file.requireStyle("ink") }
+            #expect(error.description.hasSuffix("none"))
+        }
+    }
+
     @Test("Hundreds of mutated model files never crash, and errors name the file")
     func mutations() throws {
         let original = try ModelFixture().encoded()
-        let random = noise(4 * 600, seed: 77).map(Int.init)
+        // `make fuzz` sets LUCIDA_FUZZ_ROUNDS for a longer search.
+        let longer = ProcessInfo.processInfo.environment["LUCIDA_FUZZ_ROUNDS"].flatMap { Int($0) }
+        let rounds = 600 * (longer ?? 1)
+        let random = noise(4 * rounds, seed: 77).map(Int.init)
         var refused = 0
-        for round in 0..<600 {
+        for round in 0..<rounds {
             let place = random[4 * round] << 8 | random[4 * round + 1]
             var bytes = original
             if round % 3 == 0 {
@@ -103,6 +130,6 @@ struct ModelFileTests {
                 }
             }
         }
-        #expect(refused >= 300)
+        #expect(refused >= rounds / 2)
     }
 }

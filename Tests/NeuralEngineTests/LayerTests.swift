@@ -64,7 +64,8 @@ struct LayerDump {
     private func run(_ layer: LayerCase, threads: Int) throws -> [Float] {
         if layer.op == "pixel_shuffle" { return try shuffle(layer) }
         if layer.op == "pixel_unshuffle" { return try unshuffle(layer) }
-        let builder = PlanBuilder(backend: try Backend.shared(), threads: threads)
+        let builder = PlanBuilder(
+            backend: try Backend.shared(), pool: try WorkerPool(threads: threads))
         var inputs = [("input", builder.input(try shape("\(layer.name)/input")))]
         for extra in ["residual", "input2"] where file.shape(of: "\(layer.name)/\(extra)") != nil {
             inputs.append((extra, builder.input(try shape("\(layer.name)/\(extra)"))))
@@ -89,7 +90,7 @@ struct LayerDump {
             Issue.record("the dump has an operation \(layer.op) that no test knows")
             return []
         }
-        let plan = builder.build(outputs: [y], pool: try WorkerPool(threads: threads))
+        let plan = try builder.build(outputs: [y])
         for (name, tensor) in inputs {
             try file.values(of: "\(layer.name)/\(name)").withUnsafeBufferPointer {
                 plan.view(of: tensor).load(planar: $0)

@@ -6,10 +6,10 @@ import Testing
 
 struct PlanTests {
     @Test("Regions of an arena are aligned, apart and zeroed")
-    func arena() {
+    func arena() throws {
         let arena = Arena()
         let regions = [1, 15, 16, 17, 1000].map { arena.plan($0) }
-        arena.allocate()
+        try arena.allocate()
         for (index, region) in regions.enumerated() {
             let pointer = arena.pointer(region)
             #expect(UInt(bitPattern: pointer) % 64 == 0)
@@ -38,16 +38,16 @@ struct PlanTests {
         // One layer a plan: nothing can be shared.
         var expected = image
         for layer in 0..<6 {
-            let builder = PlanBuilder(backend: backend, threads: 2)
+            let builder = PlanBuilder(backend: backend, pool: try WorkerPool(threads: 2))
             let x = builder.input(shape)
             let y = try builder.convolution("", x, weights(20, seed: UInt64(layer)), adding: x)
-            let plan = builder.build(outputs: [y], pool: try WorkerPool(threads: 2))
+            let plan = try builder.build(outputs: [y])
             expected.withUnsafeBufferPointer { plan.view(of: x).load(planar: $0) }
             plan.run()
             expected = plan.view(of: y).planar()
         }
 
-        let builder = PlanBuilder(backend: backend, threads: 2)
+        let builder = PlanBuilder(backend: backend, pool: try WorkerPool(threads: 2))
         let x = builder.input(shape)
         var y = x
         var addresses: Set<UInt> = []
@@ -56,7 +56,7 @@ struct PlanTests {
             y = try builder.convolution("", y, weights(20, seed: UInt64(layer)), adding: y)
             tensors.append(y)
         }
-        let plan = builder.build(outputs: [y], pool: try WorkerPool(threads: 2))
+        let plan = try builder.build(outputs: [y])
         for tensor in tensors {
             addresses.insert(UInt(bitPattern: plan.view(of: tensor).pixel(block: 0, y: 0, x: 0)))
         }
@@ -70,7 +70,8 @@ struct PlanTests {
 
     @Test("Layers that do not fit together are refused by name")
     func refusals() throws {
-        let builder = PlanBuilder(backend: try Backend.shared(), threads: 1)
+        let builder = PlanBuilder(
+            backend: try Backend.shared(), pool: try WorkerPool(threads: 1))
         let x = builder.input(TensorShape(channels: 16, height: 4, width: 4))
         let small = builder.input(TensorShape(channels: 16, height: 2, width: 2))
         let weights = try weights(8, seed: 1)
@@ -90,14 +91,45 @@ struct PlanTests {
         }
     }
 
+    @Test("Too much memory is an error before anything is allocated")
+    func tooLarge() throws {
+        let builder = PlanBuilder(
+            backend: try Backend.shared(), pool: try WorkerPool(threads: 1))
+        let x = builder.input(TensorShape(channels: 16, height: 1 << 13, width: 1 << 12))
+        let error = try #require(throws: EngineError.self) {
+            try builder.build(outputs: [x], for: "a wall")
+        }
+        #expect(error.description.contains("a network for a wall needs 2049 MiB"))
+        #expect(error.description.contains("transform.model_width"))
+    }
+
+    @Test("What the caller allocates besides is counted")
+    func otherMemory() throws {
+        let builder = PlanBuilder(
+            backend: try Backend.shared(), pool: try WorkerPool(threads: 1))
+        let x = builder.input(TensorShape(channels: 16, height: 1, width: 1))
+        _ = try builder.build(outputs: [x])
+        #expect(throws: EngineError.self) {
+            try builder.build(outputs: [x], besides: PlanBuilder.maximumBytes)
+        }
+    }
+
+    @Test("Memory that the system does not have is an error")
+    func noMemory() throws {
+        let arena = Arena()
+        _ = arena.plan(1 << 57)
+        #expect(throws: EngineError.self) { try arena.allocate() }
+    }
+
     @Test("Sums and activations of tensors are computed in every channel")
     func add() throws {
         let shape = TensorShape(channels: 18, height: 5, width: 3)
-        let builder = PlanBuilder(backend: try Backend.shared(), threads: 2)
+        let builder = PlanBuilder(
+            backend: try Backend.shared(), pool: try WorkerPool(threads: 2))
         let a = builder.input(shape)
         let b = builder.input(shape)
         let y = try builder.add("sum", a, b, activation: .relu)
-        let plan = builder.build(outputs: [y], pool: try WorkerPool(threads: 2))
+        let plan = try builder.build(outputs: [y])
         var noise = Noise(seed: 2)
         let first = noise.floats(18 * 15)
         let second = noise.floats(18 * 15)

@@ -191,6 +191,16 @@ struct SafetensorsTests {
         #expect(error.description.hasPrefix(path + ":"))
     }
 
+    @Test("A file beyond the limit is refused without reading it")
+    func tooLong() throws {
+        let path = NSTemporaryDirectory() + "lucida-long-\(getpid())"
+        try Data().write(to: URL(fileURLWithPath: path))
+        defer { unlink(path) }
+        try #require(truncate(path, Safetensors.Limits.fileBytes + 1) == 0)
+        let error = try #require(throws: SafetensorsError.self) { try Safetensors(file: path) }
+        #expect(error.reason.contains("more than 67108864"))
+    }
+
     @Test("A FIFO is refused without waiting for a writer")
     func fifo() throws {
         let path = NSTemporaryDirectory() + "lucida-fifo-\(getpid())"

@@ -1,5 +1,6 @@
 // The worker pool: every piece exactly once, however small and frequent the dispatches.
 
+import Foundation
 import Glibc
 import Synchronization
 import Testing
@@ -29,7 +30,65 @@ private final class CountingWork: ParallelWork {
     }
 }
 
+/// Now and then delays the calling thread: sometimes for a moment, sometimes for longer than
+/// anybody in the pool spins. Which calls are delayed is fixed; on which thread is chance.
+private final class Stalls: Sendable {
+    private let calls = Atomic<UInt64>(0)
+
+    func stall(oneIn share: UInt64) {
+        // A linear congruential step scatters the counter's bits.
+        let number = calls.wrappingAdd(1, ordering: .relaxed).oldValue
+        let hash = (number &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407) >> 33
+        switch hash % share {
+        case 0: usleep(200 + UInt32(hash / share % 4) * 200)
+        case 1: sched_yield()
+        default: break
+        }
+    }
+}
+
+/// Counts how often each piece was performed and, at the end of a piece, stalls.
+private final class StallingWork: ParallelWork {
+    let counts: UnsafeMutablePointer<Int>
+    let stalls: Stalls
+
+    init(pieces: Int, stalls: Stalls) {
+        counts = .allocate(capacity: pieces)
+        counts.initialize(repeating: 0, count: pieces)
+        self.stalls = stalls
+        super.init(name: "stalling", pieces: pieces)
+    }
+
+    deinit { counts.deallocate() }
+
+    override func perform(piece: Int, worker: Int) {
+        stalls.stall(oneIn: 16)
+        counts[piece] += 1
+    }
+}
+
 struct WorkerPoolTests {
+    @Test(
+        "However threads are delayed, run returns after every piece was performed exactly once",
+        arguments: 3...8)
+    func stalledThreads(threads: Int) throws {
+        let stalls = Stalls()
+        let pool = try WorkerPool(threads: threads) { seam in
+            stalls.stall(oneIn: seam == .finishing ? 4 : 32)
+        }
+        let works = [2, 3, 5, 8, 13].map { StallingWork(pieces: $0, stalls: stalls) }
+        // `make fuzz` sets LUCIDA_FUZZ_ROUNDS for a longer search.
+        let rounds = ProcessInfo.processInfo.environment["LUCIDA_FUZZ_ROUNDS"].flatMap { Int($0) }
+        var torn = 0
+        for round in 1...200 * (rounds ?? 1) {
+            for work in works {
+                pool.run(work)
+                if (0..<work.pieces).contains(where: { work.counts[$0] != round }) { torn += 1 }
+            }
+        }
+        #expect(torn == 0)
+    }
+
     @Test(
         "Every piece of many small dispatches is performed exactly once", arguments: [1, 2, 3, 8])
     func exactlyOnce(threads: Int) throws {

@@ -14,9 +14,6 @@ const char *lucida_blas_load(const char *isa);
 /// The kernel family in use, for example "SkylakeX"; "none" before loading.
 const char *lucida_blas_core(void);
 
-/// Version and build options of the loaded library; "none" before loading.
-const char *lucida_blas_config(void);
-
 /// C = A · B + beta · C in column-major order, without transposition:
 /// A is m × k, B is k × n, C is m × n. Any thread, after loading.
 void lucida_sgemm(
