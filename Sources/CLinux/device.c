@@ -16,3 +16,7 @@ int clinux_ioctl(int descriptor, unsigned long request, void *argument) {
 int clinux_try_lock(int descriptor) {
     return flock(descriptor, LOCK_EX | LOCK_NB) == -1 ? -errno : 0;
 }
+
+int clinux_unlock(int descriptor) {
+    return flock(descriptor, LOCK_UN) == -1 ? -errno : 0;
+}

@@ -26,7 +26,8 @@ func openInput(
     }
     code = findStreams(of: opened)
     guard code >= 0 else {
-        avformat_close_input(&container)
+        // libav asks it until the container is closed.
+        withExtendedLifetime(interruption) { avformat_close_input(&container) }
         throw LibAVError(
             operation: "read", code: interruption.explain(code), file: path.name,
             detail: LibAVLog.takeLastError())
@@ -58,7 +59,6 @@ struct VideoStream {
     /// Quarter turns clockwise that make the picture upright: 0 to 3.
     let turns: Int
     let frameRate: FrameRate
-    let isAttachedPicture: Bool
 
     init(
         of container: UnsafeMutablePointer<AVFormatContext>, file: String,
@@ -98,7 +98,6 @@ struct VideoStream {
         let rate = av_guess_frame_rate(container, stream, nil)
         let isSane = rate.num > 0 && rate.den > 0 && rate.num / rate.den <= 1000
         frameRate = isSane ? FrameRate(Int(rate.num), Int(rate.den)) : FrameRate(30)
-        isAttachedPicture = stream.pointee.disposition & AV_DISPOSITION_ATTACHED_PIC != 0
     }
 
     /// From the display matrix that phones write.

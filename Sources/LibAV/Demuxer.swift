@@ -5,7 +5,7 @@ public import Video
 
 /// The best video stream of anything that libavformat opens. Pictures are videos of one frame.
 ///
-/// Opened and prepared by the control thread; then `next` and `rewind` belong to one thread.
+/// Opened and prepared by the control thread; then `next` belongs to one thread.
 public final class Demuxer: @unchecked Sendable {
     /// What came of asking for a frame.
     public enum Status: Sendable, Equatable {
@@ -29,10 +29,6 @@ public final class Demuxer: @unchecked Sendable {
     public let height: Int
     /// Nominal rate; 30 where the file does not tell.
     public let frameRate: FrameRate
-    /// Length, where it is known.
-    public let durationNanoseconds: Int64?
-    /// Whether this is a picture rather than a video.
-    public let isPicture: Bool
     /// Why `next` failed. Capture thread only.
     public private(set) var lastError: LibAVError?
 
@@ -66,7 +62,8 @@ public final class Demuxer: @unchecked Sendable {
         var container: UnsafeMutablePointer<AVFormatContext>? = opened
         let found: VideoStream
         do { found = try VideoStream(of: opened, file: file, interruption) } catch {
-            avformat_close_input(&container)
+            // libav asks it until the container is closed.
+            withExtendedLifetime(interruption) { avformat_close_input(&container) }
             throw error
         }
         self.file = file
@@ -79,11 +76,6 @@ public final class Demuxer: @unchecked Sendable {
         frame = av_frame_alloc()
         (width, height, turns) = (found.width, found.height, found.turns)
         frameRate = found.frameRate
-        let microseconds = opened.pointee.duration
-        durationNanoseconds =
-            microseconds > 0 && microseconds < .max / 1000 ? microseconds * 1000 : nil
-        let name = String(cString: opened.pointee.iformat.pointee.name)
-        isPicture = name.hasSuffix("_pipe") || found.isAttachedPicture
         clock = StreamClock(intervalNanoseconds: found.frameRate.intervalNanoseconds)
     }
 
@@ -138,26 +130,6 @@ public final class Demuxer: @unchecked Sendable {
             guard !isDraining else { return .endOfStream }
             if let status = feed() { return status }
         }
-    }
-
-    /// Back to the first frame, to play a file in a loop. Timestamps and sequence numbers go on.
-    ///
-    /// - Returns: whether the source can do that.
-    public func rewind() -> Bool {
-        interruption.allow(nanoseconds: timeoutNanoseconds)
-        let start = container.pointee.start_time
-        let target = start == clibav_no_timestamp ? 0 : start
-        var code = avformat_seek_file(container, -1, .min, target, target, 0)
-        if code < 0 {
-            // Pictures and raw streams know no time, but have a first byte.
-            code = av_seek_frame(container, stream.pointee.index, 0, AVSEEK_FLAG_BYTE)
-        }
-        guard code >= 0 else { return false }
-        avcodec_flush_buffers(codec)
-        isDraining = false
-        lastError = nil
-        clock.restart()
-        return true
     }
 
     /// Makes a waiting `next` return, and every later one. Any thread.

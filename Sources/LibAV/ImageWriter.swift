@@ -69,6 +69,7 @@ public final class ImageWriter: @unchecked Sendable {
     ///
     /// - Throws: `LibAVError` naming the file.
     public static func write(_ frame: FrameBuffer, to path: String) throws(LibAVError) {
+        try MediaPath(path).checkWritable()
         let name = path.lowercased()
         let isJPEG = name.hasSuffix(".jpg") || name.hasSuffix(".jpeg")
         let writer = try ImageWriter(
@@ -132,7 +133,8 @@ public final class ImageWriter: @unchecked Sendable {
 
 /// Writes a whole file, and removes it again if that fails half-way; a libav code.
 private func writeFile(_ path: UnsafePointer<CChar>, _ bytes: UnsafeRawBufferPointer) -> Int32 {
-    let file = Glibc.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+    // Not to wait: a named pipe that nobody reads is refused instead.
+    let file = Glibc.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0o666)
     guard file >= 0 else { return clibav_error(errno) }
     var rest = bytes
     var error: Int32 = 0

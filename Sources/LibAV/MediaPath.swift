@@ -54,6 +54,27 @@ struct MediaPath {
         }
     }
 
+    /// Finds targets that cannot be written, or that would block for ever when they are opened.
+    /// What is not there yet is fine, and so are devices such as `/dev/full`.
+    func checkWritable() throws(LibAVError) {
+        guard let localPath else { return }
+        var status = stat()
+        guard stat(localPath, &status) == 0 else { return }
+        switch status.st_mode & S_IFMT {
+        case S_IFDIR:
+            throw LibAVError(operation: "write to", code: clibav_error(EISDIR), file: name)
+        case S_IFIFO:
+            throw LibAVError(
+                operation: "write to", code: clibav_error_invalid_argument, file: name,
+                detail: "a named pipe could block for ever: name a file, or a URL such as tcp://")
+        case S_IFSOCK:
+            throw LibAVError(
+                operation: "write to", code: clibav_error_invalid_argument, file: name,
+                detail: "it is a socket: give a URL such as tcp://")
+        default: return
+        }
+    }
+
     /// The container that libav cannot guess from the URL.
     var container: String? {
         let scheme = url.prefix { $0 != ":" }.lowercased()

@@ -78,8 +78,6 @@ private func findCodec(
         switch choice {
         case .h264: ["libx264", "libopenh264"]
         case .ffv1: ["ffv1"]
-        case .mpeg4: ["mpeg4"]
-        case .mjpeg: ["mjpeg"]
         case nil: ["libx264", "libopenh264", "mpeg4"]
         }
     let kind = String(cString: container.pointee.name)

@@ -11,10 +11,6 @@ public struct MuxerOptions: Sendable {
         case h264
         /// Lossless RGB, for measuring. Matroska or AVI.
         case ffv1
-        /// Lossy, fast, larger than H.264.
-        case mpeg4
-        /// A JPEG a frame.
-        case mjpeg
     }
 
     /// nil: H.264 where encoder and container allow, else MPEG-4, else what the container prefers.
@@ -75,6 +71,7 @@ public final class Muxer: @unchecked Sendable {
     ) throws(LibAVError) {
         LibAVLog.takeOver()
         let path = MediaPath(file)
+        try path.checkWritable()
         interruption.allow(nanoseconds: options.timeoutNanoseconds)
         var container: UnsafeMutablePointer<AVFormatContext>? = try allocateOutput(path, options)
         guard let opened = container else {
@@ -86,7 +83,8 @@ public final class Muxer: @unchecked Sendable {
             stream = try addStream(to: opened, of: encoder, rate: input.frameRate, file: file)
             try open(opened, path, interruption)
         } catch {
-            close(&container)
+            // libav asks it until the container is closed.
+            withExtendedLifetime(interruption) { close(&container) }
             throw error
         }
         self.container = opened
@@ -143,9 +141,6 @@ public final class Muxer: @unchecked Sendable {
         if closed < 0 && lastError == nil { fail(closed) }
         if let lastError { throw lastError }
     }
-
-    /// Makes a waiting call return, and every later one fail. Any thread.
-    public func stop() { interruption.stop() }
 
     /// Moves packets from the encoder to the file; negative on failure.
     private func writePackets() -> Int32 {

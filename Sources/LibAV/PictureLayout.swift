@@ -42,7 +42,8 @@ struct PictureLayout: Equatable {
     init?(_ format: VideoFormat) {
         guard let pixels = format.pixelFormat.libav else { return nil }
         self.init(
-            pixels: pixels, width: format.width, height: format.height, range: format.colorRange)
+            pixels: pixels, width: format.width, height: format.height, range: format.colorRange,
+            matrix: format.matrix == .bt709 ? SWS_CS_ITU709 : SWS_CS_ITU601)
         if isRGB { range = .full }
     }
 

@@ -23,36 +23,22 @@ public struct ImagePlanes {
     public init(base: UnsafeRawPointer, format: VideoFormat, bytesPerLine: Int = 0) {
         let pixels = format.pixelFormat
         precondition(pixels != .mjpeg, "a JPEG has no planes")
-        let rowBytes = pixels.rowBytes(plane: 0, width: format.width)
-        let stride = max(bytesPerLine, rowBytes)
-        let start = UnsafeMutablePointer(
-            mutating: base.assumingMemoryBound(to: UInt8.self))
-        let chroma = start.advanced(by: stride * format.height)
-        let chromaRows = (format.height + 1) / 2
-        var planes = CLibAVPlanes()
-        planes.data.0 = start
-        planes.linesize.0 = Int32(stride)
-        var last = (plane: 0, offset: 0, stride: stride)
-        switch pixels {
-        case .nv12:
-            // Chroma rows are as long as luma rows, rounded up to a whole pair.
-            let chromaStride = bytesPerLine > 0 ? stride : (stride + 1) / 2 * 2
-            planes.data.1 = chroma
-            planes.linesize.1 = Int32(chromaStride)
-            last = (1, stride * format.height, chromaStride)
-        case .yu12:
-            let chromaStride = (stride + 1) / 2
-            planes.data.1 = chroma
-            planes.linesize.1 = Int32(chromaStride)
-            planes.data.2 = chroma.advanced(by: chromaStride * chromaRows)
-            planes.linesize.2 = Int32(chromaStride)
-            last = (2, stride * format.height + chromaStride * chromaRows, chromaStride)
-        case .rgb24, .bgr24, .yuyv, .uyvy, .mjpeg: break
+        let start = UnsafeMutablePointer(mutating: base.assumingMemoryBound(to: UInt8.self))
+        func stride(_ plane: Int) -> Int32 {
+            Int32(pixels.stride(plane: plane, width: format.width, bytesPerLine: bytesPerLine))
         }
-        let rows = pixels.rows(plane: last.plane, height: format.height)
-        byteCount =
-            last.offset + last.stride * (rows - 1)
-            + pixels.rowBytes(plane: last.plane, width: format.width)
+        func data(_ plane: Int) -> UnsafeMutablePointer<UInt8> {
+            start
+                + pixels.offset(
+                    plane: plane, width: format.width, height: format.height,
+                    bytesPerLine: bytesPerLine)
+        }
+        var planes = CLibAVPlanes()
+        (planes.data.0, planes.linesize.0) = (start, stride(0))
+        if pixels.planeCount > 1 { (planes.data.1, planes.linesize.1) = (data(1), stride(1)) }
+        if pixels.planeCount > 2 { (planes.data.2, planes.linesize.2) = (data(2), stride(2)) }
+        byteCount = pixels.spannedBytes(
+            width: format.width, height: format.height, bytesPerLine: bytesPerLine)
         self.planes = planes
         self.format = format
         self.base = base

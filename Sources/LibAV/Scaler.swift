@@ -5,7 +5,7 @@ public import Video
 
 /// Conversion of every frame of one stream: pixel format, size, range, crop or letterbox, mirror.
 ///
-/// Luma and chroma follow BT.601. Prepared once for one pair of formats; then used by one thread at
+/// Luma and chroma follow the matrix of each format. Prepared once for one pair of formats; then used by one thread at
 /// a time.
 public final class Scaler: @unchecked Sendable {
     /// The format of the frames that `convert` writes.

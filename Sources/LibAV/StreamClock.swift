@@ -12,13 +12,10 @@ struct StreamClock {
     private let interval: Int64
     private var sequence: UInt64 = 0
     private var now: Int64 = 0
-    // What the file said of the previous frame; nil before the first and after a jump.
+    // What the file said of the previous frame; nil before the first.
     private var previous: Int64?
 
     init(intervalNanoseconds: Int64) { interval = max(1, intervalNanoseconds) }
-
-    /// The next frame comes from elsewhere in the file.
-    mutating func restart() { previous = nil }
 
     /// Time and number of the next frame.
     ///

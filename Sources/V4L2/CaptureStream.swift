@@ -42,16 +42,29 @@ public struct CaptureCounters: Sendable, Equatable {
     public var replacedTimestamps: UInt64 = 0
     /// Times the stream was restarted because nothing came.
     public var restarts: UInt64 = 0
+
+    /// What went wrong, for people: `frames: 3 flagged faulty, 2 lost by the driver`; nil if nothing did.
+    public var faults: String? {
+        let counts = [
+            (flaggedFaulty, "flagged faulty"), (short, "short or no JPEG"),
+            (lostByDriver, "lost by the driver"), (replacedTimestamps, "with a wrong timestamp"),
+        ]
+        var parts = counts.filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
+        if !parts.isEmpty { parts[0] = "frames: " + parts[0] }
+        if restarts > 0 { parts.append("stream restarted \(restarts) times") }
+        return parts.isEmpty ? nil : parts.joined(separator: ", ")
+    }
 }
 
 /// A running camera.
 ///
-/// Made, started and stopped by the control thread; `dequeue` and `requeue` by the capture thread
-/// alone while it runs. The two never overlap, which is why it may cross threads.
+/// Made, started and stopped by one thread at a time: control, or capture when a lost camera is opened
+/// anew; `dequeue` and `requeue` by the capture thread alone. Never two at once, which is why it may
+/// cross threads.
 public final class CaptureStream: @unchecked Sendable {
     /// Buffers asked of the driver: one being filled, one done, one in our hands, one to spare.
     static let bufferCount: UInt32 = 4
-    /// Without a frame for so long the stream is restarted; twice, and the camera is lost.
+    /// Without a good frame for so long the stream is restarted; twice, and the camera is lost.
     public static let stallNanosecondsDefault: Int64 = 3_000_000_000
 
     /// What the camera delivers. Immutable.
@@ -60,13 +73,13 @@ public final class CaptureStream: @unchecked Sendable {
     let device: VideoDevice
     let driverFormat: v4l2_format
     private let stallNanoseconds: Int64
-    // Control thread; empty while stopped.
+    // Empty while stopped.
     private var buffers = [UnsafeMutableRawBufferPointer]()
     // Capture thread while running.
     private var timestamps = TimestampGuard()
     private var sequences = SequenceCounter()
     private var tally = CaptureCounters()
-    private var lastFrameNanoseconds: Int64 = 0
+    private var lastFrameNanoseconds: Int64 = 0  // the last good one
     private var wasRestarted = false
     private var listensForChanges = false
 
@@ -96,7 +109,7 @@ public final class CaptureStream: @unchecked Sendable {
 
     deinit { stop() }
 
-    /// Good, bad and lost frames so far. Capture thread, or control thread while stopped.
+    /// Good, bad and lost frames so far. Capture thread, or whoever stopped it.
     ///
     /// - Realtime: safe
     public var counters: CaptureCounters {
@@ -134,7 +147,7 @@ public final class CaptureStream: @unchecked Sendable {
         return FrameRate(interval: parameters.parm.capture.timeperframe) ?? rate
     }
 
-    /// Maps the driver's buffers and starts the stream. Control thread.
+    /// Maps the driver's buffers and starts the stream. Not while another thread uses it.
     ///
     /// - Throws: `V4L2Error`; the stream is then stopped as before.
     public func start() throws(V4L2Error) {
@@ -274,11 +287,12 @@ public final class CaptureStream: @unchecked Sendable {
         let used = min(Int(buffer.bytesused), mapped.count)
         let now = MonotonicClock.nowNanoseconds
         let sequence = sequences.accept(buffer.sequence)
-        lastFrameNanoseconds = now
         guard isGood(buffer, bytes: mapped, used: used) else {
             requeue(index: buffer.index)
-            return .badFrame
+            // A camera that delivers nothing but faulty frames has stalled as well.
+            return waitOrRestart() == .lost ? .deviceLost : .badFrame
         }
+        lastFrameNanoseconds = now
         wasRestarted = false
         tally.frames += 1
         let kind = buffer.flags & CLINUX_V4L2_BUF_FLAG_TIMESTAMP_MASK
@@ -312,7 +326,7 @@ public final class CaptureStream: @unchecked Sendable {
 
     private enum Verdict { case wait, lost }
 
-    /// Nothing came within the timeout: wait on, restart the stream once, or give up.
+    /// Nothing good came: wait on, restart the stream once, or give up.
     private func waitOrRestart() -> Verdict {
         let now = MonotonicClock.nowNanoseconds
         guard now - lastFrameNanoseconds > stallNanoseconds else { return .wait }

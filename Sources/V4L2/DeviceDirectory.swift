@@ -83,38 +83,49 @@ public enum DeviceDirectory {
         return paths.map { report(path: $0, stablePaths: names[$0] ?? []) }
     }
 
-    /// The path to open for what the user wrote: `auto`, a path, or a name in `/dev/v4l/by-id`.
+    /// The paths to try, in this order, for what the user wrote: `auto`, a path, or a name in
+    /// `/dev/v4l/by-id`. More than one for `auto` only; never none.
     ///
     /// - Throws: `V4L2Error` that lists the cameras there are and why none can be used.
-    public static func cameraPath(for name: String) throws(V4L2Error) -> String {
-        if name.hasPrefix("/") { return name }
+    public static func cameraPaths(for name: String) throws(V4L2Error) -> [String] {
+        if name.hasPrefix("/") { return [name] }
         if name != "auto" {
             let path = "\(stableNames)/\(name)"
-            if access(path, F_OK) == 0 { return path }
+            if access(path, F_OK) == 0 { return [path] }
             throw V4L2Error(
                 operation: "find the camera \(name)", errno: ENOENT, device: path,
                 advice: "give a path, or one of the names in \(stableNames): "
                     + list(entries(of: stableNames)))
         }
         let all = devices()
-        if let camera = all.first(where: { $0.kind == .camera && $0.isUsable }) {
-            return camera.path
-        }
+        let cameras = all.filter { $0.kind == .camera && $0.isUsable }
+        if !cameras.isEmpty { return cameras.map(\.path) }
         throw V4L2Error(
             operation: "find a camera", errno: ENODEV, device: "\(nodes)/video*",
             advice: whyNone(all.filter { $0.kind != .loopback }))
     }
 
     /// The loopback to write to for what the user wrote: `auto` or a path.
+    ///
+    /// - Throws: `V4L2Error` if there is none, or others write to all of them.
     public static func loopbackPath(for name: String) throws(V4L2Error) -> String {
         if name != "auto" { return name }
-        if let device = devices().first(where: { $0.kind == .loopback && $0.isUsable }) {
-            return device.path
-        }
+        let all = devices()
+        if let device = preferredLoopback(of: all) { return device.path }
+        let loopbacks = all.filter { $0.kind == .loopback }
         throw V4L2Error(
-            operation: "find a virtual camera", errno: ENODEV, device: "\(nodes)/video*",
-            advice: "load the driver: sudo modprobe v4l2loopback exclusive_caps=1 card_label=Lucida"
-        )
+            operation: "find a virtual camera", errno: loopbacks.isEmpty ? ENODEV : EBUSY,
+            device: "\(nodes)/video*",
+            advice: loopbacks.isEmpty
+                ? "load the driver: sudo modprobe v4l2loopback exclusive_caps=1 card_label=Lucida"
+                : whyNone(loopbacks) + "; \(LoopbackOutput.ownDeviceAdvice)")
+    }
+
+    /// The loopback that `auto` means: one called Lucida before any other, for that is ours, and
+    /// never one that another program writes to.
+    public static func preferredLoopback(of devices: [DeviceReport]) -> DeviceReport? {
+        let usable = devices.filter { $0.kind == .loopback && $0.isUsable }
+        return usable.first { $0.card.lowercased().hasPrefix("lucida") } ?? usable.first
     }
 
     private static func whyNone(_ devices: [DeviceReport]) -> String {
@@ -143,7 +154,11 @@ public enum DeviceDirectory {
     private static func report(of device: VideoDevice, stablePaths: [String]) -> DeviceReport {
         let capabilities = device.capabilities
         let formats = capabilities.isCapture ? device.cameraFormats() : []
-        let verdict = verdict(capabilities: capabilities, formats: formats)
+        let verdict =
+            capabilities.isLoopback
+            ? verdict(loopback: capabilities, writer: device.loopbackWriter())
+            : verdict(
+                capabilities: capabilities, formats: formats, isInUse: device.isCameraInUse)
         return DeviceReport(
             path: device.path, stablePaths: stablePaths, kind: verdict.kind,
             card: capabilities.card, driver: capabilities.driver, busInfo: capabilities.busInfo,
@@ -155,13 +170,11 @@ public enum DeviceDirectory {
             })
     }
 
-    /// What a node is good for. Pure, so that it can be tested on nodes we do not have.
+    /// What a node is good for that is no loopback. Pure, so that it can be tested on nodes we do not
+    /// have.
     static func verdict(
-        capabilities: DeviceCapabilities, formats: [CameraFormat]
+        capabilities: DeviceCapabilities, formats: [CameraFormat], isInUse: Bool
     ) -> (kind: DeviceReport.Kind, isUsable: Bool, remark: String?) {
-        if capabilities.isLoopback {
-            return (.loopback, true, loopbackRemark(capabilities))
-        }
         if capabilities.isMetadata && !capabilities.isCapture {
             return (.other, false, "carries the camera's metadata, not pictures")
         }
@@ -178,14 +191,27 @@ public enum DeviceDirectory {
                     : "offers no colour format (only \(codes)): an infrared or depth sensor"
             )
         }
+        if isInUse { return (.camera, false, "another program uses it (fuser -v names it)") }
         return (.camera, true, nil)
     }
 
-    private static func loopbackRemark(_ capabilities: DeviceCapabilities) -> String? {
+    /// What a loopback is good for. Pure.
+    static func verdict(
+        loopback: DeviceCapabilities, writer: LoopbackWriter
+    ) -> (kind: DeviceReport.Kind, isUsable: Bool, remark: String?) {
+        switch writer {
+        case .lucida: (.loopback, false, "another lucida writes to it")
+        case .otherProgram: (.loopback, false, "another program writes to it (fuser -v names it)")
+        case .nobody: (.loopback, true, freeLoopbackRemark(loopback))
+        }
+    }
+
+    private static func freeLoopbackRemark(_ capabilities: DeviceCapabilities) -> String? {
         switch (capabilities.isCapture, capabilities.isOutput) {
         case (true, true):
             "apps like Chrome hide it unless the driver is loaded with exclusive_caps=1"
-        case (true, false): "a program writes to it, or its format is kept"
+        case (true, false):
+            "its format is kept from an earlier writer; nobody seems to write to it now"
         case (false, false): "left behind by an earlier writer; the next start repairs it"
         case (false, true): nil
         }

@@ -6,7 +6,7 @@ public import Video
 
 /// Converts a format Lucida does not know itself (Bayer patterns, YVYU, 16-bit RGB, …).
 ///
-/// Made by the control thread for one stream, used by the capture thread. The stream's device must
+/// Made by whoever opens the stream, used by the capture thread. The stream's device must
 /// outlive it. Not for the common formats: those are read directly.
 public final class ExoticConverter: @unchecked Sendable {
     /// What `convert` writes: YU12 for YCbCr sources, whose range is kept; RGB24 for the others.
@@ -17,8 +17,6 @@ public final class ExoticConverter: @unchecked Sendable {
     private let device: VideoDevice
     private var source: v4l2_format
     private var destination: v4l2_format
-    /// Pictures the library could not convert.
-    public private(set) var failures: UInt64 = 0
 
     /// A converter for what `stream` delivers.
     ///
@@ -38,7 +36,7 @@ public final class ExoticConverter: @unchecked Sendable {
         let pixelFormat: PixelFormat = Self.isYCbCr(format.fourCC) ? .yu12 : .rgb24
         outputFormat = VideoFormat(
             pixelFormat: pixelFormat, width: format.width, height: format.height,
-            frameRate: format.frameRate, colorRange: format.colorRange)
+            frameRate: format.frameRate, colorRange: format.colorRange, matrix: format.matrix)
         source = stream.driverFormat
         destination = v4l2_format()
         destination.type = CLINUX_V4L2_BUF_TYPE_VIDEO_CAPTURE
@@ -57,7 +55,7 @@ public final class ExoticConverter: @unchecked Sendable {
     /// - Parameters:
     ///   - bytes: as dequeued.
     ///   - output: a buffer of `outputFormat`; its metadata is left alone.
-    /// - Returns: whether `output` holds a picture now; failures are counted.
+    /// - Returns: whether `output` holds a picture now.
     /// - Realtime: allocates nothing of our own; the library keeps its scratch memory
     public func convert(_ bytes: UnsafeRawBufferPointer, into output: FrameBuffer) -> Bool {
         precondition(
@@ -69,10 +67,7 @@ public final class ExoticConverter: @unchecked Sendable {
             library, &source, &destination, start, Int32(clamping: bytes.count),
             output.bytes.baseAddress?.assumingMemoryBound(to: UInt8.self),
             Int32(clamping: output.bytes.count))
-        guard count == Int32(destination.fmt.pix.sizeimage) else {
-            failures += 1
-            return false
-        }
+        guard count == Int32(destination.fmt.pix.sizeimage) else { return false }
         output.usedBytes = Int(count)
         return true
     }

@@ -1,5 +1,5 @@
-// Writes pictures to v4l2loopback, whatever its version. Set-up by the control thread, `write` by
-// the sink's thread.
+// Writes pictures to v4l2loopback, whatever its version. Set-up by the control thread, `write` and
+// `close` by the sink's thread.
 //
 // The protocol is what versions 0.12.7, 0.13.2 and 0.15.0 have in common, found by running them:
 // - S_PARM, S_FMT, then one `write()` a picture, of the size computed from the format (0.12 and 0.13
@@ -42,7 +42,11 @@ public final class LoopbackOutput: @unchecked Sendable {
     /// Bytes of one picture; nil for MJPEG, whose pictures differ.
     public let imageBytes: Int?
 
-    // nil once closed. Sink thread while writing, control thread before and after.
+    /// Why a `write` returned `.lost`, where the driver said so. Sink thread only.
+    public private(set) var lastError: V4L2Error?
+
+    // nil once closed. Used by one thread at a time: control before the sink's thread runs and after
+    // it has ended.
     private var device: VideoDevice?
     private var hasWritten = false
     private let tellsReaders: Bool
@@ -51,7 +55,7 @@ public final class LoopbackOutput: @unchecked Sendable {
 
     /// Opens `path` and fixes its format. Nothing is shown yet.
     ///
-    /// - Throws: `V4L2Error` if it is no v4l2loopback device, another Lucida writes to it, or an app
+    /// - Throws: `V4L2Error` if it is no v4l2loopback device, another program writes to it, or an app
     ///   holds it with another format.
     public init(path: String, format: VideoFormat) throws(V4L2Error) {
         self.path = path
@@ -87,14 +91,21 @@ public final class LoopbackOutput: @unchecked Sendable {
         repeat {
             written = Glibc.write(device.descriptor, picture.baseAddress, picture.count)
         } while written < 0 && errno == EINTR
-        if written < 0 { return errno == EAGAIN ? .again : .lost }
-        // A shorter write means that the device has another, smaller format now.
-        guard written == picture.count else { return .lost }
+        guard written == picture.count else { return failed(written < 0 ? errno : 0) }
         if !hasWritten {
             hasWritten = true
             Self.keepFormat(true, of: device)
         }
         return .written
+    }
+
+    private func failed(_ error: Int32) -> LoopbackStatus {
+        if error == EAGAIN { return .again }
+        lastError = V4L2Error(
+            operation: "write a picture", errno: error, device: path,
+            advice: error == 0
+                ? "the driver took a part of it: the device has another, smaller format now" : nil)
+        return .lost
     }
 
     /// Apps that stream from the device now; nil on drivers before 0.13, which do not tell.
@@ -138,7 +149,7 @@ public final class LoopbackOutput: @unchecked Sendable {
     }
 
     /// Overwrites the buffers with `card`, leaves the device usable for the next writer and closes
-    /// it. Control thread, after the sink thread was joined. Idempotent.
+    /// it. The sink's thread when it is done, or whoever owns the sink before it ran. Idempotent.
     public func close(card: UnsafeRawBufferPointer?) {
         if let card { overwriteAll(with: card) }
         guard let device else { return }
@@ -174,8 +185,14 @@ public final class LoopbackOutput: @unchecked Sendable {
         _ path: String, unless wanted: VideoFormat
     ) throws(V4L2Error) {
         let device = try open(path)
-        // Not while another Lucida writes to it.
+        // Not while another Lucida or any other program writes to it.
         try lock(device)
+        guard !device.isWrittenByOthers() else {
+            throw V4L2Error(
+                operation: "write to it", errno: EBUSY, device: path,
+                advice: "another program writes to this device (`fuser -v \(path)` names it); stop "
+                    + "it, or \(ownDeviceAdvice)")
+        }
         var format = v4l2_format()
         format.type = CLINUX_V4L2_BUF_TYPE_VIDEO_OUTPUT
         let isKnown = device.request(CLINUX_VIDIOC_G_FMT, &format) >= 0
@@ -207,9 +224,13 @@ public final class LoopbackOutput: @unchecked Sendable {
         guard clinux_try_lock(device.descriptor) < 0 else { return }
         throw V4L2Error(
             operation: "write to it", errno: EBUSY, device: device.path,
-            advice: "another lucida writes to this device; stop it, or give this one a device of "
-                + "its own (v4l2loopback option devices=2)")
+            advice: "another lucida writes to this device; stop it, or \(ownDeviceAdvice)")
     }
+
+    /// What to do about a device that is taken.
+    static let ownDeviceAdvice =
+        "give Lucida a device of its own (v4l2loopback options devices=2 exclusive_caps=1,1 "
+        + "card_label=Other,Lucida)"
 
     private static func streamOn(_ device: VideoDevice) {
         var type = Int32(CLINUX_V4L2_BUF_TYPE_VIDEO_OUTPUT)

@@ -59,6 +59,50 @@ public enum PixelFormat: String, Sendable, CaseIterable, Codable {
     }
 }
 
+/// A driver's buffer, where rows may be padded. The stride of the first plane, `bytesPerLine`, fixes
+/// the others (V4L2 specification, "Planar YUV formats"). Nothing here is meant for MJPEG.
+extension PixelFormat {
+    /// Bytes from one row of `plane` to the next; rows are never shorter than their pixels.
+    ///
+    /// - Realtime: safe
+    public func stride(plane: Int, width: Int, bytesPerLine: Int) -> Int {
+        let first = max(bytesPerLine, rowBytes(plane: 0, width: width))
+        guard plane > 0 else { return first }
+        return max(rowBytes(plane: plane, width: width), self == .yu12 ? first / 2 : first)
+    }
+
+    /// Bytes from the first byte of the picture to that of `plane`.
+    ///
+    /// - Realtime: safe
+    public func offset(plane: Int, width: Int, height: Int, bytesPerLine: Int) -> Int {
+        var offset = 0
+        for earlier in 0..<plane {
+            offset +=
+                stride(plane: earlier, width: width, bytesPerLine: bytesPerLine)
+                * rows(plane: earlier, height: height)
+        }
+        return offset
+    }
+
+    /// Bytes from the first to the last pixel: the padding of the very last row need not be there.
+    ///
+    /// - Realtime: safe
+    public func spannedBytes(width: Int, height: Int, bytesPerLine: Int) -> Int {
+        let last = planeCount - 1
+        return offset(plane: last, width: width, height: height, bytesPerLine: bytesPerLine)
+            + stride(plane: last, width: width, bytesPerLine: bytesPerLine)
+            * (rows(plane: last, height: height) - 1) + rowBytes(plane: last, width: width)
+    }
+}
+
+/// Which matrix turns luma and chroma into RGB.
+public enum ColorMatrix: String, Sendable, Codable {
+    /// ITU-R BT.601: webcams, JPEG, and what conferencing apps assume.
+    case bt601
+    /// ITU-R BT.709: some capture cards.
+    case bt709
+}
+
 /// Which code values luma and chroma use.
 public enum ColorRange: String, Sendable, Codable {
     /// 16–235 for luma, 16–240 for chroma: what conferencing apps assume of YUYV (BT.601).

@@ -1,4 +1,4 @@
-// What a stream of pictures looks like: layout, size, rate, range.
+// What a stream of pictures looks like: layout, size, rate, range, matrix.
 
 /// The format of a stream of frames.
 public struct VideoFormat: Sendable, Equatable, CustomStringConvertible {
@@ -12,17 +12,20 @@ public struct VideoFormat: Sendable, Equatable, CustomStringConvertible {
     public var frameRate: FrameRate
     /// Code values of luma and chroma; `.full` for RGB.
     public var colorRange: ColorRange
+    /// How luma and chroma become RGB; without meaning for RGB.
+    public var matrix: ColorMatrix
 
-    /// A format; `colorRange` is `.full` unless told.
+    /// A format; `colorRange` is `.full` and `matrix` BT.601 unless told.
     public init(
         pixelFormat: PixelFormat, width: Int, height: Int, frameRate: FrameRate,
-        colorRange: ColorRange = .full
+        colorRange: ColorRange = .full, matrix: ColorMatrix = .bt601
     ) {
         self.pixelFormat = pixelFormat
         self.width = width
         self.height = height
         self.frameRate = frameRate
         self.colorRange = colorRange
+        self.matrix = matrix
     }
 
     /// For example `yuyv 640×360 @ 30 fps`.

@@ -92,8 +92,8 @@ extension FrameBuffer {
     }
 }
 
-/// White, the 75 % colour bars, two primaries, grey and black, with their BT.601 values (limited
-/// range) computed in floating point: Y, Cb, Cr.
+/// White, the 75 % colour bars, two primaries, grey and black, with the values of a YCbCr
+/// matrix computed in floating point: Y, Cb, Cr.
 struct ColorBar: CustomStringConvertible {
     let rgb: RGB
     let description: String
@@ -110,11 +110,13 @@ struct ColorBar: CustomStringConvertible {
         ColorBar(rgb: RGB(0, 0, 0), description: "black"),
     ]
 
-    func yCbCr(_ range: ColorRange) -> [Double] {
+    func yCbCr(_ range: ColorRange, _ matrix: ColorMatrix = .bt601) -> [Double] {
         let (r, g, b) = (Double(rgb.red), Double(rgb.green), Double(rgb.blue))
-        let y = 0.299 * r + 0.587 * g + 0.114 * b
-        let cb = (b - y) / 1.772
-        let cr = (r - y) / 1.402
+        // Weights of red and blue: ITU-R BT.601-7, 2.5.1; BT.709-6, 3.2.
+        let (kr, kb) = matrix == .bt601 ? (0.299, 0.114) : (0.2126, 0.0722)
+        let y = kr * r + (1 - kr - kb) * g + kb * b
+        let cb = (b - y) / (2 - 2 * kb)
+        let cr = (r - y) / (2 - 2 * kr)
         switch range {
         case .full: return [y, 128 + cb, 128 + cr]
         case .limited: return [16 + y * 219 / 255, 128 + cb * 224 / 255, 128 + cr * 224 / 255]

@@ -1,7 +1,9 @@
+import CLibAV
 import Foundation
-import LibAV
 import Testing
 import Video
+
+@testable import LibAV
 
 @Suite struct ScalerTests {
     /// Y, Cb and Cr of one pixel of a frame of any YCbCr layout.
@@ -48,6 +50,55 @@ import Video
                 #expect(abs(value - right) <= 1, "\(bar): \(value), expected \(right)")
             }
             #expect(back[x, 8].distance(to: bar.rgb) <= 3, "\(bar): \(back[x, 8])")
+        }
+    }
+
+    @Test(
+        "BT.709 colour bars come out right, as RGB and as BT.601",
+        arguments: [PixelFormat.yuyv, .uyvy, .nv12, .yu12], [ColorRange.limited, .full])
+    func bt709(pixels: PixelFormat, range: ColorRange) throws {
+        var bt709 = format(pixels, ColorBar.all.count * 16, 16, range: range)
+        bt709.matrix = .bt709
+        let coded = FrameBuffer(format: bt709)
+        try Scaler(from: bars(height: 16).format, to: bt709).convert(bars(height: 16), to: coded)
+        let back = FrameBuffer(format: bars(height: 16).format)
+        #expect(try Scaler(from: bt709, to: back.format).convert(coded, to: back))
+        let apps = FrameBuffer(format: format(.yuyv, bt709.width, 16))
+        #expect(try Scaler(from: bt709, to: apps.format).convert(coded, to: apps))
+        for (i, bar) in ColorBar.all.enumerated() {
+            let x = i * 16 + 8
+            for (value, right) in zip(yCbCr(of: coded, x, 8), bar.yCbCr(range, .bt709)) {
+                #expect(abs(value - right) <= 1, "\(bar): \(value), expected \(right)")
+            }
+            #expect(back[x, 8].distance(to: bar.rgb) <= 3, "\(bar): \(back[x, 8])")
+            for (value, right) in zip(yCbCr(of: apps, x, 8), bar.yCbCr(.limited)) {
+                #expect(abs(value - right) <= 3, "\(bar): \(value), expected \(right)")
+            }
+        }
+    }
+
+    @Test("chroma of a driver's padded 4:2:0 lies where V4L2 says, at odd strides too")
+    func oddStrides() {
+        let memory = [UInt8](repeating: 0, count: 65536)
+        memory.withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            for (pixels, width, stride, chroma) in [
+                (PixelFormat.yu12, 63, 65, 32), (.yu12, 63, 0, 32), (.yu12, 64, 80, 40),
+                (.nv12, 63, 63, 64), (.nv12, 63, 80, 80),
+            ] {
+                let planes = ImagePlanes(
+                    base: base, format: format(pixels, width, 34), bytesPerLine: stride)
+                let first = max(stride, 63)
+                #expect(planes.planes.linesize.1 == chroma)
+                #expect(
+                    planes.planes.data.1.map { UnsafeRawPointer($0) - base }
+                        == max(first, width) * 34)
+                let row = pixels.rowBytes(plane: 1, width: width)
+                let planeCount = pixels == .yu12 ? 2 : 1
+                #expect(
+                    planes.byteCount
+                        == max(first, width) * 34 + chroma * (17 * planeCount - 1) + row)
+            }
         }
     }
 

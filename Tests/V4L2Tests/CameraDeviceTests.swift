@@ -79,7 +79,7 @@ private let cameraPath = device("LUCIDA_TEST_CAMERA")
                 $0.format == "YUYV" && $0.width == 320 && $0.rates.contains(30)
             })
         #expect(report.controls.contains { $0.name == "brightness" && $0.value != nil })
-        #expect(try DeviceDirectory.cameraPath(for: "auto") == path)
+        #expect(try DeviceDirectory.cameraPaths(for: "auto").first == path)
     }
 
     @Test func choosesAModeFromTheDriversLists() throws {
@@ -145,6 +145,23 @@ private let cameraPath = device("LUCIDA_TEST_CAMERA")
         #expect(next(first) != nil)
     }
 
+    @Test func listsACameraInUseAsNotUsableAndDoesNotDisturbIt() throws {
+        let (_, first) = try stream()
+        #expect(next(first) != nil)
+        for _ in 0..<3 {
+            let report = try #require(DeviceDirectory.devices().first { $0.path == path })
+            #expect(report.kind == .camera && !report.isUsable)
+            #expect(report.remark?.contains("another program") == true)
+            let automatic = (try? DeviceDirectory.cameraPaths(for: "auto")) ?? []
+            #expect(!automatic.contains(path))
+            for _ in 0..<5 { #expect(next(first) != nil) }
+        }
+        #expect(first.counters.restarts == 0)
+        first.stop()
+        let report = try #require(DeviceDirectory.devices().first { $0.path == path })
+        #expect(report.isUsable)
+    }
+
     /// Bars of the 75 % pattern from the left: white, yellow, cyan, green, magenta, red, blue, black.
     @Test(arguments: ["YUYV", "UYVY", "NV12", "YU12", "RGB3", "BGR3"] as [FourCC])
     func readsTheColourBars(fourCC: FourCC) throws {
@@ -164,7 +181,7 @@ private let cameraPath = device("LUCIDA_TEST_CAMERA")
     /// Luma (or green) in the middle of a bar, half way down.
     private func luma(_ bytes: [UInt8], _ format: CaptureFormat, bar: Int) -> Int {
         let x = format.width * (2 * bar + 1) / 16
-        let row = format.height / 2 * (format.strides.first ?? 0)
+        let row = format.height / 2 * format.bytesPerLine
         switch format.pixelFormat {
         case .yuyv: return Int(bytes[row + 2 * x])
         case .uyvy: return Int(bytes[row + 2 * x + 1])

@@ -46,30 +46,28 @@ import Video
         return CaptureFormat(answer, frameRate: FrameRate(30))
     }
 
-    @Test func reportsStridesAndOffsets() {
+    @Test func reportsStrideAndSize() {
         let packed = format("YUYV", 320, 180, stride: 704)
-        #expect(packed.strides == [704])
+        #expect(packed.bytesPerLine == 704)
         #expect(packed.imageBytesMin == 704 * 179 + 640)
-        #expect(!packed.isUnpadded)
         let semiplanar = format("NV12", 640, 360, stride: 640)
-        #expect(semiplanar.strides == [640, 640])
-        #expect(semiplanar.planeOffsets == [0, 640 * 360])
+        #expect(semiplanar.bytesPerLine == 640)
         #expect(semiplanar.imageBytesMin == 640 * 360 * 3 / 2)
-        #expect(semiplanar.isUnpadded)
         let planar = format("YU12", 640, 360, stride: 704)
-        #expect(planar.strides == [704, 352, 352])
-        #expect(planar.planeOffsets == [0, 704 * 360, 704 * 360 + 352 * 180])
+        #expect(planar.bytesPerLine == 704)
+        #expect(planar.imageBytesMin == 704 * 360 + 352 * 180 + 352 * 179 + 320)
     }
 
     @Test func mistrustsAStrideThatIsTooSmall() {
-        #expect(format("YUYV", 320, 180, stride: 0).strides == [640])
+        #expect(format("YUYV", 320, 180, stride: 0).bytesPerLine == 640)
     }
 
-    @Test func agreesWithAFrameBufferWhereUnpadded() {
+    @Test func needsNoPaddingBehindAnUnpaddedPicture() {
         for pixels in PixelFormat.allCases where pixels != .mjpeg {
-            let layout = CaptureFormat.layout(
-                pixels, width: 34, height: 6, bytesPerLine: pixels.rowBytes(plane: 0, width: 34))
-            #expect(layout.imageBytes == pixels.imageBytes(width: 34, height: 6))
+            let stride = UInt32(pixels.rowBytes(plane: 0, width: 34))
+            #expect(
+                format(FourCC(pixels), 34, 6, stride: stride).imageBytesMin
+                    == pixels.imageBytes(width: 34, height: 6))
         }
     }
 
@@ -100,16 +98,19 @@ import Video
                 "YUYV", 64, 48, stride: 128, colorspace: CLINUX_V4L2_COLORSPACE_REC709,
                 encoding: CLINUX_V4L2_YCBCR_ENC_601
             ).matrix == .bt601)
+        let card = format("YUYV", 64, 48, stride: 128, colorspace: CLINUX_V4L2_COLORSPACE_REC709)
+        #expect(card.videoFormat?.matrix == .bt709)
     }
 }
 
 @Suite struct DeviceVerdictTests {
     private func verdict(
-        _ driver: String, _ flags: UInt32, _ formats: [CameraFormat]
+        _ driver: String, _ flags: UInt32, _ formats: [CameraFormat], isInUse: Bool = false
     ) -> (kind: DeviceReport.Kind, isUsable: Bool, remark: String?) {
         DeviceDirectory.verdict(
             capabilities: DeviceCapabilities(
-                driver: driver, card: "Card", busInfo: "bus", flags: flags), formats: formats)
+                driver: driver, card: "Card", busInfo: "bus", flags: flags), formats: formats,
+            isInUse: isInUse)
     }
 
     private let capture = CLINUX_V4L2_CAP_VIDEO_CAPTURE | CLINUX_V4L2_CAP_STREAMING
@@ -130,9 +131,61 @@ import Video
         #expect(verdict("x", CLINUX_V4L2_CAP_VIDEO_OUTPUT, []).kind == .other)
     }
 
-    @Test func knowsALoopbackByItsDriverInEveryState() {
+    @Test func refusesACameraThatAnotherProgramUses() {
+        let result = verdict("uvcvideo", capture, [colour], isInUse: true)
+        #expect(result.kind == .camera && !result.isUsable)
+        #expect(result.remark?.contains("another program") == true)
+    }
+
+    private func loopback(
+        _ flags: UInt32, _ writer: LoopbackWriter, card: String = "Card"
+    ) -> (kind: DeviceReport.Kind, isUsable: Bool, remark: String?) {
+        DeviceDirectory.verdict(
+            loopback: DeviceCapabilities(
+                driver: "v4l2 loopback", card: card, busInfo: "bus", flags: flags), writer: writer)
+    }
+
+    @Test func takesALoopbackInEveryStateUnlessAnotherProgramWrites() {
         for flags in [0, capture, CLINUX_V4L2_CAP_VIDEO_OUTPUT, .max] {
-            #expect(verdict("v4l2 loopback", flags, [colour]).kind == .loopback)
+            let free = loopback(flags, .nobody)
+            #expect(free.kind == .loopback && free.isUsable)
+            for writer in [LoopbackWriter.lucida, .otherProgram] {
+                let taken = loopback(flags, writer)
+                #expect(taken.kind == .loopback && !taken.isUsable)
+                #expect(taken.remark?.contains("writes to it") == true)
+            }
         }
+    }
+
+    private func report(_ path: String, card: String, isUsable: Bool = true) -> DeviceReport {
+        DeviceReport(
+            path: path, stablePaths: [], kind: .loopback, card: card, driver: "v4l2 loopback",
+            busInfo: "", isUsable: isUsable, remark: nil, modes: [], controls: [])
+    }
+
+    @Test func prefersTheLoopbackThatIsCalledLucida() {
+        let others = report("/dev/video8", card: "OBS Virtual Camera")
+        let ours = report("/dev/video9", card: "Lucida")
+        let taken = report("/dev/video7", card: "Lucida", isUsable: false)
+        func choice(_ devices: [DeviceReport]) -> String? {
+            DeviceDirectory.preferredLoopback(of: devices)?.path
+        }
+        #expect(choice([others, ours]) == "/dev/video9")
+        #expect(choice([taken, others]) == "/dev/video8")
+        #expect(choice([taken]) == nil)
+    }
+}
+
+@Suite struct CaptureCountersTests {
+    @Test func summarisesWhatWentWrongAndNothingElse() {
+        var counters = CaptureCounters()
+        counters.frames = 100
+        #expect(counters.faults == nil)
+        counters.flaggedFaulty = 3
+        counters.short = 2
+        counters.restarts = 1
+        #expect(
+            counters.faults
+                == "frames: 3 flagged faulty, 2 short or no JPEG, stream restarted 1 times")
     }
 }

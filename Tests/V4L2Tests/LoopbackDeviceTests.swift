@@ -1,5 +1,6 @@
 // The output side on real v4l2loopback drivers, in the virtual machine. Skipped elsewhere.
 
+import CLinux
 import Glibc
 import Testing
 import Video
@@ -236,6 +237,124 @@ private let loopbackPath = getenv("LUCIDA_TEST_LOOPBACK").map { String(cString: 
         #expect(error?.errno == EBUSY)
         #expect(error?.description.contains("another lucida") == true)
         #expect(write(output, 2) == .written)
+        close(output, card: 7)
+    }
+
+    @Test func saysWhyAWriteFailed() throws {
+        let output = try LoopbackOutput(path: path, format: format(.mjpeg))
+        #expect(output.lastError == nil)
+        // No such memory: EFAULT, and nothing is written.
+        let nowhere = UnsafeRawBufferPointer(
+            start: UnsafeRawPointer(bitPattern: 0x10), count: 200)
+        #expect(output.write(nowhere) == .lost)
+        #expect(output.lastError?.errno == EFAULT)
+        #expect(output.lastError?.description.contains(path) == true)
+        close(output, card: 7)
+    }
+
+    /// A program that is not ours writes, as FFmpeg does.
+    private func foreignWriter() throws -> VideoDevice {
+        let device = try VideoDevice(path: path)
+        var request = v4l2_format()
+        request.type = CLINUX_V4L2_BUF_TYPE_VIDEO_OUTPUT
+        request.fmt.pix = v4l2_pix_format()
+        request.fmt.pix.width = 320
+        request.fmt.pix.height = 180
+        request.fmt.pix.pixelformat = FourCC("YUYV").rawValue
+        try device.perform("set the format", CLINUX_VIDIOC_S_FMT, &request)
+        writeForeign(device)
+        return device
+    }
+
+    private func writeForeign(_ device: VideoDevice) {
+        let bytes = picture(33, format())
+        #expect(Glibc.write(device.descriptor, bytes, bytes.count) == bytes.count)
+    }
+
+    private func expectHandsOff(_ sourceLocation: SourceLocation) throws {
+        let report = try #require(DeviceDirectory.devices().first { $0.path == path })
+        #expect(!report.isUsable, sourceLocation: sourceLocation)
+        #expect(
+            report.remark?.contains("another program writes") == true,
+            sourceLocation: sourceLocation)
+        #expect(throws: V4L2Error.self, sourceLocation: sourceLocation) {
+            try DeviceDirectory.loopbackPath(for: "auto")
+        }
+        let error = #expect(throws: V4L2Error.self, sourceLocation: sourceLocation) {
+            _ = try LoopbackOutput(path: path, format: format(.yuyv, 640, 360))
+        }
+        #expect(error?.errno == EBUSY, sourceLocation: sourceLocation)
+        #expect(
+            error?.description.contains("another program") == true, sourceLocation: sourceLocation)
+    }
+
+    @Test func leavesADeviceAloneThatAnotherProgramWritesTo() throws {
+        do {
+            let foreign = try foreignWriter()
+            try expectHandsOff(#_sourceLocation)
+            writeForeign(foreign)
+        }
+        // The other program has ended.
+        let report = try #require(DeviceDirectory.devices().first { $0.path == path })
+        #expect(report.isUsable)
+        let output = try LoopbackOutput(path: path, format: format())
+        #expect(write(output, 1) == .written)
+        close(output, card: 7)
+    }
+
+    @Test func leavesAKeptFormatAloneThatAnotherProgramWrites() async throws {
+        let foreign = try foreignWriter()
+        try foreign.setControl("keep_format", to: .boolean(true))
+        // With a kept format some drivers only show a writer by what it writes.
+        let descriptor = foreign.descriptor
+        let bytes = picture(33, format())
+        let writing = Task.detached {
+            while !Task.isCancelled {
+                _ = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+                try? await Task.sleep(for: .milliseconds(20))
+            }
+        }
+        let result = Result { try expectHandsOff(#_sourceLocation) }
+        writing.cancel()
+        await writing.value
+        try result.get()
+        #expect(try foreign.controlValue("keep_format") == 1)
+        try foreign.setControl("keep_format", to: .boolean(false))
+    }
+
+    @Test func aFormatKeptByAWriterThatDiedIsNoWriter() throws {
+        do {
+            let foreign = try foreignWriter()
+            try foreign.setControl("keep_format", to: .boolean(true))
+        }
+        let report = try #require(DeviceDirectory.devices().first { $0.path == path })
+        #expect(report.isUsable, "\(String(describing: report.remark))")
+        let output = try LoopbackOutput(path: path, format: format(.yuyv, 640, 360))
+        #expect(write(output, 1) == .written)
+        close(output, card: 7)
+    }
+
+    @Test func aCameraThatDeliversNothingGoodIsLostAsWell() throws {
+        let output = try LoopbackOutput(path: path, format: format(.mjpeg))
+        let rubbish = [UInt8](repeating: 1, count: 4000)
+        #expect(rubbish.withUnsafeBytes { output.write($0) } == .written)
+        let stream = try CaptureStream(
+            device: VideoDevice(path: path),
+            mode: CameraMode(fourCC: "MJPG", width: 320, height: 180, rate: FrameRate(30)),
+            stallNanoseconds: 50_000_000)
+        try stream.start()
+        var isLost = false
+        for _ in 0..<400 where !isLost {
+            #expect(rubbish.withUnsafeBytes { output.write($0) } == .written)
+            switch stream.dequeue(timeoutMilliseconds: 5) {
+            case .frame(let frame): stream.requeue(frame)
+            case .deviceLost: isLost = true
+            default: continue
+            }
+        }
+        #expect(isLost && stream.counters.restarts == 1)
+        #expect(stream.counters.short > 0 && stream.counters.frames == 0)
+        stream.stop()
         close(output, card: 7)
     }
 

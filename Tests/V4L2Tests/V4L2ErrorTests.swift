@@ -39,7 +39,7 @@ import Video
 
     @Test func findsNoCameraByAWrongName() {
         let error = #expect(throws: V4L2Error.self) {
-            try DeviceDirectory.cameraPath(for: "usb-No_Such_Camera")
+            try DeviceDirectory.cameraPaths(for: "usb-No_Such_Camera")
         }
         #expect(error?.description.contains("/dev/v4l/by-id") == true)
     }

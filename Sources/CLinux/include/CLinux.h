@@ -20,6 +20,9 @@ int clinux_ioctl(int descriptor, unsigned long request, void *argument);
 /// Takes the advisory lock of an open file without waiting. Returns 0 or -errno.
 int clinux_try_lock(int descriptor);
 
+/// Gives the advisory lock back. Returns 0 or -errno.
+int clinux_unlock(int descriptor);
+
 // Requests and flags of <linux/videodev2.h>: macros with casts, which Swift does not import.
 // The names are V4L2's with the prefix CLINUX_.
 #define CLINUX_REQUEST(name) static const unsigned long CLINUX_##name = name;

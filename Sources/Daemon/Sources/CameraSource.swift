@@ -1,5 +1,6 @@
 // A V4L2 camera as a source: capture, then conversion to the pipeline's RGB24 in one step.
 
+internal import Glibc
 internal import LibAV
 internal import Logging
 internal import Pipeline
@@ -9,14 +10,17 @@ internal import Video
 /// `--source v4l2:PATH` and `--source auto`. The capture thread converts or decodes straight out of
 /// the driver's buffer and gives it back at once: a buffer held starves the camera.
 final class CameraSource: FrameSource, @unchecked Sendable {
-    // Control thread only.
+    // Set by `prepare`: by the control thread at first, by the capture thread when it opens a lost
+    // camera anew. Read while neither does.
     private(set) var name: String
     private let settings: Configuration.Camera
     private let deviceName: String
     private let output: FrameSize?
     private let fit: LibAVFit
     private let log: Logger
-    // Control thread while closed, capture thread while open.
+    // One thread at a time, as above.
+    // What the rest of the pipeline was planned for: fixed by the first `prepare` that succeeds.
+    private var frameSize: FrameSize?
     private var stream: CaptureStream?
     private var converter: Converter?
 
@@ -44,19 +48,39 @@ final class CameraSource: FrameSource, @unchecked Sendable {
         name = deviceName
     }
 
+    /// Opens the first camera that works. Opened anew, whatever it delivers then comes out in the
+    /// size of the first time.
     func prepare() throws -> VideoFormat {
-        let device = try VideoDevice(path: DeviceDirectory.cameraPath(for: deviceName))
-        name = "\(device.path) (\(device.capabilities.card))"
+        var refusal: V4L2Error?
+        for path in try DeviceDirectory.cameraPaths(for: deviceName) {
+            do {
+                return try open(path)
+            } catch let error as V4L2Error where error.isTaken {
+                // Another program was faster, or it was pulled out: with `auto` there may be more.
+                refusal = error
+            }
+        }
+        throw refusal
+            ?? V4L2Error(operation: "find a camera", errno: ENODEV, device: deviceName)
+    }
+
+    private func open(_ path: String) throws -> VideoFormat {
+        let device = try VideoDevice(path: path)
         setControls(of: device)
         let stream = try CaptureStream(
             device: device, mode: mode(of: device), rate: settings.frameRate)
         let camera = stream.format
+        let size =
+            frameSize ?? output ?? FrameSize(width: camera.width, height: camera.height)
         let wanted = VideoFormat(
-            pixelFormat: .rgb24, width: output?.width ?? camera.width,
-            height: output?.height ?? camera.height, frameRate: camera.frameRate)
-        converter = try makeConverter(stream, to: wanted)
+            pixelFormat: .rgb24, width: size.width, height: size.height,
+            frameRate: camera.frameRate)
+        let converter = try makeConverter(stream, to: wanted)
         try stream.start()
         self.stream = stream
+        self.converter = converter
+        frameSize = size
+        name = "\(device.path) (\(device.capabilities.card))"
         log.info(
             "camera \(name): \(camera.fourCC) \(camera.width)×\(camera.height) \(camera.frameRate) fps"
         )
@@ -79,9 +103,11 @@ final class CameraSource: FrameSource, @unchecked Sendable {
     }
 
     func finish() {
-        stream?.stop()
+        guard let stream else { return }
+        stream.stop()
+        if let faults = stream.counters.faults { log.info("camera \(name): \(faults)") }
         converter = nil
-        stream = nil
+        self.stream = nil
     }
 
     // MARK: Set-up
@@ -89,8 +115,8 @@ final class CameraSource: FrameSource, @unchecked Sendable {
     private func mode(of device: VideoDevice) throws -> CameraMode {
         var formats = device.cameraFormats(width: settings.width, height: settings.height)
         if let wanted = settings.pixelFormat {
-            let fourCC = FourCC(wanted)
-            formats.removeAll { $0.fourCC != fourCC }
+            // MJPEG has two codes.
+            formats.removeAll { $0.fourCC.pixelFormat != wanted }
             if formats.isEmpty {
                 throw V4L2Error(
                     operation: "capture \(wanted.rawValue)", errno: 0, device: device.path,
@@ -154,8 +180,8 @@ final class CameraSource: FrameSource, @unchecked Sendable {
         switch converter {
         case .raw(let scaler, let format):
             guard let base = bytes.baseAddress else { return false }
-            let stride = stream?.format.strides.first ?? 0
-            let planes = ImagePlanes(base: base, format: format, bytesPerLine: stride)
+            let planes = ImagePlanes(
+                base: base, format: format, bytesPerLine: stream?.format.bytesPerLine ?? 0)
             return bytes.count >= planes.byteCount && scaler.convert(planes, to: frame)
         case .jpeg(let decoder):
             return decoder.decode(bytes, into: frame) == .frame
@@ -163,6 +189,11 @@ final class CameraSource: FrameSource, @unchecked Sendable {
             return exotic.convert(bytes, into: between) && scaler.convert(between, to: frame)
         }
     }
+}
+
+extension V4L2Error {
+    /// Whether another camera may work although this one does not.
+    fileprivate var isTaken: Bool { [EBUSY, ENODEV, ENXIO, ENOENT].contains(errno) }
 }
 
 extension PowerLineFrequency {
