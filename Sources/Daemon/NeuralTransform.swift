@@ -31,6 +31,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         modelPath: String, settings: Configuration.Transform, threads: Int, takesPicture: Bool
     ) throws {
         model = try DistilledUNet(file: modelPath)
+        try model.file.requireStyle(settings.style)
         self.settings = settings
         self.takesPicture = takesPicture
         threadCount = threads > 0 ? threads : min(ProcessStatistics.coreCount, Self.threadCountMax)

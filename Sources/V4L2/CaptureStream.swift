@@ -63,7 +63,7 @@ public struct CaptureCounters: Sendable, Equatable {
 /// cross threads.
 public final class CaptureStream: @unchecked Sendable {
     /// Buffers asked of the driver: one being filled, one done, one in our hands, one to spare.
-    static let bufferCount: UInt32 = 4
+    public static let bufferCount: UInt32 = 4
     /// Without a good frame for so long the stream is restarted; twice, and the camera is lost.
     public static let stallNanosecondsDefault: Int64 = 3_000_000_000
 

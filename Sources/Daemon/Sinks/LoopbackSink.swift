@@ -75,7 +75,7 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
         case .written: return .written
         case .again: return .again
         case .lost:
-            log.error("the virtual camera \(name) is gone")
+            log.error("\(device.lastError.map { "\($0)" } ?? "the virtual camera \(name) is gone")")
             return .lost
         }
     }

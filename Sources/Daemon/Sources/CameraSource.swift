@@ -18,8 +18,8 @@ final class CameraSource: FrameSource, @unchecked Sendable {
     private let output: FrameSize?
     private let fit: LibAVFit
     private let log: Logger
-    // One thread at a time, as above.
     // What the rest of the pipeline was planned for: fixed by the first `prepare` that succeeds.
+    // This and the two below: one thread at a time, as above.
     private var frameSize: FrameSize?
     private var stream: CaptureStream?
     private var converter: Converter?
@@ -85,6 +85,15 @@ final class CameraSource: FrameSource, @unchecked Sendable {
             "camera \(name): \(camera.fourCC) \(camera.width)×\(camera.height) \(camera.frameRate) fps"
         )
         return wanted
+    }
+
+    /// Gives back what the camera filmed while the network was being prepared: it is old by now.
+    func start() {
+        guard let stream else { return }
+        for _ in 0..<CaptureStream.bufferCount {
+            guard case .frame(let old) = stream.dequeue(timeoutMilliseconds: 0) else { return }
+            stream.requeue(old)
+        }
     }
 
     func next(into frame: FrameBuffer) -> SourceStatus {
