@@ -24,6 +24,7 @@ class ChromiumTests(case.MachineTestCase):
         found = self.facts("frame_numbers")
         self.assertGreaterEqual(len(found["numbers"]), 3, found["log"])
         self.assertEqual(found["numbers"], sorted(found["numbers"]))
+        self.assertEqual(found["status"], 0)
 
 
 if __name__ == "__main__":

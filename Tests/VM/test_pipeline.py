@@ -52,6 +52,7 @@ class PipelineTests:
         self.assertTrue(found["before"], found.get("log"))
         self.assertEqual(found["status"], 0)
         self.assertTrue(found["after"], found["log"])
+        self.assertEqual(found["second_status"], 0, found["log"])
 
     def test_the_last_frame_a_reader_sees_is_a_card(self):
         last = self.facts("a_restart_while_a_reader_holds_on")["bars_in_last_frame"]
@@ -82,11 +83,39 @@ class PipelineTests:
         self.assertEqual(found["status"], 0)
 
 
+    def test_auto_leaves_alone_what_others_use(self):
+        found = self.facts("devices_in_use")
+        usable = {"/dev/video0": False, "/dev/video1": True, "/dev/video9": False, "/dev/video10": True}
+        self.assertEqual(found["usable"], usable)
+        self.assertEqual(found["status"], 0, found["log"])
+        self.assertIn("/dev/video1 ", found["log"])
+        self.assertIn("/dev/video10 ", found["log"])
+        self.assertTrue(found["camera_goes_on"])
+
+    def test_a_device_that_others_write_to_is_refused(self):
+        found = self.facts("devices_in_use")
+        self.assertNotIn(found["refused_status"], (0, None), found["refused_log"])
+        self.assertIn("another program writes to this device", found["refused_log"])
+
+    def test_a_camera_that_comes_back_smaller_is_scaled(self):
+        found = self.facts("a_camera_that_comes_back_smaller")
+        self.assertEqual(found["format"], [128, 72, "YUYV"], found["log"])
+        self.assertTrue(found["before"] and found["is_lost"], found["log"])
+        self.assertTrue(found["after"], found["log"])
+        self.assertEqual(found["status"], 0, found["log"])
+
+
 def pipeline_tests(loopback_version):
     class Tests(PipelineTests, case.MachineTestCase):
         version = loopback_version
         command = f"exec /usr/bin/python3 {case.GUEST}/pipeline.py"
-        options = {"loopback": loopback_version, "timeout_seconds": 400}
+        options = {
+            "loopback": loopback_version,
+            # A camera and a loopback for others, listed before ours where that matters.
+            "loopback_options": "devices=2 video_nr=9,10 exclusive_caps=1,1 card_label=Other,Lucida",
+            "vivid": "n_devs=2 node_types=0x1,0x1 vid_cap_nr=0,1",
+            "timeout_seconds": 500,
+        }
 
     Tests.__name__ = Tests.__qualname__ = "Loopback_" + loopback_version.replace(".", "_")
     return Tests

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 BINARY = os.environ["LUCIDA_BINARY"]
-CAMERA, LOOPBACK = "/dev/video0", "/dev/video10"
+CAMERA, LOOPBACK, OTHER_LOOPBACK = "/dev/video0", "/dev/video10", "/dev/video9"
 
 
 class Lucida:

@@ -1,7 +1,11 @@
 """vivid → lucida → v4l2loopback, and what readers see of it before, during and after."""
 
+import contextlib
 import json
+import os
+import struct
 import subprocess
+import threading
 
 import barcode
 import lucida
@@ -151,6 +155,87 @@ def ink(found):
         found["report"] = json.load(report)
 
 
+class Writer:
+    """A program that is not ours: writes grey pictures to the other loopback, as FFmpeg does."""
+
+    def __init__(self, width, height):
+        self.size = (width, height)
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        if not steps.wait_until(self._open, START_SECONDS, pause=0.5):
+            raise RuntimeError(f"{lucida.OTHER_LOOPBACK} does not take {self.size}")
+        self.thread.start()
+        return self
+
+    def _open(self):
+        """Anew each time: who has the device open keeps its format."""
+        self.device = v4l2.Device(lucida.OTHER_LOOPBACK)
+        wanted = (*self.size, "YUYV")
+        refused = v4l2.refusal(lambda: self.device.set_format(*wanted, side=v4l2.OUTPUT))
+        if refused is None and self.device.set_format(*wanted, side=v4l2.OUTPUT) == wanted:
+            return True
+        self.device.close()
+        return False
+
+    def _run(self):
+        picture = bytes([128]) * (self.size[0] * self.size[1] * 2)
+        while not self.done.wait(0.03):
+            os.write(self.device.descriptor, picture)
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.thread.join()
+        # Without it, 0.12.7 never offers OUTPUT again after a writer that only used write().
+        v4l2.refusal(lambda: self.device.ioctl(v4l2.STREAMON, struct.pack("<I", v4l2.OUTPUT)))
+        self.device.close()
+
+
+def devices_in_use(found):
+    """What is listed, and what auto takes, while others use the first camera and loopback."""
+    with Writer(WIDTH, HEIGHT), v4l2.Device(lucida.CAMERA) as camera:
+        camera.start()
+        listed = subprocess.run(
+            [lucida.BINARY, "devices", "--json"], capture_output=True, text=True, timeout=60
+        )
+        found["usable"] = {device["path"]: device["usable"] for device in json.loads(listed.stdout)}
+        with lucida.Lucida("run", "--source", "auto", "--sink", "auto", *PLAIN) as daemon:
+            steps.wait_until(lambda: "virtual camera" in daemon.log(), START_SECONDS)
+            found["camera_goes_on"] = camera.frame() is not None
+            found["status"] = daemon.terminate()
+            found["log"] = daemon.log()
+        other = f"v4l2:{lucida.OTHER_LOOPBACK}"
+        with lucida.Lucida("run", "--source", "test", "--sink", other, *PLAIN) as daemon:
+            found["refused_status"] = daemon.wait(START_SECONDS)
+            found["refused_log"] = daemon.log()
+
+
+def a_camera_that_comes_back_smaller(found):
+    """A camera, played by the other loopback, is lost and comes back with another size."""
+    plain = ("--strength", "0", "--set", "output.width=0", "--set", "output.height=0")
+    with contextlib.ExitStack() as stack:
+        with Writer(WIDTH, HEIGHT):
+            daemon = lucida.run_camera(*plain, source=f"v4l2:{lucida.OTHER_LOOPBACK}")
+            stack.enter_context(daemon)
+            reader = stack.enter_context(v4l2.Device(lucida.LOOPBACK))
+            found["format"] = started_reader(reader, daemon)
+            found["before"] = steps.wait_until(lambda: is_grey(reader.frame(1)), START_SECONDS)
+        # The card that says so is not grey.
+        found["is_lost"] = steps.wait_until(
+            lambda: (frame := reader.frame(1)) and not is_grey(frame), START_SECONDS
+        )
+        with Writer(96, 54):
+            found["after"] = steps.wait_until(lambda: is_grey(reader.frame(1)), START_SECONDS)
+            found["status"] = daemon.terminate()
+        found["log"] = daemon.log()
+
+
+def is_grey(frame):
+    """Whether a YUYV frame shows the grey of `Writer`, all over."""
+    return frame is not None and all(abs(byte - 128) < 4 for byte in frame[:: WIDTH // 2 + 1])
+
+
 def frame_numbers(found):
     """The test camera through ink: the numbers burnt into it, read out of what the reader gets."""
     width, height = 128, 80
@@ -182,4 +267,6 @@ if __name__ == "__main__":
         overwritten_on_sigterm,
         ink,
         frame_numbers,
+        devices_in_use,
+        a_camera_that_comes_back_smaller,
     )

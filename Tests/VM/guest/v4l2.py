@@ -7,7 +7,7 @@ import os
 import select
 import struct
 
-CAPTURE = 1
+CAPTURE, OUTPUT = 1, 2
 CAP_CAPTURE, CAP_OUTPUT = 0x1, 0x2
 
 # <linux/videodev2.h> on 64-bit machines.
@@ -54,10 +54,10 @@ class Device:
         self.ioctl(G_FMT, answer)
         return self._format(answer)
 
-    def set_format(self, width, height, code):
+    def set_format(self, width, height, code, side=CAPTURE):
         """Asks for a format; returns what the driver made of it."""
         request = bytearray(208)
-        struct.pack_into("<I4xIIII", request, 0, CAPTURE, width, height, fourcc(code), 1)
+        struct.pack_into("<I4xIIII", request, 0, side, width, height, fourcc(code), 1)
         self.ioctl(S_FMT, request)
         return self._format(request)
 
