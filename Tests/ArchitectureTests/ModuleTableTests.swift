@@ -74,6 +74,26 @@ import Testing
         }
     }
 
+    @Test
+    func `relative links and pictures in the documents exist, and nothing is left to fill in`()
+        throws
+    {
+        let names = [
+            "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "Models/ink.md",
+        ]
+        for name in names {
+            let file = Self.root.appending(path: name)
+            let text = try String(contentsOf: file, encoding: .utf8)
+            for match in text.matches(of: /\]\(([^)#:]+)\)/) {
+                let target = file.deletingLastPathComponent().appending(path: String(match.1))
+                #expect(
+                    FileManager.default.fileExists(atPath: target.path),
+                    "\(name) links to \(match.1)")
+            }
+            #expect(text.matches(of: /\b[A-Z]+_(SAMPLE|TABLE)\b/).isEmpty, "\(name)")
+        }
+    }
+
     @Test func `devices and network meet in Daemon alone`() throws {
         let devices: Set = ["V4L2", "LibAV"]
         let network: Set = ["NeuralEngine", "Models"]
