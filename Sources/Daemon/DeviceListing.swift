@@ -21,9 +21,14 @@ public struct DeviceListing {
     }
 
     /// The camera that `auto` means.
-    public var usableCamera: Device? { first(.camera) }
+    public var usableCamera: Device? {
+        devices.first { $0.kind == .camera && $0.isUsable }
+            .map { Device(path: $0.path, card: $0.card) }
+    }
     /// The virtual camera that `auto` means.
-    public var usableLoopback: Device? { first(.loopback) }
+    public var usableLoopback: Device? {
+        DeviceDirectory.preferredLoopback(of: devices).map { Device(path: $0.path, card: $0.card) }
+    }
 
     /// The devices as JSON.
     ///
@@ -61,12 +66,6 @@ public struct DeviceListing {
 
     private static let loopbackAdvice =
         "install v4l2loopback-dkms, then: modprobe v4l2loopback exclusive_caps=1 card_label=Lucida"
-
-    private func first(_ kind: DeviceReport.Kind) -> Device? {
-        devices.first { $0.kind == kind && $0.isUsable }.map {
-            Device(path: $0.path, card: $0.card)
-        }
-    }
 
     private func block(_ kind: DeviceReport.Kind, ifNone: String) -> [String] {
         let found = devices.filter { $0.kind == kind }
