@@ -24,7 +24,7 @@ FORMAT_PATHS := Package.swift Sources Tests
 help: ## Show this help
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: release ## Build and show it: camera to virtual camera, or a 10 s demonstration into out/
 	@$(BINARY) demo --output "$(OUT)"

@@ -1,6 +1,7 @@
 // Finds the weights of a style on disk. Control thread.
 
 internal import FoundationEssentials
+internal import Models
 
 /// Where models are looked for: `$LUCIDA_MODELS`, `../share/lucida/models` beside the program (as
 /// `make install` lays it out), and `Models` of a source tree that the program was built in.
@@ -47,5 +48,16 @@ struct ModelLocator {
         let suffix = ".safetensors"
         return Set(files.filter { $0.hasSuffix(suffix) }.map { String($0.dropLast(suffix.count)) })
             .sorted()
+    }
+}
+
+extension Configuration {
+    /// Finds and reads the model that the configuration names, as a run would.
+    ///
+    /// - Throws: what a run would throw.
+    public func checkModel(environment: [String: String]) throws {
+        let path = try ModelLocator(environment: environment)
+            .path(model: transform.model, style: transform.style)
+        try DistilledUNet(file: path).file.requireStyle(transform.style)
     }
 }

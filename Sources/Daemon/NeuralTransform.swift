@@ -72,7 +72,9 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         let geometry = session?.geometry
         let backend = try? Backend.shared()
         return LivenessReport.Setup(
-            version: lucidaVersion, model: "\(settings.style), \(model.file.title)",
+            version: lucidaVersion,
+            model:
+                "\(settings.style) v\(model.file.architectureVersion) (\(model.file.architecture))",
             size: "\(geometry?.frameWidth ?? 0)×\(geometry?.frameHeight ?? 0)",
             modelSize: "\(geometry?.modelWidth ?? 0)×\(geometry?.modelHeight ?? 0)",
             threads: session?.threads ?? threadCount,

@@ -2,6 +2,7 @@
 // Control thread.
 
 internal import FoundationEssentials
+internal import Glibc
 internal import LibAV
 public import Logging
 internal import Pipeline
@@ -45,6 +46,7 @@ public struct Session {
     ///   picture that cannot be written.
     public func run() throws -> SessionResult {
         let signals = SignalWaiter()
+        try checkFiles()
         let source = makeSource()
         let transform = try makeTransform()
         let sinks = try configuration.output.sinks.map(makeSink)
@@ -65,6 +67,23 @@ public struct Session {
         if let path = options.picturePath { try transform.writePicture(to: path) }
         return SessionResult(
             report: report, wasInterrupted: usage.wasInterrupted, failure: failure(of: summary))
+    }
+
+    /// Refuses before the run what would fail, or destroy the input, after it.
+    private func checkFiles() throws {
+        if case .file(let input) = configuration.camera.source, let inode = FileIdentity(input) {
+            for case .file(let output) in configuration.output.sinks
+            where FileIdentity(output) == inode {
+                throw SessionError(
+                    "\(output) is the input itself: name another file for the output")
+            }
+        }
+        for path in [configuration.report.path, options.picturePath ?? ""] where !path.isEmpty {
+            let folder = URL(filePath: path).deletingLastPathComponent().path
+            guard FileManager.default.isWritableFile(atPath: folder) else {
+                throw SessionError("cannot write \(path): the folder is not there, or not yours")
+            }
+        }
     }
 
     // MARK: Parts
@@ -196,6 +215,19 @@ public struct SessionResult: Sendable {
     public let wasInterrupted: Bool
     /// What broke it off, to be thrown when everything else has been said.
     public let failure: SessionError?
+}
+
+/// Which file a path leads to, whatever its name: device and inode.
+private struct FileIdentity: Equatable {
+    private let device: dev_t
+    private let inode: ino_t
+
+    /// `nil` if there is no such file.
+    init?(_ path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        (device, inode) = (status.st_dev, status.st_ino)
+    }
 }
 
 /// Pixels in a row and rows.

@@ -64,8 +64,11 @@ struct Watch {
             residentGrowthBytes: residentAfterWarmUp.map { ProcessStatistics.residentBytes - $0 },
             wasInterrupted: wasInterrupted)
         notifier.stopping()
-        signals.release()
         pipeline.requestStop()
+        // One Ctrl-C may arrive twice, from the terminal and from a parent: only one that comes
+        // later is a second wish, and then ends everything at once.
+        if wasInterrupted { while signals.wait(milliseconds: 200) != nil {} }
+        signals.release()
         if options.showsProgress { writeLine("\r\u{1B}[K") }
         return usage
     }

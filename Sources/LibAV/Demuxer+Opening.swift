@@ -89,6 +89,10 @@ struct VideoStream {
         }
         codec = try openDecoder(parameters.pointee.codec_id, parameters: parameters, file: file) {
             $0.pointee.pkt_timebase = stream.pointee.time_base
+            // A JPEG that breaks off would otherwise come out half grey or green, and count as good.
+            if parameters.pointee.codec_id == AV_CODEC_ID_MJPEG {
+                $0.pointee.err_recognition = AV_EF_EXPLODE | AV_EF_BITSTREAM | AV_EF_BUFFER
+            }
         }
         self.stream = stream
         turns = Self.turns(of: stream)

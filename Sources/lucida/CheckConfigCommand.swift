@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import Daemon
+internal import FoundationEssentials
 
 struct CheckConfigCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -18,6 +19,8 @@ struct CheckConfigCommand: ParsableCommand {
     func run() throws {
         var options = options
         if let file { options.config = file }
-        print(try options.load(), terminator: "")
+        let loaded = try options.load()
+        print(loaded, terminator: "")
+        try loaded.configuration.checkModel(environment: ProcessInfo.processInfo.environment)
     }
 }

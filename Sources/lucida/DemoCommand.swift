@@ -22,8 +22,12 @@ struct DemoCommand: ParsableCommand {
 
     func run() throws {
         let listing = DeviceListing.current()
-        try FileManager.default.createDirectory(
-            atPath: output, withIntermediateDirectories: true)
+        do {
+            try FileManager.default.createDirectory(
+                atPath: output, withIntermediateDirectories: true)
+        } catch {
+            throw SessionError("cannot make the folder \(output): name another with --output")
+        }
         var session = SessionOptions()
         session.showsProgress = isTerminal()
         let video = "\(output)/lucida.mp4"

@@ -11,7 +11,8 @@ struct TransformCommand: ParsableCommand {
         discussion: """
             The output's extension says what it is: .png and .jpg for pictures, .mp4, .mkv and so \
             on for video; a directory ending in / takes numbered PNG pictures. \
-            `--set output.codec=ffv1` with .mkv is lossless.
+            `--set output.codec=ffv1` with .mkv is lossless. Only the picture is written: sound is \
+            left out, and so is the orientation that a camera noted in a JPEG.
             """)
 
     @Argument(help: ArgumentHelp("Image or video file, or a URL.", valueName: "in"))

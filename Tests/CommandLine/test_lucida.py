@@ -259,6 +259,35 @@ class Errors(Case):
         result = lucida("transform", clip, self.folder / "o.mkv", "--style", "inc")
         self.assertRefused(result, "inc", "Available: ", "ink")
 
+    def test_the_input_is_never_overwritten(self):
+        clip, link = self.clip("a.mkv"), self.folder / "b.mkv"
+        link.symlink_to(clip)
+        whole = clip.read_bytes()
+        for output in (clip, link, f"{self.folder}/./a.mkv"):
+            self.assertRefused(lucida("transform", clip, output), "input itself")
+            self.assertRefused(lucida("run", "--source", f"file:{clip}", "--sink",
+                                      f"file:{output}"), "input itself")
+        self.assertEqual(clip.read_bytes(), whole)
+
+    def test_a_cut_picture_is_no_picture(self):
+        picture = self.folder / "a.jpg"
+        subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=640x480",
+                        "-frames:v", "1", str(picture)], check=True)
+        whole = picture.read_bytes()
+        for share in (3, 2):
+            picture.write_bytes(whole[: len(whole) // share])
+            self.assertRefused(lucida("transform", picture, self.folder / "o.png"), picture)
+
+    def test_what_cannot_be_written_is_said_before_the_run(self):
+        for option in ("--report", "--picture"):
+            result = lucida("run", "--source", "test", "--sink", "null", option,
+                            self.folder / "none/file")
+            self.assertRefused(result, "none/file")
+            self.assertNotIn("Liveness", result.stdout)
+
+    def test_check_config_knows_the_styles(self):
+        self.assertRefused(lucida("check-config", "--style", "nosuch"), "nosuch", "ink")
+
     def test_hostile_videos_name_the_file_or_come_out_shorter(self):
         whole = self.clip("a.mp4", frames=20).read_bytes()
         generator = random.Random(5)

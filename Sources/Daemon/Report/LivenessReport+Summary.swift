@@ -61,7 +61,11 @@ extension LivenessReport {
 
     private var verdictText: String {
         verdict.isLive
-            ? row("verdict", "live: causal, young frames, the source's rate kept, steady memory")
+            ? row(
+                "verdict",
+                "live: causal, young frames, the source's rate kept, "
+                    + (seconds > Self.memorySeconds
+                        ? "steady memory" : "too short to judge memory"))
             : row("verdict", "not live: " + verdict.reasons.joined(separator: "; "))
     }
 

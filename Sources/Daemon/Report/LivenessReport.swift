@@ -151,7 +151,10 @@ extension LivenessReport {
         public var reasons: [String]
     }
 
-    /// Weighs the figures against what DESIGN calls live: look-ahead 0, p99 age of at most
+    /// The first seconds of a run allocate; half a minute is enough to see growth.
+    static let memorySeconds = 30.0
+
+    /// Weighs the figures against what ARCHITECTURE.md calls live: look-ahead 0, p99 age of at most
     /// `ageLimit` (end users accept about 90 ms between sound and picture, EBU R37), at least 95 %
     /// of the source's frames out, memory that does not grow.
     func judged(isPaced: Bool, ageLimitMilliseconds: Double = 100) -> Verdict {
@@ -160,15 +163,16 @@ extension LivenessReport {
         if lookAheadFrames > 0 { reasons.append("it looked \(lookAheadFrames) frames ahead") }
         if let output = outputs.first {
             if output.age.p99 > ageLimitMilliseconds {
-                reasons.append("1 % of the frames were older than \(output.age.p99) ms")
+                reasons.append(
+                    "1 % of the frames were older than \(output.age.p99) ms, "
+                        + "\(Int(ageLimitMilliseconds)) are allowed")
             }
             let due = input.frames + input.lostBySource
             if Double(output.frames) < 0.95 * Double(due) {
                 reasons.append("only \(output.frames) of \(due) frames came out")
             }
         }
-        // The first seconds of a run allocate; half a minute is enough to see growth.
-        if let growth = resources.residentGrowthMB, seconds > 30 && growth > 8 {
+        if let growth = resources.residentGrowthMB, seconds > Self.memorySeconds && growth > 8 {
             reasons.append("memory grew by \(growth) MB")
         }
         return Verdict(isLive: reasons.isEmpty, reasons: reasons)
