@@ -51,21 +51,17 @@ struct ConfigurationOptions: ParsableArguments {
     /// The overrides that these options stand for, in the order in which they count.
     func overrides() throws -> [ConfigurationOverride] {
         var result: [ConfigurationOverride] = []
-        func add(_ option: String, _ key: String, _ value: String?) {
-            guard let value else { return }
-            result.append(ConfigurationOverride(option: option, key: key, value: value))
-        }
-        add("--style", "transform.style", style)
-        add("--strength", "transform.strength", strength)
-        add("--threads", "performance.threads", threads)
+        result.add("--style", "transform.style", style)
+        result.add("--strength", "transform.strength", strength)
+        result.add("--threads", "performance.threads", threads)
         if let size {
             let (width, height) = try parseSize(size)
             for section in ["camera", "output"] {
-                add("--size", "\(section).width", width)
-                add("--size", "\(section).height", height)
+                result.add("--size", "\(section).width", width)
+                result.add("--size", "\(section).height", height)
             }
         }
-        if verbose { add("--verbose", "log.level", "debug") }
+        if verbose { result.add("--verbose", "log.level", "debug") }
         for argument in set { result.append(try ConfigurationOverride(set: argument)) }
         return result
     }
@@ -75,6 +71,14 @@ struct ConfigurationOptions: ParsableArguments {
         try Configuration.load(
             explicitPath: config, environment: ProcessInfo.processInfo.environment,
             overrides: further + overrides())
+    }
+}
+
+extension [ConfigurationOverride] {
+    /// Adds the key that an option stands for; an option that was not given adds nothing.
+    mutating func add(_ option: String, _ key: String, _ value: String?) {
+        guard let value else { return }
+        append(ConfigurationOverride(option: option, key: key, value: value))
     }
 }
 

@@ -85,15 +85,11 @@ struct RunCommand: ParsableCommand {
 
     private func overrides() throws -> [ConfigurationOverride] {
         var result: [ConfigurationOverride] = []
-        func add(_ option: String, _ key: String, _ value: String?) {
-            guard let value else { return }
-            result.append(ConfigurationOverride(option: option, key: key, value: value))
-        }
-        add("--source", "camera.source", source)
-        add("--rate", "camera.rate", rate)
-        add("--pace", "camera.pace", pace)
-        add("--mirror", "camera.mirror", mirror ? "true" : nil)
-        add("--report", "report.path", report)
+        result.add("--source", "camera.source", source)
+        result.add("--rate", "camera.rate", rate)
+        result.add("--pace", "camera.pace", pace)
+        result.add("--mirror", "camera.mirror", mirror ? "true" : nil)
+        result.add("--report", "report.path", report)
         if !sink.isEmpty {
             result.append(
                 ConfigurationOverride(option: "--sink", key: "output.sinks", values: sink))
