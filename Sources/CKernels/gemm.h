@@ -12,6 +12,10 @@
 #endif
 #define BLOCK_VECTORS (CK_BLOCK / LANES)
 
+// Compilers like to load the broadcasts of several rows ahead, run out of registers, and keep sums
+// in memory: two thirds of the speed. No load moves across this; it costs no instruction.
+#define KEEP_ORDER() __asm__ volatile("" ::: "memory")
+
 INLINE void multiply_tile(
     const int rows, const int blocks, const float *a, ptrdiff_t a_stride, const int32_t *offsets,
     ptrdiff_t steps, const float *b, float *c, ptrdiff_t c_stride, const float *next) {
@@ -32,14 +36,15 @@ INLINE void multiply_tile(
                     LOAD(vector, b + v / BLOCK_VECTORS * panel + v % BLOCK_VECTORS * LANES);
 #pragma clang loop unroll(full)
             for (int block = 0; block < blocks; block++)
-                __builtin_prefetch(next + block * panel, 0, 2);
+                __builtin_prefetch(next + block * CK_BLOCK, 0, 2);
 #pragma clang loop unroll(full)
             for (int r = 0; r < rows; r++) {
                 vector value = from[r * a_stride + k];  // in every lane
                 for (int v = 0; v < vectors; v++) sums[r][v] += value * weights[v];
+                KEEP_ORDER();
             }
             b += CK_BLOCK;
-            next += CK_BLOCK;
+            next += blocks * CK_BLOCK;
         }
     }
 #pragma clang loop unroll(full)

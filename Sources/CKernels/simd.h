@@ -89,6 +89,10 @@ INLINE void winograd_input_body(
             for (int y = 0; y < n; y++) {
                 for (int x = 0; x < n; x++)
                     column[x] = LOAD(vector, from + y * row_stride + x * CK_BLOCK);
+                // Rows are too far apart, and runs too short, for the hardware to foresee this.
+                if (lane == 0)
+                    for (int x = n; x < n + m; x++)
+                        __builtin_prefetch(from + y * row_stride + (x + m) * CK_BLOCK, 0, 3);
                 transform_input(m, column, rows[y]);
             }
 #pragma clang loop unroll(full)
