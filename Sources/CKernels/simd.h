@@ -138,27 +138,110 @@ INLINE void winograd_output_body(
         }
 }
 
-#define WINOGRAD(m) \
-    static void winograd_input_##m( \
+// Stride 2: the rows of the window first, odd and even ones, then the columns of each.
+INLINE void stride2_input_body(
+    const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, float *target,
+    ptrdiff_t point_stride, ptrdiff_t tile_stride) {
+    for (ptrdiff_t tile = 0; tile < tiles; tile++)
+        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
+            const float *from = source + tile * 8 * CK_BLOCK + lane;
+            float *to = target + tile * tile_stride + lane;
+            vector odd[9][5], column[5], result[5];
+            // Odd rows are the window's 0, 2, … 8.
+#pragma clang loop unroll(full)
+            for (int x = 0; x < 9; x++) {
+                for (int y = 0; y < 5; y++)
+                    column[y] = LOAD(vector, from + 2 * y * row_stride + x * CK_BLOCK);
+                transform_odd(column, odd[x]);
+            }
+#pragma clang loop unroll(full)
+            for (int p = 0; p < 5; p++) {
+                for (int x = 0; x < 5; x++) column[x] = odd[2 * x][p];
+                transform_odd(column, result);
+                for (int q = 0; q < 5; q++) STORE(to + (5 * p + q) * point_stride, result[q]);
+                for (int x = 0; x < 4; x++)
+                    STORE(to + (25 + 4 * p + x) * point_stride, odd[2 * x + 1][p]);
+            }
+#pragma clang loop unroll(full)
+            for (int y = 0; y < 4; y++) {
+                const float *row = from + (2 * y + 1) * row_stride;
+                for (int x = 0; x < 5; x++) column[x] = LOAD(vector, row + 2 * x * CK_BLOCK);
+                transform_odd(column, result);
+                for (int q = 0; q < 5; q++)
+                    STORE(to + (45 + 4 * q + y) * point_stride, result[q]);
+                for (int x = 0; x < 4; x++)
+                    STORE(
+                        to + (65 + 4 * y + x) * point_stride,
+                        LOAD(vector, row + (2 * x + 1) * CK_BLOCK));
+            }
+        }
+}
+
+INLINE void stride2_output_body(
+    const float *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
+    ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
+    const float *residual, ck_activation activation) {
+    for (ptrdiff_t left = 0; left < columns; left += 4)
+        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
+            const float *from = source + left / 4 * tile_stride + lane;
+            vector half[4][5], mixed[4][4], column[5], result[4];
+#define POINT(index) LOAD(vector, from + (index) * point_stride)
+#pragma clang loop unroll(full)
+            for (int q = 0; q < 5; q++) {
+                for (int p = 0; p < 5; p++) column[p] = POINT(5 * p + q);
+                transform_odd_output(column, result);
+                for (int y = 0; y < 4; y++) half[y][q] = result[y] + POINT(45 + 4 * q + y);
+            }
+#pragma clang loop unroll(full)
+            for (int x = 0; x < 4; x++) {
+                for (int p = 0; p < 5; p++) column[p] = POINT(25 + 4 * p + x);
+                transform_odd_output(column, result);
+                for (int y = 0; y < 4; y++) mixed[y][x] = result[y] + POINT(65 + 4 * y + x);
+            }
+#undef POINT
+            vector offset = LOAD(vector, bias + lane);
+            ptrdiff_t width = columns - left < 4 ? columns - left : 4;
+#pragma clang loop unroll(full)
+            for (int y = 0; y < 4; y++) {
+                if (y >= rows) break;
+                transform_odd_output(half[y], result);
+#pragma clang loop unroll(full)
+                for (int x = 0; x < 4; x++) {
+                    if (x >= width) break;
+                    ptrdiff_t at = y * row_stride + (left + x) * CK_BLOCK + lane;
+                    vector value = result[x] + mixed[y][x] + offset;
+                    if (residual) value += LOAD(vector, residual + at);
+                    STORE(target + at, activate(value, activation));
+                }
+            }
+        }
+}
+
+// The bodies as the table wants them; before `source` comes what picks the size.
+#define WINOGRAD(name, input_body, output_body, ...) \
+    static void winograd_input_##name( \
         const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, void *target, \
         ptrdiff_t point_stride, ptrdiff_t tile_stride, const float *scales, \
         ptrdiff_t scale_stride) { \
         (void)scales, (void)scale_stride; \
-        winograd_input_body(m, source, row_stride, tiles, target, point_stride, tile_stride); \
+        input_body( \
+            __VA_ARGS__ source, row_stride, tiles, target, point_stride, tile_stride); \
     } \
-    static void winograd_output_##m( \
+    static void winograd_output_##name( \
         const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows, \
         ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias, \
         const float *residual, ck_activation activation, const float *scales, \
         ptrdiff_t scale_stride) { \
         (void)scales, (void)scale_stride; \
         SPECIALISE( \
-            winograd_output_body, residual, activation, m, source, point_stride, tile_stride, \
+            output_body, residual, activation, __VA_ARGS__ source, point_stride, tile_stride, \
             rows, columns, target, row_stride, bias); \
     }
-WINOGRAD(2)
-WINOGRAD(4)
-WINOGRAD(6)
+#define COMMA ,
+WINOGRAD(2, winograd_input_body, winograd_output_body, 2 COMMA)
+WINOGRAD(4, winograd_input_body, winograd_output_body, 4 COMMA)
+WINOGRAD(6, winograd_input_body, winograd_output_body, 6 COMMA)
+WINOGRAD(stride2, stride2_input_body, stride2_output_body)
 
 #include "gemm.h"
 
@@ -171,8 +254,10 @@ static void convert(
 }
 
 const ck_matrix_kernels MATRIX_TABLE = {
-    .winograd_input = {winograd_input_2, winograd_input_4, winograd_input_6},
-    .winograd_output = {winograd_output_2, winograd_output_4, winograd_output_6},
+    .winograd_input = {
+        winograd_input_2, winograd_input_4, winograd_input_6, winograd_input_stride2},
+    .winograd_output = {
+        winograd_output_2, winograd_output_4, winograd_output_6, winograd_output_stride2},
     .multiply = multiply,
     .convert = convert,
 };
