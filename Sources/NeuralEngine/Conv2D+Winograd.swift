@@ -25,6 +25,14 @@ final class WinogradStep: TiledWork {
         super.init(
             name: name, shape: convolution.target.shape, edge: size.edge,
             tilesPerPiece: tilesPerPiece)
+        let packed = Self.packedCount(
+            size, inputs: convolution.inputs, outputs: convolution.outputs)
+        cost = StepCost(
+            convolution, kernel: 3, over: convolution.target.shape,
+            multipliedMACs: tileCount * size.points * convolution.inputs * convolution.outputs,
+            weightBytes: packed * MemoryLayout<Float>.stride)
+        let name = size == .stride2 ? "F(4,3)/2" : "F(\(size.edge),3)"
+        cost.algorithm = name + (usesBLAS ? " BLAS" : "")
     }
 
     override func perform(piece: Int, worker: Int) {

@@ -187,4 +187,6 @@ static inline void ck_pause(void) {
 #endif
 }
 
+#include "peak.h"
+
 #endif
