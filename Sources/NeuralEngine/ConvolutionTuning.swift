@@ -15,6 +15,13 @@ public final class ConvolutionTuning {
 
     private let mode: Mode
     private let processor: String
+    // When to stop measuring; set by the first measurement.
+    private var deadline: Int64?
+
+    /// A camera must not be late because of this: what is left after so long is measured on the
+    /// next start, and computed by the usual method until then.
+    private static let budgetNanoseconds: Int64 = 1_500_000_000
+
     /// Choices by problem, instruction set, threads and processor: those given and those measured.
     public private(set) var choices: [String: String]
     /// Whether `choices` holds anything that was not given.
@@ -54,10 +61,7 @@ public final class ConvolutionTuning {
     ) throws(EngineError) -> ConvolutionMethod {
         switch mode {
         case .preferred:
-            let algorithm = [ConvolutionMethod.Algorithm.winograd4, .winogradStride2]
-                .first(where: problem.allows)
-            return ConvolutionMethod(
-                algorithm: algorithm ?? .direct, tiles: Self.usualTiles)
+            return preferred(problem)
         case .fixed(let method):
             return ConvolutionMethod(
                 algorithm: problem.allows(method.algorithm) ? method.algorithm : .direct,
@@ -65,6 +69,12 @@ public final class ConvolutionTuning {
         case .measured:
             return try known(problem, backend, pool)
         }
+    }
+
+    private func preferred(_ problem: ConvolutionProblem) -> ConvolutionMethod {
+        let algorithm = [ConvolutionMethod.Algorithm.winograd4, .winogradStride2]
+            .first(where: problem.allows)
+        return ConvolutionMethod(algorithm: algorithm ?? .direct, tiles: Self.usualTiles)
     }
 
     private func known(
@@ -79,14 +89,19 @@ public final class ConvolutionTuning {
         {
             return choice
         }
-        let race = Race(problem: problem.shortened, backend: backend, pool: pool)
+        let end = deadline ?? MonotonicClock.nowNanoseconds + Self.budgetNanoseconds
+        deadline = end
+        let race = Race(
+            problem: problem.shortened, backend: backend, pool: pool, deadline: end)
         // First the algorithm, then how much of the picture is a piece.
-        let winner = try race.fastest(
-            of: algorithms.map { ConvolutionMethod(algorithm: $0, tiles: Self.usualTiles) })
-        let choice = try race.fastest(
-            of: Self.tileCounts.map {
-                ConvolutionMethod(algorithm: winner.algorithm, tiles: $0)
-            })
+        guard
+            let winner = try race.fastest(
+                of: algorithms.map { ConvolutionMethod(algorithm: $0, tiles: Self.usualTiles) }),
+            let choice = try race.fastest(
+                of: Self.tileCounts.map {
+                    ConvolutionMethod(algorithm: winner.algorithm, tiles: $0)
+                })
+        else { return preferred(problem) }
         choices[key] = choice.text
         hasMeasured = true
         return choice
@@ -137,17 +152,24 @@ private struct Race {
     let problem: ConvolutionProblem
     let backend: Backend
     let pool: WorkerPool
+    let deadline: Int64
+
+    private var isLate: Bool { MonotonicClock.nowNanoseconds > deadline }
 
     /// Minima of interleaved rounds: what disturbs the machine disturbs all of them. The second of
     /// two runs counts, because in a network the layer before has just left its result in the
-    /// caches; cold runs all cost the same, and more.
-    func fastest(of methods: [ConvolutionMethod]) throws(EngineError) -> ConvolutionMethod {
+    /// caches; cold runs all cost the same, and more. Nil: not finished before the deadline.
+    func fastest(of methods: [ConvolutionMethod]) throws(EngineError) -> ConvolutionMethod? {
         var plans: [Plan] = []
-        for method in methods { plans.append(try plan(method)) }
+        for method in methods {
+            if isLate { return nil }
+            plans.append(try plan(method))
+        }
         var best = [Int64](repeating: .max, count: plans.count)
         let rounds = 8
         for _ in 0..<rounds {
             for (index, plan) in plans.enumerated() {
+                if isLate { return nil }
                 plan.run()
                 let start = MonotonicClock.nowNanoseconds
                 plan.run()
