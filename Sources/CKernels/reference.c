@@ -333,6 +333,78 @@ static void blend_rows(
         target[i] = to_u8(frame[i] + gain * (upper[i] + t * (lower[i] - upper[i])));
 }
 
+static float cell_change(
+    const uint8_t *a, ptrdiff_t a_stride, const uint8_t *b, ptrdiff_t b_stride,
+    const float *weights) {
+    int raw = 0, fine = 0, coarse = 0, colours = 0;
+    for (int square = 0; square < 4; square++) {
+        int luma[4] = {0}, sums[3] = {0};
+        for (int pixel = 0; pixel < 16; pixel++) {
+            int y = square / 2 * 4 + pixel / 4, x = square % 2 * 4 + pixel % 4;
+            for (int colour = 0; colour < 3; colour++) {
+                int d = a[y * a_stride + 3 * x + colour] - b[y * b_stride + 3 * x + colour];
+                raw += d * d;
+                sums[colour] += d;
+                luma[pixel / 8 * 2 + pixel % 4 / 2] += colour == 1 ? 2 * d : d;
+            }
+        }
+        int total = 0;
+        for (int i = 0; i < 4; i++) {
+            fine += luma[i] * luma[i];
+            total += luma[i];
+        }
+        coarse += total * total;
+        for (int colour = 0; colour < 3; colour++) colours += sums[colour] * sums[colour];
+    }
+    return weights[0] * raw / 192.0f + weights[1] * fine / (16.0f * 16 * 16)
+        + weights[2] * coarse / (4.0f * 64 * 64) + weights[3] * colours / (12.0f * 16 * 16);
+}
+
+static void cell_changes(
+    const uint8_t *a, ptrdiff_t a_stride, const uint8_t *b, ptrdiff_t b_stride, ptrdiff_t count,
+    const float *weights, float *changes) {
+    for (ptrdiff_t i = 0; i < count; i++)
+        changes[i] = cell_change(a + 24 * i, a_stride, b + 24 * i, b_stride, weights);
+}
+
+static void take_cells(
+    const float *from, ptrdiff_t from_row_stride, ptrdiff_t from_block_stride, float *target,
+    ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks, ptrdiff_t columns,
+    float scale, float threshold, float *changes) {
+    const ptrdiff_t pair = 2 * CK_BLOCK;
+    for (ptrdiff_t i = 0; i < columns; i++) {
+        float sum = 0;
+        for (ptrdiff_t row = 0; row < 2 * blocks; row++) {
+            const float *new = from + row / 2 * from_block_stride + row % 2 * from_row_stride;
+            const float *old = target + row / 2 * block_stride + row % 2 * row_stride;
+            for (ptrdiff_t x = i * pair; x < (i + 1) * pair; x++)
+                sum += (new[x] - old[x]) * (new[x] - old[x]);
+        }
+        float change = scale * sum;
+        changes[i] = 0;
+        if (change <= threshold) continue;
+        changes[i] = change;
+        for (ptrdiff_t row = 0; row < 2 * blocks; row++)
+            memcpy(
+                target + row / 2 * block_stride + row % 2 * row_stride + i * pair,
+                from + row / 2 * from_block_stride + row % 2 * from_row_stride + i * pair,
+                (size_t)pair * sizeof(float));
+    }
+}
+
+static void gather_changes(
+    const float *changes, ptrdiff_t stride, ptrdiff_t span, float before, float after,
+    float scale, ptrdiff_t count, float *tiles) {
+    for (ptrdiff_t t = 0; t < count; t++) {
+        float sum = 0;
+        for (ptrdiff_t y = -1; y <= span; y++)
+            for (ptrdiff_t x = -1; x <= span; x++)
+                sum += (y < 0 ? before : y == span ? after : 1)
+                    * (x < 0 ? before : x == span ? after : 1) * changes[y * stride + t * span + x];
+        tiles[t] += scale * sum;
+    }
+}
+
 // IEEE 754-2008, binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits.
 static void f16_to_f32(const uint16_t *source, ptrdiff_t count, float *target) {
     for (ptrdiff_t i = 0; i < count; i++) {
@@ -363,6 +435,9 @@ const ck_kernels ck_reference_kernels = {
     .resample_rgb = resample_rgb,
     .quantize_u8 = quantize_u8,
     .blend_rows = blend_rows,
+    .cell_changes = cell_changes,
+    .take_cells = take_cells,
+    .gather_changes = gather_changes,
     .f16_to_f32 = f16_to_f32,
     .bf16_to_f32 = bf16_to_f32,
 };

@@ -537,6 +537,8 @@ static void blend_rows(
         target[i] = to_u8_scalar(frame[i] + gain * (upper[i] + t * (lower[i] - upper[i])));
 }
 
+#include "changes.h"
+
 static void f16_to_f32(const uint16_t *source, ptrdiff_t count, float *target) {
     ptrdiff_t i = 0;
     for (; i + 8 <= count; i += 8)
@@ -564,6 +566,9 @@ const ck_kernels TABLE = {
     .resample_rgb = resample_rgb,
     .quantize_u8 = quantize_u8,
     .blend_rows = blend_rows,
+    .cell_changes = cell_changes,
+    .take_cells = take_cells,
+    .gather_changes = gather_changes,
     .f16_to_f32 = f16_to_f32,
     .bf16_to_f32 = bf16_to_f32,
 };

@@ -160,6 +160,29 @@ typedef struct {
         const uint8_t *frame, const float *upper, const float *lower, float t, float gain,
         ptrdiff_t count, uint8_t *target);
 
+    /// How much `count` cells of 8 × 8 pixels side by side differ between two RGB24 pictures:
+    /// changes[i] = weights · (mean square difference of the values, of the luma averaged over 2 × 2
+    /// pixels, of the luma averaged over 4 × 4 pixels, of the colours averaged over 4 × 4 pixels), in
+    /// levels²; luma is (R + 2 G + B) / 4. Sums are exact integers.
+    void (*cell_changes)(
+        const uint8_t *a, ptrdiff_t a_stride, const uint8_t *b, ptrdiff_t b_stride,
+        ptrdiff_t count, const float *weights, float *changes);
+
+    /// Cells of 2 × 2 pixels, `columns` side by side and all channel blocks of each: takes over into
+    /// `target` those of `from` that differ. changes[i] = scale · Σ (from − target)², unless that is
+    /// at most `threshold`: then the cell of `target` stays and changes[i] = 0. NaN is a difference.
+    void (*take_cells)(
+        const float *from, ptrdiff_t from_row_stride, ptrdiff_t from_block_stride, float *target,
+        ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks, ptrdiff_t columns,
+        float scale, float threshold, float *changes);
+
+    /// What changes of cells mean to a row of `count` tiles, each of `span` × `span` cells and their
+    /// neighbours: tiles[t] += scale · Σ over rows y and columns x from −1 to span of w(y) · w(x) ·
+    /// changes[y · stride + t · span + x], where w is `before` at −1, `after` at `span`, else 1.
+    void (*gather_changes)(
+        const float *changes, ptrdiff_t stride, ptrdiff_t span, float before, float after,
+        float scale, ptrdiff_t count, float *tiles);
+
     /// IEEE 754 half precision to f32.
     void (*f16_to_f32)(const uint16_t *source, ptrdiff_t count, float *target);
 
