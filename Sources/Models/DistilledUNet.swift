@@ -87,16 +87,18 @@ public struct DistilledUNet: Sendable {
     ///   - modelHeight: likewise.
     ///   - threads: of the engine, the calling one included.
     ///   - tuning: chooses how convolutions are computed; may measure first.
+    ///   - reuses: whether to compute only what changed since the frame before. Takes more memory.
     public func prepare(
         frameWidth: Int, frameHeight: Int, modelWidth: Int, modelHeight: Int, threads: Int,
-        tuning: ConvolutionTuning = ConvolutionTuning()
+        tuning: ConvolutionTuning = ConvolutionTuning(), reuses: Bool = false
     ) throws(ModelError) -> ModelSession {
         do throws(EngineError) {
             let geometry = try FrameGeometry(
                 frameWidth: frameWidth, frameHeight: frameHeight, modelWidth: modelWidth,
                 modelHeight: modelHeight, multiple: Self.sizeMultiple)
             return try ModelSession(
-                geometry: geometry, imageChannels: imageChannels, threads: threads, tuning: tuning
+                geometry: geometry, imageChannels: imageChannels, threads: threads, tuning: tuning,
+                reuses: reuses
             ) {
                 builder, image throws(EngineError) in
                 try residual(of: image, in: builder)

@@ -15,7 +15,7 @@ final class WinogradStep: TiledWork {
 
     init(
         name: String, _ convolution: Convolution, size: WinogradSize, usesBLAS: Bool,
-        tilesPerPiece: Int
+        tilesPerPiece: Int, threads: Int
     ) {
         self.convolution = convolution
         self.size = size
@@ -24,7 +24,7 @@ final class WinogradStep: TiledWork {
         offsets = (0..<convolution.inputs / channelBlock).map { Int32($0 * channelBlock) }
         super.init(
             name: name, shape: convolution.target.shape, edge: size.edge,
-            tilesPerPiece: tilesPerPiece)
+            tilesPerPiece: tilesPerPiece, threads: threads)
         let packed = Self.packedCount(
             size, inputs: convolution.inputs, outputs: convolution.outputs)
         cost = StepCost(
@@ -43,7 +43,7 @@ final class WinogradStep: TiledWork {
         transformInput(piece, to: transformed, stride: inputStride)
         multiply(
             count(of: piece), transformed, inputStride, to: products, stride: outputStride)
-        transformOutput(piece, from: products, stride: outputStride)
+        transformOutput(piece, worker, from: products, stride: outputStride)
     }
 
     /// 16 floats apart from a power of two, or all points would fall into the same cache set.
@@ -93,17 +93,17 @@ final class WinogradStep: TiledWork {
     }
 
     private func transformOutput(
-        _ piece: Int, from source: UnsafeMutablePointer<Float>, stride: Int
+        _ piece: Int, _ worker: Int, from source: UnsafeMutablePointer<Float>, stride: Int
     ) {
         let target = convolution.target
-        forEachRun(of: piece) { run in
+        forEachResult(of: piece, worker: worker, in: target) { run, to in
             for block in 0..<target.shape.blocks {
                 size.output(
                     matrix,
                     source + run.done * convolution.outputs + block * channelBlock, stride,
                     convolution.outputs, min(edge, target.shape.height - run.y),
                     min(edge * run.count, target.shape.width - run.x),
-                    target.pixel(block: block, y: run.y, x: run.x), target.shape.rowStride,
+                    to.base + block * to.blockStride, to.rowStride,
                     convolution.bias + block * channelBlock,
                     convolution.residual?.pixel(block: block, y: run.y, x: run.x),
                     convolution.activation)

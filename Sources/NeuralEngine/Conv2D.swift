@@ -57,9 +57,16 @@ struct ConvolutionMethod: Sendable, Hashable {
         case direct
     }
 
-    let algorithm: Algorithm
+    var algorithm: Algorithm
     /// Tiles of a piece, before they are evened out.
     let tiles: Int
+
+    /// The same, but no tiles so large that a small change makes them do much.
+    var withSmallTiles: ConvolutionMethod {
+        var result = self
+        if algorithm == .winograd6 { result.algorithm = .winograd4 }
+        return result
+    }
 
     var winogradSize: WinogradSize? {
         switch algorithm {
@@ -192,7 +199,8 @@ extension PlanBuilder {
         let problem = ConvolutionProblem(
             source: x.shape, target: y.shape, kernel: weights.kernel, stride: stride,
             isUpsampled: isUpsampled)
-        let method = try tuning.method(for: problem, backend: backend, pool: pool)
+        var method = try tuning.method(for: problem, backend: backend, pool: pool)
+        if reuses { method = method.withSmallTiles }
         let inputs = x.shape.paddedChannels
         let outputs = y.shape.paddedChannels
         let size = method.winogradSize
@@ -211,8 +219,10 @@ extension PlanBuilder {
         return append(
             Node(
                 inputs: [x] + (adding.map { [$0] } ?? []), output: y,
-                weightCount: packedCount + outputs, scratchCount: scratchCount
-            ) { resources in
+                weightCount: packedCount + outputs, scratchCount: scratchCount,
+                reach: TileReach(
+                    kernel: weights.kernel, stride: stride, isUpsampled: isUpsampled)
+            ) { [threads] resources in
                 let convolution = Convolution(
                     resources, from: x, to: y, adding: adding, weights, packedCount: packedCount,
                     activation: activation)
@@ -220,7 +230,7 @@ extension PlanBuilder {
                     DirectStep.pack(weights, inputs: inputs, to: convolution.weights)
                     return DirectStep(
                         name: name, convolution, kernel: weights.kernel, stride: stride,
-                        isUpsampled: isUpsampled, tilesPerPiece: tilesPerPiece)
+                        isUpsampled: isUpsampled, tilesPerPiece: tilesPerPiece, threads: threads)
                 }
                 let usesBLAS = method.algorithm == .winograd4BLAS
                 WinogradStep.pack(
@@ -228,7 +238,7 @@ extension PlanBuilder {
                     to: convolution.weights)
                 return WinogradStep(
                     name: name, convolution, size: size, usesBLAS: usesBLAS,
-                    tilesPerPiece: tilesPerPiece)
+                    tilesPerPiece: tilesPerPiece, threads: threads)
             })
     }
 }

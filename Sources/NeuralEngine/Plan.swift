@@ -38,6 +38,8 @@ public final class PlanBuilder {
     let backend: Backend
     let pool: WorkerPool
     let tuning: ConvolutionTuning
+    /// Whether the plan shall be able to compute only what changed.
+    let reuses: Bool
     var threads: Int { pool.threads }
 
     /// Memory and threads of the plan, once allocated.
@@ -55,6 +57,8 @@ public final class PlanBuilder {
         let output: Tensor
         var weightCount = 0
         var scratchCount = 0
+        /// How far it reaches; nil if it cannot compute single tiles.
+        var reach: TileReach?
         let makeStep: (Resources) -> ParallelWork
     }
 
@@ -63,9 +67,14 @@ public final class PlanBuilder {
     private var sources: [Tensor] = []
 
     /// An empty plan for the threads of a pool; `tuning` chooses how convolutions are computed.
+    ///
+    /// - Parameter reuses: whether the plan shall be able to compute only what changed. Its tensors
+    ///   share no memory then, and its tiles are small.
     public init(
-        backend: Backend, pool: WorkerPool, tuning: ConvolutionTuning = ConvolutionTuning()
+        backend: Backend, pool: WorkerPool, tuning: ConvolutionTuning = ConvolutionTuning(),
+        reuses: Bool = false
     ) {
+        self.reuses = reuses
         self.backend = backend
         self.pool = pool
         self.tuning = tuning
@@ -99,7 +108,9 @@ public final class PlanBuilder {
         outputs: [Tensor], for size: String = "this size", besides otherBytes: Int = 0
     ) throws(EngineError) -> Plan {
         let arena = Arena()
-        let regions = planTensors(outputs: outputs, arena: arena)
+        let regions =
+            reuses
+            ? shapes.map { arena.plan($0.count) } : planTensors(outputs: outputs, arena: arena)
         let weights = nodes.map { arena.plan($0.weightCount) }
         let scratchStride = roundUp(nodes.map(\.scratchCount).max() ?? 0, to: 16) + 16
         let scratch = arena.plan(scratchStride * threads)
@@ -118,7 +129,8 @@ public final class PlanBuilder {
                     backend: backend, views: views, weights: arena.pointer(region),
                     scratch: arena.pointer(scratch), scratchStride: scratchStride))
         }
-        return Plan(arena: arena, pool: pool, views: views, steps: steps)
+        let reuse = reuses ? try PlanReuse(self, nodes: nodes, views: views, steps: steps) : nil
+        return Plan(arena: arena, pool: pool, views: views, steps: steps, reuse: reuse)
     }
 
     /// Tensors whose lives do not overlap share memory, but only those of the same shape: their
@@ -162,11 +174,17 @@ public final class Plan {
     public let steps: [ParallelWork]
     /// The threads that `run` uses.
     public let pool: WorkerPool
+    /// What lets runs compute only what changed; nil if the plan was not built for it.
+    let reuse: PlanReuse?
 
     private let arena: Arena
     private let views: [TensorView]
 
-    init(arena: Arena, pool: WorkerPool, views: [TensorView], steps: [ParallelWork]) {
+    init(
+        arena: Arena, pool: WorkerPool, views: [TensorView], steps: [ParallelWork],
+        reuse: PlanReuse?
+    ) {
+        self.reuse = reuse
         self.arena = arena
         self.pool = pool
         self.views = views
@@ -178,6 +196,8 @@ public final class Plan {
 
     /// Where an input or output lies. Valid while the plan lives.
     public func view(of tensor: Tensor) -> TensorView { views[tensor.index] }
+
+    func view(at index: Int) -> TensorView { views[index] }
 
     /// Runs all steps.
     ///
