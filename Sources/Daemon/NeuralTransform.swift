@@ -19,6 +19,9 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     private let model: DistilledUNet
     private let settings: Configuration.Transform
     private let threadCount: Int
+    private let reuses: Bool
+    /// How much of the network's work was done; nil without temporal reuse. Any thread.
+    let workShare: WorkShare?
     // Control thread while the pipeline stands, transform thread while it runs.
     private var session: ModelSession?
     private var picture: BeforeAfterPicture?
@@ -28,17 +31,20 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     /// Loads and checks the weights.
     ///
     /// - Parameters:
-    ///   - threads: of the engine; 0: one a core.
+    ///   - performance: threads of the engine, and whether work is reused.
     ///   - takesPicture: keeps one frame before and after, for `writePicture`.
     init(
-        modelPath: String, settings: Configuration.Transform, threads: Int, takesPicture: Bool,
-        log: Logger
+        modelPath: String, settings: Configuration.Transform,
+        performance: Configuration.Performance, takesPicture: Bool, log: Logger
     ) throws {
         self.log = log
         model = try DistilledUNet(file: modelPath)
         try model.file.requireStyle(settings.style)
         self.settings = settings
         self.takesPicture = takesPicture
+        let threads = performance.threads
+        reuses = performance.temporalReuse
+        workShare = reuses ? WorkShare() : nil
         threadCount = threads > 0 ? threads : min(ProcessStatistics.coreCount, Self.threadCountMax)
     }
 
@@ -49,7 +55,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         let tuning = cache.load()
         session = try model.prepare(
             frameWidth: format.width, frameHeight: format.height, modelWidth: width,
-            modelHeight: height, threads: threadCount, tuning: tuning)
+            modelHeight: height, threads: threadCount, tuning: tuning, reuses: reuses)
         cache.save(tuning, log: log)
         if takesPicture { picture = BeforeAfterPicture(format: format) }
     }
@@ -60,12 +66,12 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         let isGood = session.process(
             rgb: input.plane(0), strideBytes: input.strides[0], into: output.plane(0),
             strideBytes: output.strides[0], strength: Float(settings.strength))
+        workShare?.record(session.workShare)
         if isGood { picture?.offer(before: input, after: output) }
         return isGood
     }
 
-    // The network has no memory of earlier frames.
-    func reset() {}
+    func reset() { session?.reset() }
 
     /// Writes the picture taken, if any. Control thread, after the run.
     func writePicture(to path: String) throws {

@@ -42,6 +42,14 @@ struct ConfigurationOptions: ParsableArguments {
 
     @Option(
         name: .long,
+        help: ArgumentHelp(
+            "Whether to compute only what changed since the last frame "
+                + "(performance.temporal_reuse).",
+            valueName: "true|false"))
+    var reuse: String?
+
+    @Option(
+        name: .long,
         help: ArgumentHelp("Size of the picture (camera and output size).", valueName: "WxH"))
     var size: String?
 
@@ -54,6 +62,7 @@ struct ConfigurationOptions: ParsableArguments {
         result.add("--style", "transform.style", style)
         result.add("--strength", "transform.strength", strength)
         result.add("--threads", "performance.threads", threads)
+        result.add("--reuse", "performance.temporal_reuse", reuse)
         if let size {
             let (width, height) = try parseSize(size)
             for section in ["camera", "output"] {

@@ -107,6 +107,7 @@ class Run(Case):
         self.assertEqual(figures["lookAheadFrames"], 0)
         self.assertEqual(figures["resources"]["allocationsPerFrame"], 0)
         self.assertGreater(figures["resources"]["steadyStateFrames"], 30)
+        self.assertLess(figures["resources"]["workShare"], 0.9)
         output = figures["outputs"][0]
         self.assertGreater(output["frames"], 30)
         self.assertEqual(figures["input"]["frames"], output["frames"] + output["dropped"])
@@ -394,6 +395,32 @@ class Bench(Case):
         text = lucida("bench", "engine", *self.small).stdout
         self.assertIn("0.00 allocations per frame", text)
         self.assertIn("minimum ms", text)
+
+    def test_engine_compares_reuse_with_the_whole_network_on_a_clip(self):
+        clip = self.clip("in.mkv", frames=20)
+        command = ("bench", "engine", "--clip", clip, "--size", "160x96")
+        result = lucida(*command, "--noise", "2", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        figures = json.loads(result.stdout)
+        self.assertEqual(figures["frames"], 19)
+        self.assertEqual(figures["noise"], 2)
+        self.assertGreater(figures["psnr"], 35)
+        self.assertGreaterEqual(figures["psnr"], figures["worstFramePSNR"])
+        self.assertGreaterEqual(figures["worstFramePSNR"], figures["worstTilePSNR"])
+        self.assertGreater(figures["workShare"], 0)
+        self.assertLessEqual(figures["workShare"], 1)
+        again = json.loads(lucida(*command, "--noise", "2", "--json").stdout)
+        for key in ("psnr", "worstTilePSNR", "workShare"):
+            self.assertEqual(again[key], figures[key])
+        looped = json.loads(lucida(*command, "--loop", "1", "--json").stdout)
+        self.assertEqual(looped["frames"], 29)
+        self.assertIn("with reuse", lucida(*command).stdout)
+
+    def test_noise_and_loop_without_a_clip_are_refused(self):
+        for option in ("--noise", "--loop"):
+            result = lucida("bench", "engine", option, "1")
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn("need a --clip", result.stderr)
 
     def test_engine_takes_a_model_and_compares_its_answer(self):
         model, check = self.folder / "m.safetensors", self.folder / "c.safetensors"

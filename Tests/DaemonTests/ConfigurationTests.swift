@@ -87,6 +87,7 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
             "camera.height": .integer(17), "camera.rate": .number(29.97),
             "camera.pixel_format": .text("mjpeg"), "camera.power_line_frequency": .text("50hz"),
             "camera.exposure_dynamic_framerate": .boolean(true), "camera.mirror": .boolean(true),
+            "performance.temporal_reuse": .boolean(false),
             "camera.pace": .text("fast"), "transform.style": .text("oil-2"),
             "transform.strength": .number(0.25), "transform.model": .text("/m.safetensors"),
             "transform.model_width": .integer(320), "transform.model_height": .integer(192),

@@ -89,6 +89,8 @@ public struct Configuration: Sendable, Equatable {
     public struct Performance: Sendable, Equatable {
         /// Threads of the network, up to 64; 0: one a core.
         public internal(set) var threads = 0
+        /// Whether what did not change since the last frame is not computed again.
+        public internal(set) var temporalReuse = true
     }
 
     /// The log.

@@ -99,6 +99,9 @@ public struct LivenessReport: Codable, Sendable {
         public var residentGrowthMB: Double?
         /// Processor seconds per second of the run; two busy cores are 2.
         public var processorLoad: Double
+        /// Share of the network's work that was done, on average: the rest was reused from earlier
+        /// frames. Absent without temporal reuse.
+        public var workShare: Double?
     }
 
     /// What did the work.
