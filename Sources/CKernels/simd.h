@@ -74,73 +74,56 @@ INLINE vector activate(vector value, ck_activation activation) {
 
 // Winograd.
 
-INLINE void transform_input(const vector d[6], vector out[6]) {
-    // The ± pairs share their even and odd halves.
-    vector even_a = d[4] - 2.0f * d[2], odd_a = CK_SQRT_HALF * d[3] - CK_SQRT_2 * d[1];
-    vector even_b = d[4] - 0.5f * d[2], odd_b = CK_SQRT_2 * d[3] - CK_SQRT_HALF * d[1];
-    out[0] = d[0] + d[4] - 2.5f * d[2];
-    out[1] = even_a + odd_a;
-    out[2] = even_a - odd_a;
-    out[3] = even_b + odd_b;
-    out[4] = even_b - odd_b;
-    out[5] = d[1] + d[5] - 2.5f * d[3];
-}
+#include "winograd.h"
 
-INLINE void transform_output(const vector m[6], vector out[4]) {
-    vector sum_a = m[1] + m[2], difference_a = m[1] - m[2];
-    vector sum_b = m[3] + m[4], difference_b = m[3] - m[4];
-    out[0] = m[0] + sum_a + sum_b;
-    out[1] = CK_SQRT_HALF * difference_a + CK_SQRT_2 * difference_b;
-    out[2] = 0.5f * sum_a + 2.0f * sum_b;
-    out[3] = 0.5f * CK_SQRT_HALF * difference_a + 2.0f * CK_SQRT_2 * difference_b + m[5];
-}
-
-static void winograd_input(
-    const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, float *target,
+INLINE void winograd_input_body(
+    const int m, const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, float *target,
     ptrdiff_t point_stride, ptrdiff_t tile_stride) {
+    const int n = m + 2;
     for (ptrdiff_t tile = 0; tile < tiles; tile++)
         for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-            const float *from = source + tile * 4 * CK_BLOCK + lane;
+            const float *from = source + tile * m * CK_BLOCK + lane;
             float *to = target + tile * tile_stride + lane;
-            vector rows[6][6], column[6], result[6];
+            vector rows[8][8], column[8], result[8];
 #pragma clang loop unroll(full)
-            for (int y = 0; y < 6; y++) {
-                for (int x = 0; x < 6; x++)
+            for (int y = 0; y < n; y++) {
+                for (int x = 0; x < n; x++)
                     column[x] = LOAD(vector, from + y * row_stride + x * CK_BLOCK);
-                transform_input(column, rows[y]);
+                transform_input(m, column, rows[y]);
             }
 #pragma clang loop unroll(full)
-            for (int x = 0; x < 6; x++) {
-                for (int y = 0; y < 6; y++) column[y] = rows[y][x];
-                transform_input(column, result);
-                for (int y = 0; y < 6; y++) STORE(to + (y * 6 + x) * point_stride, result[y]);
+            for (int x = 0; x < n; x++) {
+                for (int y = 0; y < n; y++) column[y] = rows[y][x];
+                transform_input(m, column, result);
+                for (int y = 0; y < n; y++) STORE(to + (y * n + x) * point_stride, result[y]);
             }
         }
 }
 
 INLINE void winograd_output_body(
-    const float *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
-    ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
+    const int m, const float *source, ptrdiff_t point_stride, ptrdiff_t tile_stride,
+    ptrdiff_t rows, ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
     const float *residual, ck_activation activation) {
-    for (ptrdiff_t left = 0; left < columns; left += 4)
+    const int n = m + 2;
+    for (ptrdiff_t left = 0; left < columns; left += m)
         for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-            const float *from = source + left / 4 * tile_stride + lane;
-            vector half[4][6], column[6], result[4];
+            const float *from = source + left / m * tile_stride + lane;
+            vector half[6][8], column[8], result[6];
 #pragma clang loop unroll(full)
-            for (int x = 0; x < 6; x++) {
-                for (int y = 0; y < 6; y++)
-                    column[y] = LOAD(vector, from + (y * 6 + x) * point_stride);
-                transform_output(column, result);
-                for (int y = 0; y < 4; y++) half[y][x] = result[y];
+            for (int x = 0; x < n; x++) {
+                for (int y = 0; y < n; y++)
+                    column[y] = LOAD(vector, from + (y * n + x) * point_stride);
+                transform_output(m, column, result);
+                for (int y = 0; y < m; y++) half[y][x] = result[y];
             }
             vector offset = LOAD(vector, bias + lane);
-            ptrdiff_t width = columns - left < 4 ? columns - left : 4;
+            ptrdiff_t width = columns - left < m ? columns - left : m;
 #pragma clang loop unroll(full)
-            for (int y = 0; y < 4; y++) {
+            for (int y = 0; y < m; y++) {
                 if (y >= rows) break;
-                transform_output(half[y], result);
+                transform_output(m, half[y], result);
 #pragma clang loop unroll(full)
-                for (int x = 0; x < 4; x++) {
+                for (int x = 0; x < m; x++) {
                     if (x >= width) break;
                     ptrdiff_t at = y * row_stride + (left + x) * CK_BLOCK + lane;
                     vector value = result[x] + offset;
@@ -151,27 +134,46 @@ INLINE void winograd_output_body(
         }
 }
 
-static void winograd_output(
-    const float *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
-    ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
-    const float *residual, ck_activation activation) {
-    SPECIALISE(
-        winograd_output_body, residual, activation, source, point_stride, tile_stride, rows,
-        columns, target, row_stride, bias);
+#define WINOGRAD(m) \
+    static void winograd_input_##m( \
+        const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, void *target, \
+        ptrdiff_t point_stride, ptrdiff_t tile_stride, const float *scales, \
+        ptrdiff_t scale_stride) { \
+        (void)scales, (void)scale_stride; \
+        winograd_input_body(m, source, row_stride, tiles, target, point_stride, tile_stride); \
+    } \
+    static void winograd_output_##m( \
+        const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows, \
+        ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias, \
+        const float *residual, ck_activation activation, const float *scales, \
+        ptrdiff_t scale_stride) { \
+        (void)scales, (void)scale_stride; \
+        SPECIALISE( \
+            winograd_output_body, residual, activation, m, source, point_stride, tile_stride, \
+            rows, columns, target, row_stride, bias); \
+    }
+WINOGRAD(2)
+WINOGRAD(4)
+WINOGRAD(6)
+
+#include "gemm.h"
+
+static void convert(
+    const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride,
+    const float *scales) {
+    (void)scales;
+    for (ptrdiff_t i = 0; i < count; i++)
+        STORE((float *)target + i * target_stride, LOAD(pixel, source + i * CK_BLOCK));
 }
+
+const ck_matrix_kernels MATRIX_TABLE = {
+    .winograd_input = {winograd_input_2, winograd_input_4, winograd_input_6},
+    .winograd_output = {winograd_output_2, winograd_output_4, winograd_output_6},
+    .multiply = multiply,
+    .convert = convert,
+};
 
 // Around the other GEMMs.
-
-static void gather(
-    const float *source, ptrdiff_t row_stride, ptrdiff_t step, ptrdiff_t kernel, ptrdiff_t count,
-    float *target, ptrdiff_t target_stride, ptrdiff_t tap_stride) {
-    for (ptrdiff_t i = 0; i < count; i++)
-        for (ptrdiff_t y = 0; y < kernel; y++)
-            for (ptrdiff_t x = 0; x < kernel; x++)
-                STORE(
-                    target + i * target_stride + (y * kernel + x) * tap_stride,
-                    LOAD(pixel, source + i * step + y * row_stride + x * CK_BLOCK));
-}
 
 INLINE void scatter_body(
     const float *source, ptrdiff_t source_stride, ptrdiff_t count, float *target,
@@ -207,13 +209,30 @@ static void add_activate(
     SPECIALISE(add_activate_body, b, activation, a, count, target);
 }
 
-static void upsample2_add(
-    const float *source, const float *skip, ptrdiff_t count, float *target) {
-    for (ptrdiff_t i = 0; i < count; i++) {
-        pixel value = LOAD(pixel, source + i / 2 * CK_BLOCK);
-        if (skip) value += LOAD(pixel, skip + i * CK_BLOCK);
-        STORE(target + i * CK_BLOCK, value);
+INLINE void scatter_2x2_body(
+    const float *source, ptrdiff_t source_stride, ptrdiff_t count, float *target,
+    ptrdiff_t row_stride, const float *bias, const float *residual, ck_activation activation) {
+    for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
+        vector offset = LOAD(vector, bias + lane);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            vector value = LOAD(vector, source + i * source_stride + lane) + offset;
+#pragma clang loop unroll(full)
+            for (int corner = 0; corner < 4; corner++) {
+                ptrdiff_t at =
+                    corner / 2 * row_stride + (2 * i + corner % 2) * CK_BLOCK + lane;
+                vector sum = residual ? value + LOAD(vector, residual + at) : value;
+                STORE(target + at, activate(sum, activation));
+            }
+        }
     }
+}
+
+static void scatter_2x2(
+    const float *source, ptrdiff_t source_stride, ptrdiff_t count, float *target,
+    ptrdiff_t row_stride, const float *bias, const float *residual, ck_activation activation) {
+    SPECIALISE(
+        scatter_2x2_body, residual, activation, source, source_stride, count, target, row_stride,
+        bias);
 }
 
 // RGB24.
@@ -445,12 +464,9 @@ static void bf16_to_f32(const uint16_t *source, ptrdiff_t count, float *target) 
 }
 
 const ck_kernels TABLE = {
-    .winograd_input = winograd_input,
-    .winograd_output = winograd_output,
-    .gather = gather,
     .scatter = scatter,
     .add_activate = add_activate,
-    .upsample2_add = upsample2_add,
+    .scatter_2x2 = scatter_2x2,
     .unshuffle_rgb = unshuffle_rgb,
     .shuffle_add_rgb = shuffle_add_rgb,
     .shuffle_rgb = shuffle_rgb,

@@ -138,7 +138,7 @@ public struct Session {
             .path(model: settings.model, style: settings.style)
         return try NeuralTransform(
             modelPath: path, settings: settings, threads: configuration.performance.threads,
-            takesPicture: options.picturePath != nil)
+            takesPicture: options.picturePath != nil, log: log)
     }
 
     private func makeSink(_ name: SinkName) throws -> any FrameSink {

@@ -1,6 +1,6 @@
 // The distilled U-Net: pixel space, three scales, residual on the input.
 
-internal import NeuralEngine
+public import NeuralEngine
 
 /// The architecture `distilled-unet`, version 1.
 ///
@@ -66,14 +66,16 @@ public struct DistilledUNet: Sendable {
     ///   - modelWidth: at which the network works; any size, padded inside.
     ///   - modelHeight: likewise.
     ///   - threads: of the engine, the calling one included.
+    ///   - tuning: chooses how convolutions are computed; may measure first.
     public func prepare(
-        frameWidth: Int, frameHeight: Int, modelWidth: Int, modelHeight: Int, threads: Int
+        frameWidth: Int, frameHeight: Int, modelWidth: Int, modelHeight: Int, threads: Int,
+        tuning: ConvolutionTuning = ConvolutionTuning()
     ) throws(ModelError) -> ModelSession {
         do throws(EngineError) {
             let geometry = try FrameGeometry(
                 frameWidth: frameWidth, frameHeight: frameHeight, modelWidth: modelWidth,
                 modelHeight: modelHeight, multiple: Self.sizeMultiple)
-            return try ModelSession(geometry: geometry, threads: threads) {
+            return try ModelSession(geometry: geometry, threads: threads, tuning: tuning) {
                 builder, image throws(EngineError) in
                 try residual(of: image, in: builder)
             }
@@ -98,7 +100,8 @@ public struct DistilledUNet: Sendable {
             try convolve("\(name).b", convolve("\(name).a", x, .relu), .relu, adding: x)
         }
         func up(_ name: String, _ x: Tensor, adding skip: Tensor) throws(EngineError) -> Tensor {
-            try builder.upsampleNearest2("\(name) ×2", convolve(name, x), adding: skip)
+            guard let weights = layers[name] else { throw .invalid("no layer \(name)") }
+            return try builder.convolutionUpsampled2(name, x, weights, adding: skip)
         }
 
         let skip0 = try block("enc0.0", convolve("stem", image, .relu))

@@ -1,6 +1,6 @@
 // How long the engine takes for a frame: what `lucida bench engine` prints.
 
-internal import NeuralEngine
+public import NeuralEngine
 internal import Realtime
 
 /// Times of a model at one size, measured on this machine now.
@@ -53,14 +53,16 @@ public struct EngineBenchmark: Sendable {
     ///   - frameHeight: likewise.
     ///   - threads: of the engine, the calling one included.
     ///   - iterations: frames to measure; at least one is.
+    ///   - tuning: chooses how convolutions are computed.
     public static func run(
         model file: String, width: Int, height: Int, frameWidth: Int? = nil,
-        frameHeight: Int? = nil, threads: Int, iterations: Int
+        frameHeight: Int? = nil, threads: Int, iterations: Int,
+        tuning: ConvolutionTuning = ConvolutionTuning()
     ) throws(ModelError) -> EngineBenchmark {
         let model = try DistilledUNet(file: file)
         let session = try model.prepare(
             frameWidth: frameWidth ?? width, frameHeight: frameHeight ?? height,
-            modelWidth: width, modelHeight: height, threads: threads)
+            modelWidth: width, modelHeight: height, threads: threads, tuning: tuning)
         let backend: Backend
         do throws(EngineError) {
             backend = try Backend.shared()

@@ -31,12 +31,12 @@ public final class ModelSession: @unchecked Sendable {
     /// - Parameter network: adds the network to the plan: image to residual, both of the shape
     ///   `geometry.blocks`.
     init(
-        geometry: FrameGeometry, threads: Int,
+        geometry: FrameGeometry, threads: Int, tuning: ConvolutionTuning,
         network: (PlanBuilder, Tensor) throws(EngineError) -> Tensor
     ) throws(EngineError) {
         let backend = try Backend.shared()
         let pool = try WorkerPool(threads: threads)
-        let builder = PlanBuilder(backend: backend, pool: pool)
+        let builder = PlanBuilder(backend: backend, pool: pool, tuning: tuning)
         let image = builder.input(geometry.blocks)
         let residual = try network(builder, image)
         let plan = try builder.build(

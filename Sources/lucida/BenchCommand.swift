@@ -33,8 +33,10 @@ struct BenchCommand: ParsableCommand {
         }
 
         func run() throws {
+            let configuration = try options.load().configuration
             let bench = try EngineBench(
-                configuration: try options.load().configuration, iterations: iterations)
+                configuration: configuration, iterations: iterations,
+                log: makeLogger(configuration))
             print(json ? try bench.json() : bench.text, terminator: "")
         }
     }

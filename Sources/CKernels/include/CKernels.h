@@ -94,13 +94,6 @@ typedef struct {
 
 /// The kernels of one instruction set.
 typedef struct {
-    /// im2col of `count` output pixels side by side, one channel block, a `kernel` × `kernel` window:
-    /// tap (y, x) of pixel i, 16 floats, goes to target + i · target_stride + (y · kernel + x) ·
-    /// tap_stride. Windows are `step` floats apart in the source.
-    void (*gather)(
-        const float *source, ptrdiff_t row_stride, ptrdiff_t step, ptrdiff_t kernel,
-        ptrdiff_t count, float *target, ptrdiff_t target_stride, ptrdiff_t tap_stride);
-
     /// GEMM result to blocks: target pixel i = activation(source[i · source_stride …] + bias +
     /// residual), 16 floats each. residual may be NULL.
     void (*scatter)(
@@ -111,10 +104,12 @@ typedef struct {
     void (*add_activate)(
         const float *a, const float *b, ptrdiff_t count, float *target, ck_activation activation);
 
-    /// Nearest ×2 of one row, added: target pixel i = source pixel i / 2 + skip pixel i, `count`
-    /// target pixels; skip may be NULL.
-    void (*upsample2_add)(
-        const float *source, const float *skip, ptrdiff_t count, float *target);
+    /// As `scatter`, and nearest ×2: source pixel i goes to the target's pixels 2i and 2i + 1 of
+    /// two rows, each with its own residual. activation(source + bias + residual).
+    void (*scatter_2x2)(
+        const float *source, ptrdiff_t source_stride, ptrdiff_t count, float *target,
+        ptrdiff_t row_stride, const float *bias, const float *residual,
+        ck_activation activation);
 
     /// Pixel-unshuffle by 4 of RGB24: `count` squares of 4 × 4 pixels side by side to values in
     /// [0, 1]; colour c of square i goes to target + c · block_stride + 16 · i, lane 4 · y + x.

@@ -1,6 +1,7 @@
 // `lucida bench engine`: the network alone, for people and for programs. Control thread.
 
 internal import FoundationEssentials
+public import Logging
 internal import Models
 
 /// Times of one model at one size.
@@ -28,7 +29,7 @@ public struct EngineBench: Codable {
     ///
     /// - Parameter configuration: model, output or camera size, and threads are taken from it.
     /// - Throws: what the model loader says.
-    public init(configuration: Configuration, iterations: Int) throws {
+    public init(configuration: Configuration, iterations: Int, log: Logger) throws {
         let settings = configuration.transform
         let path = try ModelLocator(environment: ProcessInfo.processInfo.environment)
             .path(model: settings.model, style: settings.style)
@@ -36,9 +37,13 @@ public struct EngineBench: Codable {
         let width = output.width > 0 ? output.width : configuration.camera.width
         let height = output.height > 0 ? output.height : configuration.camera.height
         let wanted = configuration.performance.threads
+        let cache = TuningCache(environment: ProcessInfo.processInfo.environment)
+        let tuning = cache.load()
         let result = try EngineBenchmark.run(
             model: path, width: width, height: height,
-            threads: wanted > 0 ? wanted : ProcessStatistics.coreCount, iterations: iterations)
+            threads: wanted > 0 ? wanted : ProcessStatistics.coreCount, iterations: iterations,
+            tuning: tuning)
+        cache.save(tuning, log: log)
         model = path
         size = "\(width)×\(height)"
         threads = result.threads
