@@ -13,7 +13,8 @@
 #include "vectors.h"
 
 #define GROUP 2
-#define HAS_SCALES 0
+#define LIMIT 0
+#define HAS_FIRST_SUMS 0
 #define MATRIX_TABLE ck_avx512_bf16_kernels
 typedef int32_t word;
 typedef int32_t words __attribute__((ext_vector_type(LANES)));

@@ -2,64 +2,151 @@
 // includes this has included vectors.h and defined
 //
 //   GROUP                      elements in 32 bits, which are multiplied together
+//   LIMIT                      largest magnitude of integers of the left-hand side; 0 for floats
 //   word, words                32 bits of operands: a scalar type, and a vector of LANES of them
 //   sums                       a vector of LANES sums, f32 or int32
+//   HAS_FIRST_SUMS             whether panels begin with what the sums begin with
 //   multiply_add(s, a, b)      s + a · b; a is one word, b are LANES words
-//   store_elements(p, v)       f32 to LANES elements (inputs are scaled already)
+//   store_elements(p, v)       LANES f32, scaled, to elements
 //   sums_to_f32(s)             sums to f32
-//   HAS_SCALES                 whether operands and sums are scaled (integers)
 //   MATRIX_TABLE               the table to make
 
 #include "winograd.h"
 
 // Winograd.
 
-INLINE void winograd_input_body(
-    const int m, const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, uint8_t *target,
-    ptrdiff_t point_bytes, ptrdiff_t tile_bytes, const float *scales, ptrdiff_t scale_stride) {
-    const int n = m + 2;
-    for (ptrdiff_t tile = 0; tile < tiles; tile++)
-        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-            const float *from = source + tile * m * CK_BLOCK + lane;
-            uint8_t *to = target + tile * tile_bytes + lane * 4 / GROUP;
-            vector rows[8][8], column[8], result[8];
+// Bᵀ d B of one tile, LANES channels: result(point, vector) is called with each of its points. What
+// the next tile needs is prefetched: there are more rows than the hardware follows.
+#define TRANSFORM_TILE(m, source, row_stride, result) \
+    do { \
+        const int n_ = (m) + 2; \
+        vector rows_[8][8], column_[8], out_[8]; \
+        _Pragma("clang loop unroll(full)") for (int y_ = 0; y_ < n_; y_++) { \
+            for (int x_ = 0; x_ < n_; x_++) \
+                column_[x_] = LOAD(vector, (source) + y_ * (row_stride) + x_ * CK_BLOCK); \
+            for (int x_ = 0; x_ < (m); x_++) \
+                __builtin_prefetch((source) + y_ * (row_stride) + (n_ + x_) * CK_BLOCK); \
+            transform_input(m, column_, rows_[y_]); \
+        } \
+        _Pragma("clang loop unroll(full)") for (int x_ = 0; x_ < n_; x_++) { \
+            for (int y_ = 0; y_ < n_; y_++) column_[y_] = rows_[y_][x_]; \
+            transform_input(m, column_, out_); \
+            for (int y_ = 0; y_ < n_; y_++) result(y_ * n_ + x_, out_[y_]); \
+        } \
+    } while (0)
+
+#if LIMIT
+// Points ±p share a factor: of F(4, 3), 4 × 4 classes are left.
+#define CLASSES 16
+INLINE int class_of(int point) {
+    const int class[6] = {0, 1, 1, 2, 2, 3};
+    return class[point / 6] * 4 + class[point % 6];
+}
+
+INLINE bits larger(bits a, bits b) { return a > b ? a : b; }
+
+// The largest lane of each of CLASSES vectors, in order.
+#if LANES == 16
+#define EVEN(a, b) \
+    __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define ODD(a, b) \
+    __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#else
+#define EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
+#define ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
+#endif
+INLINE void reduce_classes(bits peaks[CLASSES]) {
 #pragma clang loop unroll(full)
-            for (int y = 0; y < n; y++) {
-                for (int x = 0; x < n; x++)
-                    column[x] = LOAD(vector, from + y * row_stride + x * CK_BLOCK);
-                transform_input(m, column, rows[y]);
-            }
-#pragma clang loop unroll(full)
-            for (int x = 0; x < n; x++) {
-                for (int y = 0; y < n; y++) column[y] = rows[y][x];
-                transform_input(m, column, result);
-                for (int y = 0; y < n; y++) {
-                    const int point = y * n + x;
-                    if (HAS_SCALES)
-                        result[y] *= LOAD(vector, scales + point * scale_stride + lane);
-                    store_elements(to + point * point_bytes, result[y]);
-                }
-            }
+    for (int count = CLASSES / 2; count >= CLASSES / LANES; count /= 2)
+        for (int i = 0; i < count; i++) {
+            bits a = peaks[2 * i], b = peaks[2 * i + 1];
+            peaks[i] = larger(EVEN(a, b), ODD(a, b));
         }
+}
+
+// One tile, all channels: to f32 first, because a row's factor takes all of its channels.
+INLINE void quantize_tile(
+    const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t channels,
+    uint8_t *target, ptrdiff_t point_bytes, float *row_factors, float *staging) {
+    // Magnitudes are compared as integers, in which a NaN is larger than infinity: it becomes the
+    // factor, and so everything that the row contributes to.
+    bits peaks[CLASSES] = {};
+    for (ptrdiff_t channel = 0; channel < channels; channel += LANES) {
+        const float *from = source + channel / CK_BLOCK * block_stride + channel % CK_BLOCK;
+#define STAGE(point, value) \
+    do { \
+        const int class_ = class_of(point); \
+        STORE(staging + (point) * channels + channel, value); \
+        peaks[class_] = larger(peaks[class_], __builtin_bit_cast(bits, value) & 0x7fffffffu); \
+    } while (0)
+        TRANSFORM_TILE(4, from, row_stride, STAGE);
+#undef STAGE
+    }
+    reduce_classes(peaks);
+    float scales[CLASSES];
+    const vector smallest = (vector){} + 1e-30f;  // nothing is divided by 0
+#pragma clang loop unroll(full)
+    for (int i = 0; i < CLASSES / LANES; i++) {
+        vector peak = __builtin_bit_cast(vector, peaks[i]);
+        peak = peak < smallest ? smallest : peak;
+        STORE(scales + i * LANES, LIMIT / peak);
+        STORE(row_factors + i * LANES, peak * (1.0f / LIMIT));
+    }
+    for (int point = 0; point < 36; point++) {
+        const vector scale = (vector){} + scales[class_of(point)];
+        for (ptrdiff_t channel = 0; channel < channels; channel += LANES)
+            store_elements(
+                target + point * point_bytes + channel * (4 / GROUP),
+                LOAD(vector, staging + point * channels + channel) * scale);
+    }
+}
+#endif
+
+INLINE void winograd_input_body(
+    const int m, const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride,
+    ptrdiff_t blocks, ptrdiff_t tiles, uint8_t *target, ptrdiff_t point_bytes,
+    ptrdiff_t tile_bytes, float *row_factors, float *staging) {
+#if LIMIT
+    for (ptrdiff_t tile = 0; tile < tiles; tile++)
+        quantize_tile(
+            source + tile * m * CK_BLOCK, row_stride, block_stride, blocks * CK_BLOCK,
+            target + tile * tile_bytes, point_bytes, row_factors + tile * CLASSES, staging);
+#else
+    (void)row_factors, (void)staging;
+    for (ptrdiff_t block = 0; block < blocks; block++)
+        for (ptrdiff_t tile = 0; tile < tiles; tile++)
+            for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
+                const float *from = source + block * block_stride + tile * m * CK_BLOCK + lane;
+                uint8_t *to =
+                    target + tile * tile_bytes + (block * CK_BLOCK + lane) * (4 / GROUP);
+#define STORE_POINT(point, value) store_elements(to + (point) * point_bytes, value)
+                TRANSFORM_TILE(m, from, row_stride, STORE_POINT);
+#undef STORE_POINT
+            }
+#endif
 }
 
 INLINE void winograd_output_body(
     const int m, const word *source, ptrdiff_t point_stride, ptrdiff_t tile_stride,
     ptrdiff_t rows, ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
-    const float *scales, ptrdiff_t scale_stride, const float *residual,
-    ck_activation activation) {
+    const float *row_factors, const float *column_factors, ptrdiff_t column_factor_stride,
+    const float *residual, ck_activation activation) {
     const int n = m + 2;
+    (void)row_factors, (void)column_factors, (void)column_factor_stride;
     for (ptrdiff_t left = 0; left < columns; left += m)
         for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-            const word *from = source + left / m * tile_stride + lane;
+            const ptrdiff_t tile = left / m;
+            const word *from = source + tile * tile_stride + lane;
             vector half[6][8], column[8], result[6];
 #pragma clang loop unroll(full)
             for (int x = 0; x < n; x++) {
                 for (int y = 0; y < n; y++) {
                     const int point = y * n + x;
                     column[y] = sums_to_f32(LOAD(sums, from + point * point_stride));
-                    if (HAS_SCALES)
-                        column[y] *= LOAD(vector, scales + point * scale_stride + lane);
+#if LIMIT
+                    column[y] *= LOAD(vector, column_factors + point * column_factor_stride + lane)
+                        * row_factors[tile * CLASSES + class_of(point)];
+#endif
                 }
                 transform_output(m, column, result);
                 for (int y = 0; y < m; y++) half[y][x] = result[y];
@@ -84,25 +171,30 @@ INLINE void winograd_output_body(
 
 #define WINOGRAD(m) \
     static void winograd_input_##m( \
-        const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, void *target, \
-        ptrdiff_t point_stride, ptrdiff_t tile_stride, const float *scales, \
-        ptrdiff_t scale_stride) { \
+        const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks, \
+        ptrdiff_t tiles, void *target, ptrdiff_t point_stride, ptrdiff_t tile_stride, \
+        float *row_factors, float *staging) { \
         winograd_input_body( \
-            m, source, row_stride, tiles, target, point_stride * 4 / GROUP, \
-            tile_stride * 4 / GROUP, scales, scale_stride); \
+            m, source, row_stride, block_stride, blocks, tiles, target, \
+            point_stride * (4 / GROUP), tile_stride * (4 / GROUP), row_factors, staging); \
     } \
     static void winograd_output_##m( \
         const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows, \
         ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias, \
-        const float *residual, ck_activation activation, const float *scales, \
-        ptrdiff_t scale_stride) { \
+        const float *residual, ck_activation activation, const float *row_factors, \
+        const float *column_factors, ptrdiff_t column_factor_stride) { \
         SPECIALISE( \
             winograd_output_body, residual, activation, m, source, point_stride, tile_stride, \
-            rows, columns, target, row_stride, bias, scales, scale_stride); \
+            rows, columns, target, row_stride, bias, row_factors, column_factors, \
+            column_factor_stride); \
     }
+// Narrow operands make F(2, 3) slower than F(4, 3), and F(6, 3) inaccurate and hardly faster: what
+// its fewer products save, its larger transforms cost.
+#if GROUP == 1
 WINOGRAD(2)
-WINOGRAD(4)
 WINOGRAD(6)
+#endif
+WINOGRAD(4)
 
 // The GEMM: sums of a tile of rows × vectors stay in registers, the weights come from the
 // first-level cache, the left-hand side by broadcast.
@@ -117,20 +209,27 @@ WINOGRAD(6)
 #define TILE_ROWS(blocks) 6
 #endif
 #define BLOCK_VECTORS (CK_BLOCK / LANES)
+#define PANEL_WORDS(steps) (((steps) * (CK_BLOCK / GROUP) + HAS_FIRST_SUMS) * CK_BLOCK)
 
 // Offsets and strides of the left-hand side are in bytes here.
 INLINE void multiply_tile(
     const int rows, const int blocks, const uint8_t *a, ptrdiff_t a_stride, const int32_t *offsets,
     ptrdiff_t steps, const word *b, word *c, ptrdiff_t c_stride, const word *next) {
     const int vectors = blocks * BLOCK_VECTORS;
-    const ptrdiff_t panel = steps * (CK_BLOCK / GROUP) * CK_BLOCK;
+    const ptrdiff_t panel = PANEL_WORDS(steps);
     sums total[12][TILE_BLOCKS * BLOCK_VECTORS];
 #pragma clang loop unroll(full)
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < vectors; v++) total[r][v] = (sums){};
+    for (int v = 0; v < vectors; v++) {
+        sums first = {};
+        if (HAS_FIRST_SUMS)
+            first = LOAD(sums, b + v / BLOCK_VECTORS * panel + v % BLOCK_VECTORS * LANES);
+        for (int r = 0; r < rows; r++) total[r][v] = first;
+    }
+    b += HAS_FIRST_SUMS * CK_BLOCK;
+    next += HAS_FIRST_SUMS * CK_BLOCK;
     for (ptrdiff_t step = 0; step < steps; step++) {
         const uint8_t *from = a + offsets[step] * (4 / GROUP);
-#pragma clang loop unroll_count(4)
+#pragma clang loop unroll_count(2)
         for (int k = 0; k < CK_BLOCK / GROUP; k++) {
             words weights[TILE_BLOCKS * BLOCK_VECTORS];
 #pragma clang loop unroll(full)
@@ -186,7 +285,7 @@ INLINE void multiply_panels(
 static void multiply(
     const void *a, ptrdiff_t a_stride, const int32_t *offsets, ptrdiff_t steps, const void *b,
     ptrdiff_t blocks, ptrdiff_t rows, void *c, ptrdiff_t c_stride, const void *next) {
-    const ptrdiff_t panel = steps * (CK_BLOCK / GROUP) * CK_BLOCK;
+    const ptrdiff_t panel = PANEL_WORDS(steps);
     const word *weights = b, *following = next ? next : b;
     word *target = c;
     while (blocks > 0) {
@@ -214,23 +313,42 @@ static void multiply(
 }
 
 static void convert(
-    const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride,
-    const float *scales) {
-    for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-        vector scale = {};
-        if (HAS_SCALES) scale = LOAD(vector, scales + lane);
-        for (ptrdiff_t i = 0; i < count; i++) {
+    const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride, float factor) {
+    for (ptrdiff_t i = 0; i < count; i++)
+        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
             vector value = LOAD(vector, source + i * CK_BLOCK + lane);
-            if (HAS_SCALES) value *= scale;
+            if (LIMIT) value *= factor;
             store_elements(
                 (uint8_t *)target + (i * target_stride + lane) * (4 / GROUP), value);
         }
-    }
 }
 
+#if LIMIT
+static void widen(
+    void *sums_and_results, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t blocks, float row_factor,
+    const float *column_factors) {
+    for (ptrdiff_t column = 0; column < blocks * CK_BLOCK; column += LANES) {
+        vector factor = LOAD(vector, column_factors + column) * row_factor;
+        for (ptrdiff_t row = 0; row < rows; row++) {
+            word *at = (word *)sums_and_results + row * stride + column;
+            STORE(at, sums_to_f32(LOAD(sums, at)) * factor);
+        }
+    }
+}
+#endif
+
 const ck_matrix_kernels MATRIX_TABLE = {
-    .winograd_input = {winograd_input_2, winograd_input_4, winograd_input_6},
-    .winograd_output = {winograd_output_2, winograd_output_4, winograd_output_6},
+    .winograd_input[CK_F4] = winograd_input_4,
+    .winograd_output[CK_F4] = winograd_output_4,
+#if GROUP == 1
+    .winograd_input[CK_F2] = winograd_input_2,
+    .winograd_output[CK_F2] = winograd_output_2,
+    .winograd_input[CK_F6] = winograd_input_6,
+    .winograd_output[CK_F6] = winograd_output_6,
+#endif
     .multiply = multiply,
     .convert = convert,
+#if LIMIT
+    .widen = widen,
+#endif
 };

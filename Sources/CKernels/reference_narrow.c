@@ -1,155 +1,200 @@
-// The GEMM kernels for bfloat16 and int16 operands in plain C: what the f32 reference computes, with
-// operands rounded.
+// The GEMM kernels for bfloat16, int16 and int8 operands in plain C: what the f32 reference computes,
+// with operands rounded.
 #include <math.h>
 #include <string.h>
 
 #include "tables.h"
 
-// What the operand types differ in.
+// F(4, 3), the one size that narrow operands have.
+#define POINTS 36
+#define CLASSES 16
+
+// What the operand types differ in. `widen` gives the number that an element stands for.
 typedef struct {
-    uint16_t (*round)(float value);
-    float (*widen)(uint16_t element);
-    int is_integer;
+    int bytes;
+    int limit;  // 0 for floats
+    void (*round)(float value, void *element);
+    double (*widen)(const void *element);
 } narrow_type;
 
 // Round to nearest, ties to even; a NaN stays one whatever its low bits.
-static uint16_t to_bf16(float value) {
+static void round_bf16(float value, void *element) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
-    if (isnan(value)) return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    bits = isnan(value) ? bits >> 16 | 0x40 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    *(uint16_t *)element = (uint16_t)bits;
 }
 
-static float from_bf16(uint16_t element) {
-    uint32_t bits = (uint32_t)element << 16;
+static double widen_bf16(const void *element) {
+    uint32_t bits = (uint32_t)*(const uint16_t *)element << 16;
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
 }
 
-// Round to nearest, saturated; a NaN becomes a number.
-static uint16_t to_int16(float value) {
-    float bounded = value < CK_INT16_LIMIT ? value : CK_INT16_LIMIT;
-    bounded = bounded > -CK_INT16_LIMIT ? bounded : -CK_INT16_LIMIT;
-    return (uint16_t)(int16_t)lrintf(bounded);
+// A value that is not finite becomes any number: its row's factor tells.
+static void round_int16(float value, void *element) {
+    *(int16_t *)element = isfinite(value) ? (int16_t)lrintf(value) : 0;
 }
 
-static float from_int16(uint16_t element) { return (int16_t)element; }
+static double widen_int16(const void *element) { return *(const int16_t *)element; }
 
-static const narrow_type bf16 = {to_bf16, from_bf16, 0};
-static const narrow_type int16 = {to_int16, from_int16, 1};
+static void round_int8(float value, void *element) {
+    *(uint8_t *)element = isfinite(value) ? (uint8_t)(lrintf(value) + 128) : 128;
+}
 
-static const int point_counts[CK_WINOGRAD_SIZES] = {16, 36, 64};
-static const int tile_pixels[CK_WINOGRAD_SIZES] = {2, 4, 6};
+static double widen_int8(const void *element) { return *(const uint8_t *)element - 128; }
+
+static const narrow_type bf16 = {2, 0, round_bf16, widen_bf16};
+static const narrow_type int16 = {2, CK_INT16_LIMIT, round_int16, widen_int16};
+static const narrow_type int8 = {1, CK_INT8_LIMIT, round_int8, widen_int8};
+
+static int class_of(int point) {
+    static const int class[6] = {0, 1, 1, 2, 2, 3};
+    return class[point / 6] * 4 + class[point % 6];
+}
+
+// A NaN is the largest.
+static float larger(float a, float b) { return isnan(a) || a > b ? a : b; }
+
+// All channels of a tile: the largest magnitude of each class becomes the limit.
+static void find_factors(
+    narrow_type type, const float *staging, ptrdiff_t channels, float factors[CLASSES]) {
+    for (int i = 0; i < CLASSES; i++) factors[i] = 1e-30f;
+    for (int point = 0; point < POINTS; point++)
+        for (ptrdiff_t channel = 0; channel < channels; channel++) {
+            float *peak = &factors[class_of(point)];
+            *peak = larger(*peak, fabsf(staging[point * channels + channel]));
+        }
+    for (int i = 0; i < CLASSES; i++) factors[i] /= (float)type.limit;
+}
 
 static void winograd_input(
-    narrow_type type, ck_winograd size, const float *source, ptrdiff_t row_stride,
-    ptrdiff_t tiles, uint16_t *target, ptrdiff_t point_stride, ptrdiff_t tile_stride,
-    const float *scales, ptrdiff_t scale_stride) {
+    narrow_type type, const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride,
+    ptrdiff_t blocks, ptrdiff_t tiles, void *target, ptrdiff_t point_stride,
+    ptrdiff_t tile_stride, float *row_factors, float *staging) {
+    ptrdiff_t channels = blocks * CK_BLOCK;
     for (ptrdiff_t tile = 0; tile < tiles; tile++) {
-        float exact[64 * CK_BLOCK];
-        ck_reference_f32_kernels.winograd_input[size](
-            source + tile * tile_pixels[size] * CK_BLOCK, row_stride, 1, exact, CK_BLOCK, 0, NULL,
-            0);
-        for (int point = 0; point < point_counts[size]; point++)
-            for (int lane = 0; lane < CK_BLOCK; lane++) {
-                float scale = type.is_integer ? scales[point * scale_stride + lane] : 1;
-                target[tile * tile_stride + point * point_stride + lane] =
-                    type.round(scale * exact[point * CK_BLOCK + lane]);
+        float one_block[POINTS * CK_BLOCK];
+        for (ptrdiff_t first = 0; first < channels; first += CK_BLOCK) {
+            ck_reference_f32_kernels.winograd_input[CK_F4](
+                source + tile * 4 * CK_BLOCK + first / CK_BLOCK * block_stride, row_stride, 0, 1,
+                1, one_block, CK_BLOCK, 0, NULL, NULL);
+            // Floats need no staging: they have no factors.
+            for (int point = 0; point < POINTS; point++)
+                for (int lane = 0; lane < CK_BLOCK; lane++) {
+                    float value = one_block[point * CK_BLOCK + lane];
+                    ptrdiff_t at = tile * tile_stride + point * point_stride + first + lane;
+                    if (type.limit)
+                        staging[point * channels + first + lane] = value;
+                    else
+                        type.round(value, (uint8_t *)target + at * type.bytes);
+                }
+        }
+        if (!type.limit) continue;
+        float *factors = row_factors + tile * CLASSES;
+        find_factors(type, staging, channels, factors);
+        for (int point = 0; point < POINTS; point++)
+            for (ptrdiff_t channel = 0; channel < channels; channel++) {
+                ptrdiff_t at = tile * tile_stride + point * point_stride + channel;
+                type.round(
+                    staging[point * channels + channel] / factors[class_of(point)],
+                    (uint8_t *)target + at * type.bytes);
             }
     }
 }
 
 static void winograd_output(
-    narrow_type type, ck_winograd size, const void *source, ptrdiff_t point_stride,
-    ptrdiff_t tile_stride, ptrdiff_t rows, ptrdiff_t columns, float *target, ptrdiff_t row_stride,
-    const float *bias, const float *residual, ck_activation activation, const float *scales,
-    ptrdiff_t scale_stride) {
-    int m = tile_pixels[size];
-    for (ptrdiff_t left = 0; left < columns; left += m) {
-        float exact[64 * CK_BLOCK];
-        for (int point = 0; point < point_counts[size]; point++)
+    narrow_type type, const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride,
+    ptrdiff_t rows, ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
+    const float *residual, ck_activation activation, const float *row_factors,
+    const float *column_factors, ptrdiff_t column_factor_stride) {
+    for (ptrdiff_t left = 0; left < columns; left += 4) {
+        ptrdiff_t tile = left / 4;
+        float exact[POINTS * CK_BLOCK];
+        for (int point = 0; point < POINTS; point++)
             for (int lane = 0; lane < CK_BLOCK; lane++) {
-                ptrdiff_t from = left / m * tile_stride + point * point_stride + lane;
-                exact[point * CK_BLOCK + lane] = type.is_integer
-                    ? (float)((const int32_t *)source)[from] * scales[point * scale_stride + lane]
+                ptrdiff_t from = tile * tile_stride + point * point_stride + lane;
+                exact[point * CK_BLOCK + lane] = type.limit
+                    ? (float)((const int32_t *)source)[from]
+                        * row_factors[tile * CLASSES + class_of(point)]
+                        * column_factors[point * column_factor_stride + lane]
                     : ((const float *)source)[from];
             }
-        ck_reference_f32_kernels.winograd_output[size](
-            exact, CK_BLOCK, 0, rows, columns - left < m ? columns - left : m,
+        ck_reference_f32_kernels.winograd_output[CK_F4](
+            exact, CK_BLOCK, 0, rows, columns - left < 4 ? columns - left : 4,
             target + left * CK_BLOCK, row_stride, bias,
-            residual ? residual + left * CK_BLOCK : NULL, activation, NULL, 0);
+            residual ? residual + left * CK_BLOCK : NULL, activation, NULL, NULL, 0);
     }
 }
 
 static void convert(
-    narrow_type type, const float *source, ptrdiff_t count, uint16_t *target,
-    ptrdiff_t target_stride, const float *scales) {
+    narrow_type type, const float *source, ptrdiff_t count, void *target,
+    ptrdiff_t target_stride, float factor) {
     for (ptrdiff_t i = 0; i < count; i++)
         for (int lane = 0; lane < CK_BLOCK; lane++)
-            target[i * target_stride + lane] = type.round(
-                (type.is_integer ? scales[lane] : 1) * source[i * CK_BLOCK + lane]);
+            type.round(
+                source[i * CK_BLOCK + lane] * (type.limit ? factor : 1),
+                (uint8_t *)target + (i * target_stride + lane) * type.bytes);
 }
 
-// One sum of `depth` products; the weights are a column of a panel.
-static float sum_bf16(
-    const uint16_t *a, const int32_t *offsets, ptrdiff_t depth, const uint16_t *b) {
-    float sum = 0;
-    for (ptrdiff_t k = 0; k < depth; k++)
-        sum += from_bf16(a[offsets[k / CK_BLOCK] + k % CK_BLOCK])
-            * from_bf16(b[k / 2 * 2 * CK_BLOCK + k % 2]);
-    return sum;
-}
-
-static int32_t sum_int16(
-    const uint16_t *a, const int32_t *offsets, ptrdiff_t depth, const uint16_t *b) {
-    uint32_t sum = 0;  // wraps as the instruction does, should the weights be packed wrongly
-    for (ptrdiff_t k = 0; k < depth; k++)
-        sum += (uint32_t)((int16_t)a[offsets[k / CK_BLOCK] + k % CK_BLOCK]
-            * (int16_t)b[k / 2 * 2 * CK_BLOCK + k % 2]);
-    return (int32_t)sum;
-}
-
+// Products of operands are exact in f64, and so are sums of integers.
 static void multiply(
-    narrow_type type, const uint16_t *a, ptrdiff_t a_stride, const int32_t *offsets,
-    ptrdiff_t steps, const uint16_t *b, ptrdiff_t blocks, ptrdiff_t rows, void *c,
-    ptrdiff_t c_stride) {
-    ptrdiff_t depth = steps * CK_BLOCK;
+    narrow_type type, const void *a, ptrdiff_t a_stride, const int32_t *offsets, ptrdiff_t steps,
+    const void *b, ptrdiff_t blocks, ptrdiff_t rows, void *c, ptrdiff_t c_stride) {
+    ptrdiff_t depth = steps * CK_BLOCK, group = 4 / type.bytes;
+    ck_operand operand = !type.limit ? CK_BF16 : type.bytes == 2 ? CK_INT16 : CK_INT8;
     for (ptrdiff_t row = 0; row < rows; row++)
         for (ptrdiff_t column = 0; column < blocks * CK_BLOCK; column++) {
-            const uint16_t *weights =
-                b + column / CK_BLOCK * depth * CK_BLOCK + column % CK_BLOCK * 2;
-            ptrdiff_t to = row * c_stride + column;
-            if (type.is_integer)
-                ((int32_t *)c)[to] = sum_int16(a + row * a_stride, offsets, depth, weights);
+            const uint8_t *panel =
+                (const uint8_t *)b + column / CK_BLOCK * ck_panel_bytes(operand, depth);
+            if (operand == CK_INT8) panel += CK_BLOCK * 4;
+            double sum = 0;
+            for (ptrdiff_t k = 0; k < depth; k++) {
+                ptrdiff_t from = row * a_stride + offsets[k / CK_BLOCK] + k % CK_BLOCK;
+                const uint8_t *weight = panel
+                    + ((k / group * CK_BLOCK + column % CK_BLOCK) * group + k % group) * type.bytes;
+                double value = operand == CK_INT8 ? *(const int8_t *)weight : type.widen(weight);
+                sum += type.widen((const uint8_t *)a + from * type.bytes) * value;
+            }
+            if (type.limit)
+                ((int32_t *)c)[row * c_stride + column] = (int32_t)(int64_t)sum;
             else
-                ((float *)c)[to] = sum_bf16(a + row * a_stride, offsets, depth, weights);
+                ((float *)c)[row * c_stride + column] = (float)sum;
         }
 }
 
-#define WINOGRAD(type, size) \
-    static void type##_input_##size( \
-        const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, void *target, \
-        ptrdiff_t point_stride, ptrdiff_t tile_stride, const float *scales, \
-        ptrdiff_t scale_stride) { \
+static void widen(
+    void *sums, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t blocks, float row_factor,
+    const float *column_factors) {
+    for (ptrdiff_t row = 0; row < rows; row++)
+        for (ptrdiff_t column = 0; column < blocks * CK_BLOCK; column++) {
+            uint8_t *at = (uint8_t *)sums + (row * stride + column) * 4;
+            int32_t sum;
+            memcpy(&sum, at, 4);
+            float value = (float)sum * row_factor * column_factors[column];
+            memcpy(at, &value, 4);
+        }
+}
+
+#define TABLE(type, widen_sums) \
+    static void type##_input( \
+        const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks, \
+        ptrdiff_t tiles, void *target, ptrdiff_t point_stride, ptrdiff_t tile_stride, \
+        float *row_factors, float *staging) { \
         winograd_input( \
-            type, size, source, row_stride, tiles, target, point_stride, tile_stride, scales, \
-            scale_stride); \
+            type, source, row_stride, block_stride, blocks, tiles, target, point_stride, \
+            tile_stride, row_factors, staging); \
     } \
-    static void type##_output_##size( \
+    static void type##_output( \
         const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows, \
         ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias, \
-        const float *residual, ck_activation activation, const float *scales, \
-        ptrdiff_t scale_stride) { \
+        const float *residual, ck_activation activation, const float *row_factors, \
+        const float *column_factors, ptrdiff_t column_factor_stride) { \
         winograd_output( \
-            type, size, source, point_stride, tile_stride, rows, columns, target, row_stride, \
-            bias, residual, activation, scales, scale_stride); \
-    }
-
-#define TABLE(type) \
-    WINOGRAD(type, CK_F2) \
-    WINOGRAD(type, CK_F4) \
-    WINOGRAD(type, CK_F6) \
+            type, source, point_stride, tile_stride, rows, columns, target, row_stride, bias, \
+            residual, activation, row_factors, column_factors, column_factor_stride); \
+    } \
     static void type##_multiply( \
         const void *a, ptrdiff_t a_stride, const int32_t *offsets, ptrdiff_t steps, \
         const void *b, ptrdiff_t blocks, ptrdiff_t rows, void *c, ptrdiff_t c_stride, \
@@ -159,15 +204,17 @@ static void multiply(
     } \
     static void type##_convert( \
         const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride, \
-        const float *scales) { \
-        convert(type, source, count, target, target_stride, scales); \
+        float factor) { \
+        convert(type, source, count, target, target_stride, factor); \
     } \
     const ck_matrix_kernels ck_reference_##type##_kernels = { \
-        .winograd_input = {type##_input_CK_F2, type##_input_CK_F4, type##_input_CK_F6}, \
-        .winograd_output = {type##_output_CK_F2, type##_output_CK_F4, type##_output_CK_F6}, \
+        .winograd_input[CK_F4] = type##_input, \
+        .winograd_output[CK_F4] = type##_output, \
         .multiply = type##_multiply, \
         .convert = type##_convert, \
+        .widen = widen_sums, \
     };
 
-TABLE(bf16)
-TABLE(int16)
+TABLE(bf16, NULL)
+TABLE(int16, widen)
+TABLE(int8, widen)

@@ -1,13 +1,7 @@
 // The SIMD kernels, written once with clang's vector extensions. avx2.c and avx512.c include this
 // file after setting LANES (floats in a register) and TABLE. Meanings are in CKernels.h.
 
-// Vectors wider than the registers are split by the compiler and never cross a call here.
-#pragma clang diagnostic ignored "-Wpsabi"
-
-#define INLINE static inline __attribute__((always_inline))
-
-typedef float vector __attribute__((ext_vector_type(LANES)));
-typedef uint32_t bits __attribute__((ext_vector_type(LANES)));
+#include "vectors.h"
 
 // One pixel of a block, whatever the register width, and a quarter of it.
 typedef float pixel __attribute__((ext_vector_type(16)));
@@ -15,163 +9,22 @@ typedef int32_t pixel_mask __attribute__((ext_vector_type(16)));
 typedef uint8_t pixel_u8 __attribute__((ext_vector_type(16)));
 typedef float quad __attribute__((ext_vector_type(4)));
 
-#define LOAD(type, pointer) ({ type loaded_; memcpy(&loaded_, (pointer), sizeof loaded_); loaded_; })
-#define STORE(pointer, value) do { __typeof__(value) stored_ = (value); \
-    memcpy((pointer), &stored_, sizeof stored_); } while (0)
+// The GEMM.
 
-// Activations.
+#define GROUP 1
+#define LIMIT 0
+#define HAS_FIRST_SUMS 0
+typedef float word;
+typedef vector words;
+typedef vector sums;
 
-// eˣ: n = round(x · log₂e) goes into the exponent, a polynomial (Taylor to degree 6, |r| ≤ ln 2 / 2)
-// does the rest; relative error below 2e-7. Adding 1.5 · 2²³ leaves n in the low bits.
-INLINE vector exponential(vector x) {
-    const vector low = (vector){} - 87.0f, high = (vector){} + 87.0f;
-    x = x < low ? low : x;
-    x = x > high ? high : x;
-    const float magic = 12582912.0f;
-    vector shifted = x * 1.44269504088896341f + magic;
-    vector n = shifted - magic;
-    vector r = x - n * 0.693145751953125f;
-    r = r - n * 1.428606765330187e-6f;
-    vector p = r * (1 / 720.0f) + 1 / 120.0f;
-    p = p * r + 1 / 24.0f;
-    p = p * r + 1 / 6.0f;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    bits scale = (__builtin_bit_cast(bits, shifted) << 23) + 0x3f800000u;
-    return p * __builtin_bit_cast(vector, scale);
-}
+INLINE sums multiply_add(sums sum, word a, words b) { return sum + a * b; }
 
-INLINE vector activate(vector value, ck_activation activation) {
-    const vector zero = {};
-    switch (activation) {
-    case CK_RELU:
-        return value < zero ? zero : value;  // this way round NaN comes through
-    case CK_SILU:
-        return value / (exponential(-value) + 1.0f);
-    default:
-        return value;
-    }
-}
+INLINE void store_elements(uint8_t *target, vector value) { STORE(target, value); }
 
-// Makes the activation (and whether there is a residual) a constant inside the loops.
-#define SPECIALISE(body, optional, activation, ...) \
-    do { \
-        if (optional) { \
-            switch (activation) { \
-            case CK_RELU: body(__VA_ARGS__, optional, CK_RELU); break; \
-            case CK_SILU: body(__VA_ARGS__, optional, CK_SILU); break; \
-            default: body(__VA_ARGS__, optional, CK_NONE); \
-            } \
-        } else { \
-            switch (activation) { \
-            case CK_RELU: body(__VA_ARGS__, NULL, CK_RELU); break; \
-            case CK_SILU: body(__VA_ARGS__, NULL, CK_SILU); break; \
-            default: body(__VA_ARGS__, NULL, CK_NONE); \
-            } \
-        } \
-    } while (0)
+INLINE vector sums_to_f32(sums value) { return value; }
 
-// Winograd.
-
-#include "winograd.h"
-
-INLINE void winograd_input_body(
-    const int m, const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, float *target,
-    ptrdiff_t point_stride, ptrdiff_t tile_stride) {
-    const int n = m + 2;
-    for (ptrdiff_t tile = 0; tile < tiles; tile++)
-        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-            const float *from = source + tile * m * CK_BLOCK + lane;
-            float *to = target + tile * tile_stride + lane;
-            vector rows[8][8], column[8], result[8];
-#pragma clang loop unroll(full)
-            for (int y = 0; y < n; y++) {
-                for (int x = 0; x < n; x++)
-                    column[x] = LOAD(vector, from + y * row_stride + x * CK_BLOCK);
-                transform_input(m, column, rows[y]);
-            }
-#pragma clang loop unroll(full)
-            for (int x = 0; x < n; x++) {
-                for (int y = 0; y < n; y++) column[y] = rows[y][x];
-                transform_input(m, column, result);
-                for (int y = 0; y < n; y++) STORE(to + (y * n + x) * point_stride, result[y]);
-            }
-        }
-}
-
-INLINE void winograd_output_body(
-    const int m, const float *source, ptrdiff_t point_stride, ptrdiff_t tile_stride,
-    ptrdiff_t rows, ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
-    const float *residual, ck_activation activation) {
-    const int n = m + 2;
-    for (ptrdiff_t left = 0; left < columns; left += m)
-        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-            const float *from = source + left / m * tile_stride + lane;
-            vector half[6][8], column[8], result[6];
-#pragma clang loop unroll(full)
-            for (int x = 0; x < n; x++) {
-                for (int y = 0; y < n; y++)
-                    column[y] = LOAD(vector, from + (y * n + x) * point_stride);
-                transform_output(m, column, result);
-                for (int y = 0; y < m; y++) half[y][x] = result[y];
-            }
-            vector offset = LOAD(vector, bias + lane);
-            ptrdiff_t width = columns - left < m ? columns - left : m;
-#pragma clang loop unroll(full)
-            for (int y = 0; y < m; y++) {
-                if (y >= rows) break;
-                transform_output(m, half[y], result);
-#pragma clang loop unroll(full)
-                for (int x = 0; x < m; x++) {
-                    if (x >= width) break;
-                    ptrdiff_t at = y * row_stride + (left + x) * CK_BLOCK + lane;
-                    vector value = result[x] + offset;
-                    if (residual) value += LOAD(vector, residual + at);
-                    STORE(target + at, activate(value, activation));
-                }
-            }
-        }
-}
-
-#define WINOGRAD(m) \
-    static void winograd_input_##m( \
-        const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, void *target, \
-        ptrdiff_t point_stride, ptrdiff_t tile_stride, const float *scales, \
-        ptrdiff_t scale_stride) { \
-        (void)scales, (void)scale_stride; \
-        winograd_input_body(m, source, row_stride, tiles, target, point_stride, tile_stride); \
-    } \
-    static void winograd_output_##m( \
-        const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows, \
-        ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias, \
-        const float *residual, ck_activation activation, const float *scales, \
-        ptrdiff_t scale_stride) { \
-        (void)scales, (void)scale_stride; \
-        SPECIALISE( \
-            winograd_output_body, residual, activation, m, source, point_stride, tile_stride, \
-            rows, columns, target, row_stride, bias); \
-    }
-WINOGRAD(2)
-WINOGRAD(4)
-WINOGRAD(6)
-
-#include "gemm.h"
-
-static void convert(
-    const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride,
-    const float *scales) {
-    (void)scales;
-    for (ptrdiff_t i = 0; i < count; i++)
-        STORE((float *)target + i * target_stride, LOAD(pixel, source + i * CK_BLOCK));
-}
-
-const ck_matrix_kernels MATRIX_TABLE = {
-    .winograd_input = {winograd_input_2, winograd_input_4, winograd_input_6},
-    .winograd_output = {winograd_output_2, winograd_output_4, winograd_output_6},
-    .multiply = multiply,
-    .convert = convert,
-};
+#include "matrix.h"
 
 // Around the other GEMMs.
 
@@ -193,6 +46,16 @@ static void scatter(
     const float *source, ptrdiff_t source_stride, ptrdiff_t count, float *target,
     const float *bias, const float *residual, ck_activation activation) {
     SPECIALISE(scatter_body, residual, activation, source, source_stride, count, target, bias);
+}
+
+static float peak(const float *source, ptrdiff_t count) {
+    // As integers a NaN is larger than infinity.
+    bits largest = {};
+    for (ptrdiff_t i = 0; i < count; i += LANES) {
+        bits magnitude = LOAD(bits, source + i) & 0x7fffffffu;
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return __builtin_bit_cast(float, __builtin_reduce_max(largest));
 }
 
 INLINE void add_activate_body(
@@ -465,6 +328,7 @@ static void bf16_to_f32(const uint16_t *source, ptrdiff_t count, float *target) 
 
 const ck_kernels TABLE = {
     .scatter = scatter,
+    .peak = peak,
     .add_activate = add_activate,
     .scatter_2x2 = scatter_2x2,
     .unshuffle_rgb = unshuffle_rgb,

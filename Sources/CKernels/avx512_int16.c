@@ -12,7 +12,8 @@
 #include "vectors.h"
 
 #define GROUP 2
-#define HAS_SCALES 1
+#define LIMIT CK_INT16_LIMIT
+#define HAS_FIRST_SUMS 0
 #define MATRIX_TABLE ck_avx512_int16_kernels
 typedef int32_t word;
 typedef int32_t words __attribute__((ext_vector_type(LANES)));
@@ -25,12 +26,8 @@ INLINE sums multiply_add(sums sum, word a, words b) {
     return sum;
 }
 
-// Saturates, NaN included: the smaller magnitude of value and limit, with the sign of value. What
-// a signalling NaN leaves is the integer -2³¹, whose low half is 0.
 INLINE void store_elements(uint8_t *target, vector value) {
-    const vector limit = (vector){} + (float)CK_INT16_LIMIT;
-    __m512 bounded = _mm512_range_ps(value, limit, 2);
-    STORE(target, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(bounded)));
+    STORE(target, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(value)));
 }
 
 INLINE vector sums_to_f32(sums value) { return __builtin_convertvector(value, vector); }
