@@ -15,17 +15,24 @@
 
 // Winograd.
 
-// Bᵀ d B of one tile, LANES channels: result(point, vector) is called with each of its points. What
-// the next tile needs is prefetched: there are more rows than the hardware follows.
-#define TRANSFORM_TILE(m, source, row_stride, result) \
+// What stands for m where a tile is one of CK_STRIDE2.
+#define STRIDE2 0
+#define POINTS(m) ((m) == STRIDE2 ? 81 : ((m) + 2) * ((m) + 2))
+// Pixels of the source from one tile to the next.
+#define TILE_STEP(m) ((m) == STRIDE2 ? 8 : (m))
+
+// Bᵀ d B of one tile, LANES channels: result(point, vector) is called with each of its points.
+#define TRANSFORM_TILE(m, source, row_stride, is_first, result) \
     do { \
         const int n_ = (m) + 2; \
         vector rows_[8][8], column_[8], out_[8]; \
         _Pragma("clang loop unroll(full)") for (int y_ = 0; y_ < n_; y_++) { \
             for (int x_ = 0; x_ < n_; x_++) \
                 column_[x_] = LOAD(vector, (source) + y_ * (row_stride) + x_ * CK_BLOCK); \
-            for (int x_ = 0; x_ < (m); x_++) \
-                __builtin_prefetch((source) + y_ * (row_stride) + (n_ + x_) * CK_BLOCK); \
+            /* Rows are too far apart, and runs too short, for the hardware to foresee this. */ \
+            if (is_first) \
+                for (int x_ = n_; x_ < n_ + (m); x_++) \
+                    __builtin_prefetch((source) + y_ * (row_stride) + x_ * CK_BLOCK, 0, 3); \
             transform_input(m, column_, rows_[y_]); \
         } \
         _Pragma("clang loop unroll(full)") for (int x_ = 0; x_ < n_; x_++) { \
@@ -35,12 +42,44 @@
         } \
     } while (0)
 
+// Stride 2: the rows of the window first, odd and even ones, then the columns of each. Odd rows are
+// the window's 0, 2, … 8.
+#define TRANSFORM_STRIDE2(source, row_stride, result) \
+    do { \
+        vector odd_[9][5], column_[5], out_[5]; \
+        _Pragma("clang loop unroll(full)") for (int x_ = 0; x_ < 9; x_++) { \
+            for (int y_ = 0; y_ < 5; y_++) \
+                column_[y_] = LOAD(vector, (source) + 2 * y_ * (row_stride) + x_ * CK_BLOCK); \
+            transform_odd(column_, odd_[x_]); \
+        } \
+        _Pragma("clang loop unroll(full)") for (int p_ = 0; p_ < 5; p_++) { \
+            for (int x_ = 0; x_ < 5; x_++) column_[x_] = odd_[2 * x_][p_]; \
+            transform_odd(column_, out_); \
+            for (int q_ = 0; q_ < 5; q_++) result(5 * p_ + q_, out_[q_]); \
+            for (int x_ = 0; x_ < 4; x_++) result(25 + 4 * p_ + x_, odd_[2 * x_ + 1][p_]); \
+        } \
+        _Pragma("clang loop unroll(full)") for (int y_ = 0; y_ < 4; y_++) { \
+            const float *row_ = (source) + (2 * y_ + 1) * (row_stride); \
+            for (int x_ = 0; x_ < 5; x_++) column_[x_] = LOAD(vector, row_ + 2 * x_ * CK_BLOCK); \
+            transform_odd(column_, out_); \
+            for (int q_ = 0; q_ < 5; q_++) result(45 + 4 * q_ + y_, out_[q_]); \
+            for (int x_ = 0; x_ < 4; x_++) { \
+                vector even_ = LOAD(vector, row_ + (2 * x_ + 1) * CK_BLOCK); \
+                result(65 + 4 * y_ + x_, even_); \
+            } \
+        } \
+    } while (0)
+
 #if LIMIT
-// Points ±p share a factor: of F(4, 3), 4 × 4 classes are left.
+// Points that differ in a sign share a factor: F(4, 3) has 4 × 4 classes, stride 2 has
+// 3 × 3 + 3 + 3 + 1.
 #define CLASSES 16
-INLINE int class_of(int point) {
-    const int class[6] = {0, 1, 1, 2, 2, 3};
-    return class[point / 6] * 4 + class[point % 6];
+INLINE int class_of(const int m, int point) {
+    const int whole[6] = {0, 1, 1, 2, 2, 3}, odd[5] = {0, 0, 1, 1, 2};
+    if (m != STRIDE2) return whole[point / 6] * 4 + whole[point % 6];
+    if (point < 25) return odd[point / 5] * 3 + odd[point % 5];
+    if (point < 45) return 9 + odd[(point - 25) / 4];
+    return point < 65 ? 12 + odd[(point - 45) / 4] : 15;
 }
 
 INLINE bits larger(bits a, bits b) { return a > b ? a : b; }
@@ -66,7 +105,7 @@ INLINE void reduce_classes(bits peaks[CLASSES]) {
 
 // One tile, all channels: to f32 first, because a row's factor takes all of its channels.
 INLINE void quantize_tile(
-    const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t channels,
+    const int m, const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t channels,
     uint8_t *target, ptrdiff_t point_bytes, float *row_factors, float *staging) {
     // Magnitudes are compared as integers, in which a NaN is larger than infinity: it becomes the
     // factor, and so everything that the row contributes to.
@@ -75,11 +114,14 @@ INLINE void quantize_tile(
         const float *from = source + channel / CK_BLOCK * block_stride + channel % CK_BLOCK;
 #define STAGE(point, value) \
     do { \
-        const int class_ = class_of(point); \
+        const int class_ = class_of(m, point); \
         STORE(staging + (point) * channels + channel, value); \
         peaks[class_] = larger(peaks[class_], __builtin_bit_cast(bits, value) & 0x7fffffffu); \
     } while (0)
-        TRANSFORM_TILE(4, from, row_stride, STAGE);
+        if (m == STRIDE2)
+            TRANSFORM_STRIDE2(from, row_stride, STAGE);
+        else
+            TRANSFORM_TILE(m, from, row_stride, channel % CK_BLOCK == 0, STAGE);
 #undef STAGE
     }
     reduce_classes(peaks);
@@ -92,8 +134,8 @@ INLINE void quantize_tile(
         STORE(scales + i * LANES, LIMIT / peak);
         STORE(row_factors + i * LANES, peak * (1.0f / LIMIT));
     }
-    for (int point = 0; point < 36; point++) {
-        const vector scale = (vector){} + scales[class_of(point)];
+    for (int point = 0; point < POINTS(m); point++) {
+        const vector scale = (vector){} + scales[class_of(m, point)];
         for (ptrdiff_t channel = 0; channel < channels; channel += LANES)
             store_elements(
                 target + point * point_bytes + channel * (4 / GROUP),
@@ -109,45 +151,63 @@ INLINE void winograd_input_body(
 #if LIMIT
     for (ptrdiff_t tile = 0; tile < tiles; tile++)
         quantize_tile(
-            source + tile * m * CK_BLOCK, row_stride, block_stride, blocks * CK_BLOCK,
+            m, source + tile * TILE_STEP(m) * CK_BLOCK, row_stride, block_stride, blocks * CK_BLOCK,
             target + tile * tile_bytes, point_bytes, row_factors + tile * CLASSES, staging);
 #else
     (void)row_factors, (void)staging;
     for (ptrdiff_t block = 0; block < blocks; block++)
         for (ptrdiff_t tile = 0; tile < tiles; tile++)
             for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-                const float *from = source + block * block_stride + tile * m * CK_BLOCK + lane;
+                const float *from =
+                    source + block * block_stride + tile * TILE_STEP(m) * CK_BLOCK + lane;
                 uint8_t *to =
                     target + tile * tile_bytes + (block * CK_BLOCK + lane) * (4 / GROUP);
 #define STORE_POINT(point, value) store_elements(to + (point) * point_bytes, value)
-                TRANSFORM_TILE(m, from, row_stride, STORE_POINT);
+                if (m == STRIDE2)
+                    TRANSFORM_STRIDE2(from, row_stride, STORE_POINT);
+                else
+                    TRANSFORM_TILE(m, from, row_stride, lane == 0, STORE_POINT);
 #undef STORE_POINT
             }
 #endif
 }
 
+// Factors of integer sums; unused by floats.
+typedef struct {
+    const float *rows;     // of the first tile of a run
+    const float *columns;  // of the first lane
+    ptrdiff_t column_stride;
+} factors;
+
+// The sums of one point of a tile, as f32.
+INLINE vector load_sums(
+    const int m, const word *source, ptrdiff_t point_stride, int point, ptrdiff_t tile,
+    factors scale) {
+    vector value = sums_to_f32(LOAD(sums, source + point * point_stride));
+#if LIMIT
+    value *= LOAD(vector, scale.columns + point * scale.column_stride)
+        * scale.rows[tile * CLASSES + class_of(m, point)];
+#else
+    (void)m, (void)tile, (void)scale;
+#endif
+    return value;
+}
+
 INLINE void winograd_output_body(
     const int m, const word *source, ptrdiff_t point_stride, ptrdiff_t tile_stride,
     ptrdiff_t rows, ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
-    const float *row_factors, const float *column_factors, ptrdiff_t column_factor_stride,
-    const float *residual, ck_activation activation) {
+    factors scale, const float *residual, ck_activation activation) {
     const int n = m + 2;
-    (void)row_factors, (void)column_factors, (void)column_factor_stride;
     for (ptrdiff_t left = 0; left < columns; left += m)
         for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
             const ptrdiff_t tile = left / m;
             const word *from = source + tile * tile_stride + lane;
+            factors of_lane = {scale.rows, scale.columns + lane, scale.column_stride};
             vector half[6][8], column[8], result[6];
 #pragma clang loop unroll(full)
             for (int x = 0; x < n; x++) {
-                for (int y = 0; y < n; y++) {
-                    const int point = y * n + x;
-                    column[y] = sums_to_f32(LOAD(sums, from + point * point_stride));
-#if LIMIT
-                    column[y] *= LOAD(vector, column_factors + point * column_factor_stride + lane)
-                        * row_factors[tile * CLASSES + class_of(point)];
-#endif
-                }
+                for (int y = 0; y < n; y++)
+                    column[y] = load_sums(m, from, point_stride, y * n + x, tile, of_lane);
                 transform_output(m, column, result);
                 for (int y = 0; y < m; y++) half[y][x] = result[y];
             }
@@ -169,32 +229,81 @@ INLINE void winograd_output_body(
         }
 }
 
-#define WINOGRAD(m) \
-    static void winograd_input_##m( \
+INLINE void stride2_output_body(
+    const word *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
+    ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias, factors scale,
+    const float *residual, ck_activation activation) {
+    for (ptrdiff_t left = 0; left < columns; left += 4)
+        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
+            const word *from = source + left / 4 * tile_stride + lane;
+            factors of_lane = {scale.rows, scale.columns + lane, scale.column_stride};
+            vector half[4][5], mixed[4][4], column[5], result[4];
+#define POINT(index) load_sums(STRIDE2, from, point_stride, index, left / 4, of_lane)
+#pragma clang loop unroll(full)
+            for (int q = 0; q < 5; q++) {
+                for (int p = 0; p < 5; p++) column[p] = POINT(5 * p + q);
+                transform_odd_output(column, result);
+                for (int y = 0; y < 4; y++) half[y][q] = result[y] + POINT(45 + 4 * q + y);
+            }
+#pragma clang loop unroll(full)
+            for (int x = 0; x < 4; x++) {
+                for (int p = 0; p < 5; p++) column[p] = POINT(25 + 4 * p + x);
+                transform_odd_output(column, result);
+                for (int y = 0; y < 4; y++) mixed[y][x] = result[y] + POINT(65 + 4 * y + x);
+            }
+#undef POINT
+            vector offset = LOAD(vector, bias + lane);
+            ptrdiff_t width = columns - left < 4 ? columns - left : 4;
+#pragma clang loop unroll(full)
+            for (int y = 0; y < 4; y++) {
+                if (y >= rows) break;
+                transform_odd_output(half[y], result);
+#pragma clang loop unroll(full)
+                for (int x = 0; x < 4; x++) {
+                    if (x >= width) break;
+                    ptrdiff_t at = y * row_stride + (left + x) * CK_BLOCK + lane;
+                    vector value = result[x] + mixed[y][x] + offset;
+                    if (residual) value += LOAD(vector, residual + at);
+                    STORE(target + at, activate(value, activation));
+                }
+            }
+        }
+}
+
+// The bodies as the table wants them.
+#define WINOGRAD_INPUT(name, m) \
+    static void winograd_input_##name( \
         const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks, \
         ptrdiff_t tiles, void *target, ptrdiff_t point_stride, ptrdiff_t tile_stride, \
         float *row_factors, float *staging) { \
         winograd_input_body( \
             m, source, row_stride, block_stride, blocks, tiles, target, \
             point_stride * (4 / GROUP), tile_stride * (4 / GROUP), row_factors, staging); \
-    } \
-    static void winograd_output_##m( \
+    }
+#define WINOGRAD_OUTPUT(name, body, ...) \
+    static void winograd_output_##name( \
         const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows, \
         ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias, \
         const float *residual, ck_activation activation, const float *row_factors, \
         const float *column_factors, ptrdiff_t column_factor_stride) { \
+        factors scale = {row_factors, column_factors, column_factor_stride}; \
         SPECIALISE( \
-            winograd_output_body, residual, activation, m, source, point_stride, tile_stride, \
-            rows, columns, target, row_stride, bias, row_factors, column_factors, \
-            column_factor_stride); \
+            body, residual, activation, __VA_ARGS__ source, point_stride, tile_stride, rows, \
+            columns, target, row_stride, bias, scale); \
     }
+#define COMMA ,
 // Narrow operands make F(2, 3) slower than F(4, 3), and F(6, 3) inaccurate and hardly faster: what
 // its fewer products save, its larger transforms cost.
 #if GROUP == 1
-WINOGRAD(2)
-WINOGRAD(6)
+WINOGRAD_INPUT(2, 2)
+WINOGRAD_OUTPUT(2, winograd_output_body, 2 COMMA)
+WINOGRAD_INPUT(6, 6)
+WINOGRAD_OUTPUT(6, winograd_output_body, 6 COMMA)
 #endif
-WINOGRAD(4)
+WINOGRAD_INPUT(4, 4)
+WINOGRAD_OUTPUT(4, winograd_output_body, 4 COMMA)
+WINOGRAD_INPUT(stride2, STRIDE2)
+WINOGRAD_OUTPUT(stride2, stride2_output_body)
 
 // The GEMM: sums of a tile of rows × vectors stay in registers, the weights come from the
 // first-level cache, the left-hand side by broadcast.
@@ -211,6 +320,10 @@ WINOGRAD(4)
 #define BLOCK_VECTORS (CK_BLOCK / LANES)
 #define PANEL_WORDS(steps) (((steps) * (CK_BLOCK / GROUP) + HAS_FIRST_SUMS) * CK_BLOCK)
 
+// Compilers like to load the broadcasts of several rows ahead, run out of registers, and keep sums
+// in memory: two thirds of the speed. No load moves across this; it costs no instruction.
+#define KEEP_ORDER() __asm__ volatile("" ::: "memory")
+
 // Offsets and strides of the left-hand side are in bytes here.
 INLINE void multiply_tile(
     const int rows, const int blocks, const uint8_t *a, ptrdiff_t a_stride, const int32_t *offsets,
@@ -226,10 +339,9 @@ INLINE void multiply_tile(
         for (int r = 0; r < rows; r++) total[r][v] = first;
     }
     b += HAS_FIRST_SUMS * CK_BLOCK;
-    next += HAS_FIRST_SUMS * CK_BLOCK;
     for (ptrdiff_t step = 0; step < steps; step++) {
         const uint8_t *from = a + offsets[step] * (4 / GROUP);
-#pragma clang loop unroll_count(2)
+#pragma clang loop unroll_count(4)
         for (int k = 0; k < CK_BLOCK / GROUP; k++) {
             words weights[TILE_BLOCKS * BLOCK_VECTORS];
 #pragma clang loop unroll(full)
@@ -238,15 +350,16 @@ INLINE void multiply_tile(
                     LOAD(words, b + v / BLOCK_VECTORS * panel + v % BLOCK_VECTORS * LANES);
 #pragma clang loop unroll(full)
             for (int block = 0; block < blocks; block++)
-                __builtin_prefetch(next + block * panel, 0, 2);
+                __builtin_prefetch(next + block * CK_BLOCK, 0, 2);
 #pragma clang loop unroll(full)
             for (int r = 0; r < rows; r++) {
                 word value = LOAD(word, from + r * a_stride + k * 4);
                 for (int v = 0; v < vectors; v++)
                     total[r][v] = multiply_add(total[r][v], value, weights[v]);
+                KEEP_ORDER();
             }
             b += CK_BLOCK;
-            next += CK_BLOCK;
+            next += blocks * CK_BLOCK;
         }
     }
 #pragma clang loop unroll(full)
@@ -340,6 +453,8 @@ static void widen(
 const ck_matrix_kernels MATRIX_TABLE = {
     .winograd_input[CK_F4] = winograd_input_4,
     .winograd_output[CK_F4] = winograd_output_4,
+    .winograd_input[CK_STRIDE2] = winograd_input_stride2,
+    .winograd_output[CK_STRIDE2] = winograd_output_stride2,
 #if GROUP == 1
     .winograd_input[CK_F2] = winograd_input_2,
     .winograd_output[CK_F2] = winograd_output_2,

@@ -129,6 +129,74 @@ WINOGRAD(0)
 WINOGRAD(1)
 WINOGRAD(2)
 
+// Stride 2: Bᵀ and Aᵀ of F(4, 2), for the odd rows and columns; even ones stay as they are.
+static const float odd_input[5][5] = {
+    {-CK_SQRT_2, -2, CK_SQRT_HALF, 1},
+    {CK_SQRT_2, -2, -CK_SQRT_HALF, 1},
+    {-CK_SQRT_HALF, -0.5f, CK_SQRT_2, 1},
+    {CK_SQRT_HALF, -0.5f, -CK_SQRT_2, 1},
+    {1, 0, -2.5f, 0, 1},
+};
+static const float odd_output[4][5] = {
+    {1, 1, 1, 1},
+    {CK_SQRT_HALF, -CK_SQRT_HALF, CK_SQRT_2, -CK_SQRT_2},
+    {0.5f, 0.5f, 2, 2},
+    {0.5f * CK_SQRT_HALF, -0.5f * CK_SQRT_HALF, 2 * CK_SQRT_2, -2 * CK_SQRT_2, 1},
+};
+
+static void winograd_input_3(
+    const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks,
+    ptrdiff_t tiles, void *target, ptrdiff_t point_stride, ptrdiff_t tile_stride,
+    float *row_factors, float *staging) {
+    (void)row_factors, (void)staging;
+    for (ptrdiff_t tile = 0; tile < tiles; tile++)
+        for (ptrdiff_t channel = 0; channel < blocks * CK_BLOCK; channel++) {
+            const float *from = source + channel / CK_BLOCK * block_stride
+                + tile * 8 * CK_BLOCK + channel % CK_BLOCK;
+            float *to = (float *)target + tile * tile_stride + channel;
+            for (int p = 0; p < 5; p++) {
+                float row[9];
+                for (int x = 0; x < 9; x++)
+                    row[x] = dot(odd_input[p], from + x * CK_BLOCK, 2 * row_stride, 5);
+                for (int q = 0; q < 5; q++)
+                    to[(5 * p + q) * point_stride] = dot(odd_input[q], row, 2, 5);
+                for (int x = 0; x < 4; x++)
+                    to[(25 + 4 * p + x) * point_stride] = row[2 * x + 1];
+            }
+            for (int y = 0; y < 4; y++) {
+                const float *row = from + (2 * y + 1) * row_stride;
+                for (int q = 0; q < 5; q++)
+                    to[(45 + 4 * q + y) * point_stride] =
+                        dot(odd_input[q], row, 2 * CK_BLOCK, 5);
+                for (int x = 0; x < 4; x++)
+                    to[(65 + 4 * y + x) * point_stride] = row[(2 * x + 1) * CK_BLOCK];
+            }
+        }
+}
+
+static void winograd_output_3(
+    const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
+    ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
+    const float *residual, ck_activation activation, const float *row_factors,
+    const float *column_factors, ptrdiff_t column_factor_stride) {
+    (void)row_factors, (void)column_factors, (void)column_factor_stride;
+    for (ptrdiff_t y = 0; y < rows; y++)
+        for (ptrdiff_t x = 0; x < columns; x++)
+            for (int lane = 0; lane < CK_BLOCK; lane++) {
+                const float *from = (const float *)source + x / 4 * tile_stride + lane;
+                const float *a = odd_output[y], *b = odd_output[x % 4];
+                float half[5];
+                for (int q = 0; q < 5; q++)
+                    half[q] = dot(a, from + q * point_stride, 5 * point_stride, 5)
+                        + from[(45 + 4 * q + y) * point_stride];
+                float value = dot(b, half, 1, 5)
+                    + dot(a, from + (25 + x % 4) * point_stride, 4 * point_stride, 5)
+                    + from[(65 + 4 * y + x % 4) * point_stride] + bias[lane];
+                ptrdiff_t at = y * row_stride + x * CK_BLOCK + lane;
+                target[at] = activate(value + (residual ? residual[at] : 0), activation);
+            }
+}
+
 static void multiply(
     const void *a, ptrdiff_t a_stride, const int32_t *offsets, ptrdiff_t steps, const void *b,
     ptrdiff_t blocks, ptrdiff_t rows, void *c, ptrdiff_t c_stride, const void *next) {
@@ -157,8 +225,8 @@ static void convert(
 }
 
 const ck_matrix_kernels ck_reference_f32_kernels = {
-    .winograd_input = {winograd_input_0, winograd_input_1, winograd_input_2},
-    .winograd_output = {winograd_output_0, winograd_output_1, winograd_output_2},
+    .winograd_input = {winograd_input_0, winograd_input_1, winograd_input_2, winograd_input_3},
+    .winograd_output = {winograd_output_0, winograd_output_1, winograd_output_2, winograd_output_3},
     .multiply = multiply,
     .convert = convert,
 };

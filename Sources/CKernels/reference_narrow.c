@@ -5,9 +5,12 @@
 
 #include "tables.h"
 
-// F(4, 3), the one size that narrow operands have.
-#define POINTS 36
+#define POINTS_MAX 81
 #define CLASSES 16
+
+// What narrow operands have: F(4, 3) and stride 2.
+static int point_count(ck_winograd size) { return size == CK_F4 ? 36 : POINTS_MAX; }
+static int source_step(ck_winograd size) { return size == CK_F4 ? 4 : 8; }
 
 // What the operand types differ in. `widen` gives the number that an element stands for.
 typedef struct {
@@ -49,9 +52,13 @@ static const narrow_type bf16 = {2, 0, round_bf16, widen_bf16};
 static const narrow_type int16 = {2, CK_INT16_LIMIT, round_int16, widen_int16};
 static const narrow_type int8 = {1, CK_INT8_LIMIT, round_int8, widen_int8};
 
-static int class_of(int point) {
-    static const int class[6] = {0, 1, 1, 2, 2, 3};
-    return class[point / 6] * 4 + class[point % 6];
+// Points that differ in a sign are of one class.
+static int class_of(ck_winograd size, int point) {
+    static const int whole[6] = {0, 1, 1, 2, 2, 3}, odd[5] = {0, 0, 1, 1, 2};
+    if (size == CK_F4) return whole[point / 6] * 4 + whole[point % 6];
+    if (point < 25) return odd[point / 5] * 3 + odd[point % 5];
+    if (point < 45) return 9 + odd[(point - 25) / 4];
+    return point < 65 ? 12 + odd[(point - 45) / 4] : 15;
 }
 
 // A NaN is the largest.
@@ -59,29 +66,30 @@ static float larger(float a, float b) { return isnan(a) || a > b ? a : b; }
 
 // All channels of a tile: the largest magnitude of each class becomes the limit.
 static void find_factors(
-    narrow_type type, const float *staging, ptrdiff_t channels, float factors[CLASSES]) {
+    narrow_type type, ck_winograd size, const float *staging, ptrdiff_t channels,
+    float factors[CLASSES]) {
     for (int i = 0; i < CLASSES; i++) factors[i] = 1e-30f;
-    for (int point = 0; point < POINTS; point++)
+    for (int point = 0; point < point_count(size); point++)
         for (ptrdiff_t channel = 0; channel < channels; channel++) {
-            float *peak = &factors[class_of(point)];
+            float *peak = &factors[class_of(size, point)];
             *peak = larger(*peak, fabsf(staging[point * channels + channel]));
         }
     for (int i = 0; i < CLASSES; i++) factors[i] /= (float)type.limit;
 }
 
 static void winograd_input(
-    narrow_type type, const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride,
-    ptrdiff_t blocks, ptrdiff_t tiles, void *target, ptrdiff_t point_stride,
-    ptrdiff_t tile_stride, float *row_factors, float *staging) {
+    narrow_type type, ck_winograd size, const float *source, ptrdiff_t row_stride,
+    ptrdiff_t block_stride, ptrdiff_t blocks, ptrdiff_t tiles, void *target,
+    ptrdiff_t point_stride, ptrdiff_t tile_stride, float *row_factors, float *staging) {
     ptrdiff_t channels = blocks * CK_BLOCK;
     for (ptrdiff_t tile = 0; tile < tiles; tile++) {
-        float one_block[POINTS * CK_BLOCK];
+        float one_block[POINTS_MAX * CK_BLOCK];
         for (ptrdiff_t first = 0; first < channels; first += CK_BLOCK) {
-            ck_reference_f32_kernels.winograd_input[CK_F4](
-                source + tile * 4 * CK_BLOCK + first / CK_BLOCK * block_stride, row_stride, 0, 1,
+            ck_reference_f32_kernels.winograd_input[size](
+                source + tile * source_step(size) * CK_BLOCK + first / CK_BLOCK * block_stride, row_stride, 0, 1,
                 1, one_block, CK_BLOCK, 0, NULL, NULL);
             // Floats need no staging: they have no factors.
-            for (int point = 0; point < POINTS; point++)
+            for (int point = 0; point < point_count(size); point++)
                 for (int lane = 0; lane < CK_BLOCK; lane++) {
                     float value = one_block[point * CK_BLOCK + lane];
                     ptrdiff_t at = tile * tile_stride + point * point_stride + first + lane;
@@ -93,35 +101,35 @@ static void winograd_input(
         }
         if (!type.limit) continue;
         float *factors = row_factors + tile * CLASSES;
-        find_factors(type, staging, channels, factors);
-        for (int point = 0; point < POINTS; point++)
+        find_factors(type, size, staging, channels, factors);
+        for (int point = 0; point < point_count(size); point++)
             for (ptrdiff_t channel = 0; channel < channels; channel++) {
                 ptrdiff_t at = tile * tile_stride + point * point_stride + channel;
                 type.round(
-                    staging[point * channels + channel] / factors[class_of(point)],
+                    staging[point * channels + channel] / factors[class_of(size, point)],
                     (uint8_t *)target + at * type.bytes);
             }
     }
 }
 
 static void winograd_output(
-    narrow_type type, const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride,
-    ptrdiff_t rows, ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
-    const float *residual, ck_activation activation, const float *row_factors,
-    const float *column_factors, ptrdiff_t column_factor_stride) {
+    narrow_type type, ck_winograd size, const void *source, ptrdiff_t point_stride,
+    ptrdiff_t tile_stride, ptrdiff_t rows, ptrdiff_t columns, float *target,
+    ptrdiff_t row_stride, const float *bias, const float *residual, ck_activation activation,
+    const float *row_factors, const float *column_factors, ptrdiff_t column_factor_stride) {
     for (ptrdiff_t left = 0; left < columns; left += 4) {
         ptrdiff_t tile = left / 4;
-        float exact[POINTS * CK_BLOCK];
-        for (int point = 0; point < POINTS; point++)
+        float exact[POINTS_MAX * CK_BLOCK];
+        for (int point = 0; point < point_count(size); point++)
             for (int lane = 0; lane < CK_BLOCK; lane++) {
                 ptrdiff_t from = tile * tile_stride + point * point_stride + lane;
                 exact[point * CK_BLOCK + lane] = type.limit
                     ? (float)((const int32_t *)source)[from]
-                        * row_factors[tile * CLASSES + class_of(point)]
+                        * row_factors[tile * CLASSES + class_of(size, point)]
                         * column_factors[point * column_factor_stride + lane]
                     : ((const float *)source)[from];
             }
-        ck_reference_f32_kernels.winograd_output[CK_F4](
+        ck_reference_f32_kernels.winograd_output[size](
             exact, CK_BLOCK, 0, rows, columns - left < 4 ? columns - left : 4,
             target + left * CK_BLOCK, row_stride, bias,
             residual ? residual + left * CK_BLOCK : NULL, activation, NULL, NULL, 0);
@@ -177,24 +185,28 @@ static void widen(
         }
 }
 
-#define TABLE(type, widen_sums) \
-    static void type##_input( \
+#define WINOGRAD(type, size) \
+    static void type##_input_##size( \
         const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks, \
         ptrdiff_t tiles, void *target, ptrdiff_t point_stride, ptrdiff_t tile_stride, \
         float *row_factors, float *staging) { \
         winograd_input( \
-            type, source, row_stride, block_stride, blocks, tiles, target, point_stride, \
+            type, size, source, row_stride, block_stride, blocks, tiles, target, point_stride, \
             tile_stride, row_factors, staging); \
     } \
-    static void type##_output( \
+    static void type##_output_##size( \
         const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows, \
         ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias, \
         const float *residual, ck_activation activation, const float *row_factors, \
         const float *column_factors, ptrdiff_t column_factor_stride) { \
         winograd_output( \
-            type, source, point_stride, tile_stride, rows, columns, target, row_stride, bias, \
-            residual, activation, row_factors, column_factors, column_factor_stride); \
-    } \
+            type, size, source, point_stride, tile_stride, rows, columns, target, row_stride, \
+            bias, residual, activation, row_factors, column_factors, column_factor_stride); \
+    }
+
+#define TABLE(type, widen_sums) \
+    WINOGRAD(type, CK_F4) \
+    WINOGRAD(type, CK_STRIDE2) \
     static void type##_multiply( \
         const void *a, ptrdiff_t a_stride, const int32_t *offsets, ptrdiff_t steps, \
         const void *b, ptrdiff_t blocks, ptrdiff_t rows, void *c, ptrdiff_t c_stride, \
@@ -208,8 +220,10 @@ static void widen(
         convert(type, source, count, target, target_stride, factor); \
     } \
     const ck_matrix_kernels ck_reference_##type##_kernels = { \
-        .winograd_input[CK_F4] = type##_input, \
-        .winograd_output[CK_F4] = type##_output, \
+        .winograd_input[CK_F4] = type##_input_CK_F4, \
+        .winograd_output[CK_F4] = type##_output_CK_F4, \
+        .winograd_input[CK_STRIDE2] = type##_input_CK_STRIDE2, \
+        .winograd_output[CK_STRIDE2] = type##_output_CK_STRIDE2, \
         .multiply = type##_multiply, \
         .convert = type##_convert, \
         .widen = widen_sums, \

@@ -60,3 +60,24 @@ INLINE void transform_output(const int m, const vector *p, vector *out) {
         out[5] = p[7] + difference_b + 0.03125f * difference_a + 32.0f * difference_c;
     }
 }
+
+// The odd phase of stride 2: F(4, 2) with the points ±√½, ±√2, ∞.
+
+INLINE void transform_odd(const vector *d, vector *out) {
+    vector even_a = d[3] - 2.0f * d[1], odd_a = CK_SQRT_HALF * d[2] - CK_SQRT_2 * d[0];
+    vector even_b = d[3] - 0.5f * d[1], odd_b = CK_SQRT_2 * d[2] - CK_SQRT_HALF * d[0];
+    out[0] = even_a + odd_a;
+    out[1] = even_a - odd_a;
+    out[2] = even_b + odd_b;
+    out[3] = even_b - odd_b;
+    out[4] = d[4] + d[0] - 2.5f * d[2];
+}
+
+INLINE void transform_odd_output(const vector *p, vector *out) {
+    vector sum_a = p[0] + p[1], difference_a = p[0] - p[1];
+    vector sum_b = p[2] + p[3], difference_b = p[2] - p[3];
+    out[0] = sum_a + sum_b;
+    out[1] = CK_SQRT_HALF * difference_a + CK_SQRT_2 * difference_b;
+    out[2] = 0.5f * sum_a + 2.0f * sum_b;
+    out[3] = 0.5f * CK_SQRT_HALF * difference_a + 2.0f * CK_SQRT_2 * difference_b + p[4];
+}

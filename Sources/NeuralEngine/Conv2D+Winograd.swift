@@ -1,4 +1,4 @@
-// 3 × 3 convolutions of stride 1 by Winograd F(m × m, 3 × 3): (m + 2)² GEMMs on a group of tiles.
+// 3 × 3 convolutions by Winograd: one GEMM for each product of a tile, on a group of tiles.
 
 internal import CBLAS
 internal import CKernels
@@ -50,7 +50,9 @@ final class WinogradStep: TiledWork {
         forEachRun(of: piece) { run in
             for block in 0..<source.shape.blocks {
                 size.input(
-                    matrix, source.pixel(block: block, y: run.y - 1, x: run.x - 1),
+                    matrix,
+                    source.pixel(
+                        block: block, y: size.stride * run.y - 1, x: size.stride * run.x - 1),
                     source.shape.rowStride, run.count,
                     target + run.done * convolution.inputs + block * channelBlock, stride,
                     convolution.inputs)
@@ -65,16 +67,19 @@ final class WinogradStep: TiledWork {
         let inputs = convolution.inputs
         let outputs = convolution.outputs
         for point in 0..<size.points {
-            let weights = convolution.weights + point * inputs * outputs
+            let weights = convolution.weights + size.operand(of: point) * inputs * outputs
             if usesBLAS {
                 lucida_sgemm(
                     outputs, count, inputs, weights, outputs, transformed + point * inputStride,
                     inputs, 0, products + point * outputStride, outputs)
             } else {
+                let following =
+                    point + 1 < size.points
+                    ? convolution.weights + size.operand(of: point + 1) * inputs * outputs : nil
                 matrix.pointee.multiply(
                     transformed + point * inputStride, inputs, offsets, offsets.count, weights,
                     outputs / channelBlock, count, products + point * outputStride, outputs,
-                    point + 1 < size.points ? weights + inputs * outputs : nil)
+                    following)
             }
         }
     }
@@ -99,7 +104,7 @@ final class WinogradStep: TiledWork {
     }
 
     static func packedCount(_ size: WinogradSize, inputs: Int, outputs: Int) -> Int {
-        size.points * inputs * outputs
+        size.operands * inputs * outputs
     }
 
     static func scratchCount(
@@ -114,7 +119,7 @@ final class WinogradStep: TiledWork {
         _ weights: ConvolutionWeights, size: WinogradSize, usesBLAS: Bool, inputs: Int,
         outputs: Int, to target: UnsafeMutablePointer<Float>
     ) {
-        var transformed = [Double](repeating: 0, count: size.points)
+        var transformed = [Double](repeating: 0, count: size.operands)
         for output in 0..<weights.outputs {
             let (panel, lane) = output.quotientAndRemainder(dividingBy: channelBlock)
             for input in 0..<weights.inputs {
@@ -122,88 +127,9 @@ final class WinogradStep: TiledWork {
                 let index =
                     usesBLAS
                     ? input * outputs + output : (panel * inputs + input) * channelBlock + lane
-                for point in 0..<size.points {
-                    target[point * inputs * outputs + index] = Float(transformed[point])
+                for operand in 0..<size.operands {
+                    target[operand * inputs * outputs + index] = Float(transformed[operand])
                 }
-            }
-        }
-    }
-}
-
-/// How large the tiles of a result are.
-enum WinogradSize: Int, Sendable, CaseIterable {
-    /// F(2 × 2, 3 × 3).
-    case f2 = 2
-    /// F(4 × 4, 3 × 3).
-    case f4 = 4
-    /// F(6 × 6, 3 × 3).
-    case f6 = 6
-
-    /// Pixels of a tile's side.
-    var edge: Int { rawValue }
-    /// Products of a tile, channel by channel.
-    var points: Int { (rawValue + 2) * (rawValue + 2) }
-
-    /// Input transform of a run of tiles; `ck_matrix_kernels` says what the arguments mean.
-    @inline(__always)
-    func input(
-        _ matrix: UnsafePointer<ck_matrix_kernels>, _ source: UnsafePointer<Float>,
-        _ rowStride: Int, _ tiles: Int, _ target: UnsafeMutablePointer<Float>,
-        _ pointStride: Int, _ tileStride: Int
-    ) {
-        let kernels = matrix.pointee.winograd_input
-        let kernel = self == .f2 ? kernels.0 : self == .f4 ? kernels.1 : kernels.2
-        kernel?(source, rowStride, tiles, target, pointStride, tileStride, nil, 0)
-    }
-
-    /// Output transform of a run of tiles.
-    @inline(__always)
-    func output(
-        _ matrix: UnsafePointer<ck_matrix_kernels>, _ source: UnsafePointer<Float>,
-        _ pointStride: Int, _ tileStride: Int, _ rows: Int, _ columns: Int,
-        _ target: UnsafeMutablePointer<Float>, _ rowStride: Int, _ bias: UnsafePointer<Float>,
-        _ residual: UnsafePointer<Float>?, _ activation: ck_activation
-    ) {
-        let kernels = matrix.pointee.winograd_output
-        let kernel = self == .f2 ? kernels.0 : self == .f4 ? kernels.1 : kernels.2
-        kernel?(
-            source, pointStride, tileStride, rows, columns, target, rowStride, bias, residual,
-            activation, nil, 0)
-    }
-
-    private var finitePoints: [Double] {
-        let half = 0.5.squareRoot()
-        let root = 2.0.squareRoot()
-        return switch self {
-        case .f2: [0, 1, -1]
-        case .f4: [0, half, -half, root, -root]
-        case .f6: [0, 0.5, -0.5, 1, -1, 2, -2]
-        }
-    }
-
-    /// Rows of G: (1, p, p²) / Π (p − other points), and (0, 0, 1) for ∞.
-    private var matrix: [(Double, Double, Double)] {
-        let points = finitePoints
-        return points.map { p in
-            let product = points.filter { $0 != p }.reduce(1) { $0 * (p - $1) }
-            return (1 / product, p / product, p * p / product)
-        } + [(0, 0, 1)]
-    }
-
-    private static let matrices = allCases.map(\.matrix)
-
-    /// G g Gᵀ: 9 numbers to `points`.
-    func transform(_ g: ArraySlice<Float>, to result: inout [Double]) {
-        let rows = Self.matrices[rawValue / 2 - 1]
-        let start = g.startIndex
-        for (y, a) in rows.enumerated() {
-            func column(_ x: Int) -> Double {
-                a.0 * Double(g[start + x]) + a.1 * Double(g[start + 3 + x])
-                    + a.2 * Double(g[start + 6 + x])
-            }
-            let (left, middle, right) = (column(0), column(1), column(2))
-            for (x, b) in rows.enumerated() {
-                result[y * rows.count + x] = b.0 * left + b.1 * middle + b.2 * right
             }
         }
     }

@@ -51,6 +51,8 @@ struct ConvolutionMethod: Sendable, Hashable {
         case winograd2, winograd4, winograd6
         /// Winograd F(4 × 4, 3 × 3) with OpenBLAS's.
         case winograd4BLAS
+        /// Winograd by phases, for stride 2.
+        case winogradStride2
         /// One GEMM over windows read in place.
         case direct
     }
@@ -64,6 +66,7 @@ struct ConvolutionMethod: Sendable, Hashable {
         case .winograd2: .f2
         case .winograd4, .winograd4BLAS: .f4
         case .winograd6: .f6
+        case .winogradStride2: .stride2
         case .direct: nil
         }
     }
@@ -76,6 +79,15 @@ struct ConvolutionProblem: Sendable, Hashable {
     let kernel: Int
     let stride: Int
     let isUpsampled: Bool
+
+    /// Whether `algorithm` can compute it.
+    func allows(_ algorithm: ConvolutionMethod.Algorithm) -> Bool {
+        switch algorithm {
+        case .winograd2, .winograd4, .winograd6, .winograd4BLAS: kernel == 3 && stride == 1
+        case .winogradStride2: kernel == 3 && stride == 2
+        case .direct: true
+        }
+    }
 
     /// The shape that is divided into tiles.
     var product: TensorShape {
@@ -123,7 +135,7 @@ struct Convolution {
 extension PlanBuilder {
     /// y = activation(convolution(x) + bias + adding), zeros beyond the border of x.
     ///
-    /// 3 × 3 with stride 1 runs as Winograd, the rest directly; `tuning` chooses how exactly.
+    /// 3 × 3 runs as Winograd or directly, 1 × 1 directly; `tuning` chooses.
     /// - Parameters:
     ///   - name: for timings.
     ///   - x: `weights.inputs` channels.

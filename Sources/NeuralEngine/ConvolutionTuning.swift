@@ -20,7 +20,7 @@ public final class ConvolutionTuning {
     /// Whether `choices` holds anything that was not given.
     public private(set) var hasMeasured = false
 
-    /// Measures nothing: Winograd F(4 × 4, 3 × 3) where it can be, direct elsewhere.
+    /// Measures nothing: Winograd with tiles of 4 × 4 where it can be, direct elsewhere.
     public init() {
         mode = .preferred
         processor = ""
@@ -52,14 +52,16 @@ public final class ConvolutionTuning {
     func method(
         for problem: ConvolutionProblem, backend: Backend, pool: WorkerPool
     ) throws(EngineError) -> ConvolutionMethod {
-        let isWinograd = problem.kernel == 3 && problem.stride == 1
         switch mode {
         case .preferred:
+            let algorithm = [ConvolutionMethod.Algorithm.winograd4, .winogradStride2]
+                .first(where: problem.allows)
             return ConvolutionMethod(
-                algorithm: isWinograd ? .winograd4 : .direct, tiles: Self.usualTiles)
+                algorithm: algorithm ?? .direct, tiles: Self.usualTiles)
         case .fixed(let method):
             return ConvolutionMethod(
-                algorithm: isWinograd ? method.algorithm : .direct, tiles: method.tiles)
+                algorithm: problem.allows(method.algorithm) ? method.algorithm : .direct,
+                tiles: method.tiles)
         case .measured:
             return try known(problem, backend, pool)
         }
@@ -71,9 +73,7 @@ public final class ConvolutionTuning {
         let key =
             "\(processor), \(backend.instructionSet.rawValue), BLAS \(backend.blasCore), "
             + "\(pool.threads) threads: \(problem.key)"
-        let isWinograd = problem.kernel == 3 && problem.stride == 1
-        let algorithms =
-            isWinograd ? ConvolutionMethod.Algorithm.allCases : [.direct]
+        let algorithms = ConvolutionMethod.Algorithm.allCases.filter(problem.allows)
         if let choice = choices[key].flatMap(ConvolutionMethod.init(text:)),
             algorithms.contains(choice.algorithm)
         {
@@ -138,8 +138,9 @@ private struct Race {
     let backend: Backend
     let pool: WorkerPool
 
-    /// Minima of interleaved rounds: what disturbs the machine disturbs all of them. Each method
-    /// has memory of its own, so it finds the caches as cold as in a network.
+    /// Minima of interleaved rounds: what disturbs the machine disturbs all of them. The second of
+    /// two runs counts, because in a network the layer before has just left its result in the
+    /// caches; cold runs all cost the same, and more.
     func fastest(of methods: [ConvolutionMethod]) throws(EngineError) -> ConvolutionMethod {
         var plans: [Plan] = []
         for method in methods { plans.append(try plan(method)) }
@@ -147,6 +148,7 @@ private struct Race {
         let rounds = 8
         for _ in 0..<rounds {
             for (index, plan) in plans.enumerated() {
+                plan.run()
                 let start = MonotonicClock.nowNanoseconds
                 plan.run()
                 best[index] = min(best[index], MonotonicClock.nowNanoseconds - start)

@@ -36,9 +36,9 @@ public struct TensorShape: Sendable, Hashable {
     /// Floats of the whole tensor.
     public var count: Int { blocks * blockStride }
 
-    /// `length` up to the end of the last tile of 2, 4 and 6 pixels.
+    /// `length` up to the end of the last tile of 2, 4, 6 and (stride 2) 8 pixels.
     private static func wholeTiles(_ length: Int) -> Int {
-        max(roundUp(length, to: 4), roundUp(length, to: 6))
+        max(roundUp(length, to: 6), roundUp(length, to: 8))
     }
 }
 

@@ -58,8 +58,22 @@ struct KernelTests {
         #expect(isClose(results[0], results[1], tolerance: tolerance), "\(what)")
     }
 
-    /// Index in the tables, and tile size.
-    static let sizes = [(0, 2), (1, 4), (2, 6)]
+    /// An algorithm of `ck_winograd`: its tiles and windows.
+    struct Size: CustomTestStringConvertible {
+        let index: Int
+        let edge: Int
+        let window: Int
+        let spacing: Int
+        let points: Int
+        var testDescription: String { "algorithm \(index)" }
+    }
+
+    static let sizes = [
+        Size(index: 0, edge: 2, window: 4, spacing: 2, points: 16),
+        Size(index: 1, edge: 4, window: 6, spacing: 4, points: 36),
+        Size(index: 2, edge: 6, window: 8, spacing: 6, points: 64),
+        Size(index: 3, edge: 4, window: 9, spacing: 8, points: 81),
+    ]
 
     typealias MatrixBody = (ck_matrix_kernels, UnsafeMutablePointer<Float>) -> Void
 
@@ -76,64 +90,61 @@ struct KernelTests {
         }
     }
 
-    @Test("Winograd input transforms equal the reference", arguments: tables)
-    func winogradInput(isa: ck_isa) throws {
-        for (index, edge) in Self.sizes {
-            for tiles in [1, 2, 3, 7] {
-                for inputs in [16, 48] {
-                    var noise = Noise(seed: UInt64(tiles * inputs))
-                    let points = (edge + 2) * (edge + 2)
-                    let rowStride = (edge * tiles + 2) * 16
-                    let source = noise.floats((edge + 2) * rowStride)
-                    let pointStride = tiles * inputs + 16
-                    try Self.compareMatrix(
-                        isa, count: points * pointStride, tolerance: 1e-4, "F\(edge) \(tiles)"
-                    ) { table, target in
-                        let kernels = [
-                            table.winograd_input.0, table.winograd_input.1,
-                            table.winograd_input.2,
-                        ]
-                        kernels[index]?(
-                            source, rowStride, tiles, target, pointStride, inputs, nil, 0)
-                    }
+    @Test("Winograd input transforms equal the reference", arguments: tables, sizes)
+    func winogradInput(isa: ck_isa, size: Size) throws {
+        for tiles in [1, 2, 3, 7] {
+            for inputs in [16, 48] {
+                var noise = Noise(seed: UInt64(tiles * inputs))
+                let rowStride = (size.spacing * tiles + 2) * 16
+                let source = noise.floats(size.window * rowStride)
+                let pointStride = tiles * inputs + 16
+                try Self.compareMatrix(
+                    isa, count: size.points * pointStride, tolerance: 1e-4, "\(tiles) tiles"
+                ) { table, target in
+                    let kernels = [
+                        table.winograd_input.0, table.winograd_input.1,
+                        table.winograd_input.2, table.winograd_input.3,
+                    ]
+                    kernels[size.index]?(
+                        source, rowStride, tiles, target, pointStride, inputs, nil, 0)
                 }
             }
         }
     }
 
-    @Test("Winograd output transforms equal the reference at every edge", arguments: tables)
-    func winogradOutput(isa: ck_isa) throws {
-        for (index, edge) in Self.sizes {
-            for columns in [1, edge - 1, edge, edge + 1, 2 * edge + 2, 16] {
-                for rows in 1...edge {
-                    for (activation, adds) in [(CK_RELU, true), (CK_NONE, false), (CK_SILU, true)] {
-                        try Self.compareOutput(isa, index, edge, columns, rows, activation, adds)
-                    }
+    @Test("Winograd output transforms equal the reference at every edge", arguments: tables, sizes)
+    func winogradOutput(isa: ck_isa, size: Size) throws {
+        let edge = size.edge
+        for columns in [1, edge - 1, edge, edge + 1, 2 * edge + 2, 16] {
+            for rows in 1...edge {
+                for (activation, adds) in [(CK_RELU, true), (CK_NONE, false), (CK_SILU, true)] {
+                    try Self.compareOutput(isa, size, columns, rows, activation, adds)
                 }
             }
         }
     }
 
     private static func compareOutput(
-        _ isa: ck_isa, _ index: Int, _ edge: Int, _ columns: Int, _ rows: Int,
-        _ activation: ck_activation, _ adds: Bool
+        _ isa: ck_isa, _ size: Size, _ columns: Int, _ rows: Int, _ activation: ck_activation,
+        _ adds: Bool
     ) throws {
         var noise = Noise(seed: UInt64(columns * 8 + rows))
-        let tiles = (columns + edge - 1) / edge
+        let tiles = (columns + size.edge - 1) / size.edge
         let pointStride = tiles * 32 + 16
-        let source = noise.floats((edge + 2) * (edge + 2) * pointStride)
-        let rowStride = (edge * tiles + 2) * 16
-        let residual = noise.floats(edge * rowStride)
+        let source = noise.floats(size.points * pointStride)
+        let rowStride = (size.edge * tiles + 2) * 16
+        let residual = noise.floats(size.edge * rowStride)
         let bias = noise.floats(16)
         try compareMatrix(
-            isa, count: edge * rowStride, tolerance: 1e-4,
-            "F\(edge) \(columns)×\(rows) \(activation) \(adds)"
+            isa, count: size.edge * rowStride, tolerance: 1e-4,
+            "\(columns)×\(rows) \(activation) \(adds)"
         ) { table, target in
             let kernels = [
                 table.winograd_output.0, table.winograd_output.1, table.winograd_output.2,
+                table.winograd_output.3,
             ]
             residual.withUnsafeBufferPointer {
-                kernels[index]?(
+                kernels[size.index]?(
                     source, pointStride, 32, rows, columns, target, rowStride, bias,
                     adds ? $0.baseAddress : nil, activation, nil, 0)
             }
