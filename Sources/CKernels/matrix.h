@@ -425,31 +425,6 @@ static void multiply(
     }
 }
 
-static void convert(
-    const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride, float factor) {
-    for (ptrdiff_t i = 0; i < count; i++)
-        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-            vector value = LOAD(vector, source + i * CK_BLOCK + lane);
-            if (LIMIT) value *= factor;
-            store_elements(
-                (uint8_t *)target + (i * target_stride + lane) * (4 / GROUP), value);
-        }
-}
-
-#if LIMIT
-static void widen(
-    void *sums_and_results, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t blocks, float row_factor,
-    const float *column_factors) {
-    for (ptrdiff_t column = 0; column < blocks * CK_BLOCK; column += LANES) {
-        vector factor = LOAD(vector, column_factors + column) * row_factor;
-        for (ptrdiff_t row = 0; row < rows; row++) {
-            word *at = (word *)sums_and_results + row * stride + column;
-            STORE(at, sums_to_f32(LOAD(sums, at)) * factor);
-        }
-    }
-}
-#endif
-
 const ck_matrix_kernels MATRIX_TABLE = {
     .winograd_input[CK_F4] = winograd_input_4,
     .winograd_output[CK_F4] = winograd_output_4,
@@ -462,8 +437,4 @@ const ck_matrix_kernels MATRIX_TABLE = {
     .winograd_output[CK_F6] = winograd_output_6,
 #endif
     .multiply = multiply,
-    .convert = convert,
-#if LIMIT
-    .widen = widen,
-#endif
 };

@@ -216,19 +216,10 @@ static void multiply(
         }
 }
 
-static void convert(
-    const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride, float factor) {
-    (void)factor;
-    for (ptrdiff_t i = 0; i < count; i++)
-        memcpy(
-            (float *)target + i * target_stride, source + i * CK_BLOCK, CK_BLOCK * sizeof(float));
-}
-
 const ck_matrix_kernels ck_reference_f32_kernels = {
     .winograd_input = {winograd_input_0, winograd_input_1, winograd_input_2, winograd_input_3},
     .winograd_output = {winograd_output_0, winograd_output_1, winograd_output_2, winograd_output_3},
     .multiply = multiply,
-    .convert = convert,
 };
 
 static void scatter(
@@ -240,13 +231,6 @@ static void scatter(
             float value = source[i * source_stride + lane] + bias[lane];
             target[at] = activate(value + (residual ? residual[at] : 0), activation);
         }
-}
-
-static float peak(const float *source, ptrdiff_t count) {
-    float largest = 0;
-    for (ptrdiff_t i = 0; i < count; i++)
-        if (isnan(source[i]) || fabsf(source[i]) > largest) largest = fabsf(source[i]);
-    return largest;
 }
 
 static void add_activate(
@@ -364,7 +348,6 @@ static void bf16_to_f32(const uint16_t *source, ptrdiff_t count, float *target) 
 
 const ck_kernels ck_reference_kernels = {
     .scatter = scatter,
-    .peak = peak,
     .add_activate = add_activate,
     .scatter_2x2 = scatter_2x2,
     .unshuffle_rgb = unshuffle_rgb,

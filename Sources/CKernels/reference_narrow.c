@@ -136,16 +136,6 @@ static void winograd_output(
     }
 }
 
-static void convert(
-    narrow_type type, const float *source, ptrdiff_t count, void *target,
-    ptrdiff_t target_stride, float factor) {
-    for (ptrdiff_t i = 0; i < count; i++)
-        for (int lane = 0; lane < CK_BLOCK; lane++)
-            type.round(
-                source[i * CK_BLOCK + lane] * (type.limit ? factor : 1),
-                (uint8_t *)target + (i * target_stride + lane) * type.bytes);
-}
-
 // Products of operands are exact in f64, and so are sums of integers.
 static void multiply(
     narrow_type type, const void *a, ptrdiff_t a_stride, const int32_t *offsets, ptrdiff_t steps,
@@ -172,19 +162,6 @@ static void multiply(
         }
 }
 
-static void widen(
-    void *sums, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t blocks, float row_factor,
-    const float *column_factors) {
-    for (ptrdiff_t row = 0; row < rows; row++)
-        for (ptrdiff_t column = 0; column < blocks * CK_BLOCK; column++) {
-            uint8_t *at = (uint8_t *)sums + (row * stride + column) * 4;
-            int32_t sum;
-            memcpy(&sum, at, 4);
-            float value = (float)sum * row_factor * column_factors[column];
-            memcpy(at, &value, 4);
-        }
-}
-
 #define WINOGRAD(type, size) \
     static void type##_input_##size( \
         const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks, \
@@ -204,7 +181,7 @@ static void widen(
             bias, residual, activation, row_factors, column_factors, column_factor_stride); \
     }
 
-#define TABLE(type, widen_sums) \
+#define TABLE(type) \
     WINOGRAD(type, CK_F4) \
     WINOGRAD(type, CK_STRIDE2) \
     static void type##_multiply( \
@@ -214,21 +191,14 @@ static void widen(
         (void)next; \
         multiply(type, a, a_stride, offsets, steps, b, blocks, rows, c, c_stride); \
     } \
-    static void type##_convert( \
-        const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride, \
-        float factor) { \
-        convert(type, source, count, target, target_stride, factor); \
-    } \
     const ck_matrix_kernels ck_reference_##type##_kernels = { \
         .winograd_input[CK_F4] = type##_input_CK_F4, \
         .winograd_output[CK_F4] = type##_output_CK_F4, \
         .winograd_input[CK_STRIDE2] = type##_input_CK_STRIDE2, \
         .winograd_output[CK_STRIDE2] = type##_output_CK_STRIDE2, \
         .multiply = type##_multiply, \
-        .convert = type##_convert, \
-        .widen = widen_sums, \
     };
 
-TABLE(bf16, NULL)
-TABLE(int16, widen)
-TABLE(int8, widen)
+TABLE(bf16)
+TABLE(int16)
+TABLE(int8)

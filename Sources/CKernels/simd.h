@@ -48,16 +48,6 @@ static void scatter(
     SPECIALISE(scatter_body, residual, activation, source, source_stride, count, target, bias);
 }
 
-static float peak(const float *source, ptrdiff_t count) {
-    // As integers a NaN is larger than infinity.
-    bits largest = {};
-    for (ptrdiff_t i = 0; i < count; i += LANES) {
-        bits magnitude = LOAD(bits, source + i) & 0x7fffffffu;
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    return __builtin_bit_cast(float, __builtin_reduce_max(largest));
-}
-
 INLINE void add_activate_body(
     const float *a, ptrdiff_t count, float *target, const float *b, ck_activation activation) {
     for (ptrdiff_t i = 0; i < count; i += LANES) {
@@ -328,7 +318,6 @@ static void bf16_to_f32(const uint16_t *source, ptrdiff_t count, float *target) 
 
 const ck_kernels TABLE = {
     .scatter = scatter,
-    .peak = peak,
     .add_activate = add_activate,
     .scatter_2x2 = scatter_2x2,
     .unshuffle_rgb = unshuffle_rgb,

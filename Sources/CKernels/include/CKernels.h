@@ -102,18 +102,6 @@ typedef struct {
     void (*multiply)(
         const void *a, ptrdiff_t a_stride, const int32_t *offsets, ptrdiff_t steps, const void *b,
         ptrdiff_t blocks, ptrdiff_t rows, void *c, ptrdiff_t c_stride, const void *next);
-
-    /// f32 to elements: `count` pixels side by side of one channel block, 16 elements each, pixel i
-    /// at element target + i · target_stride. For integers, values are multiplied by `factor` (which
-    /// must leave them within the limit) before they are rounded.
-    void (*convert)(
-        const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride, float factor);
-
-    /// For integers: int32 sums to f32 in place, `rows` rows `stride` apart of 16 · blocks sums,
-    /// times row_factor · column_factors[column]. NULL for floats.
-    void (*widen)(
-        void *sums, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t blocks, float row_factor,
-        const float *column_factors);
 } ck_matrix_kernels;
 
 /// Bytes of a panel of B, 16 columns and `depth` rows (a multiple of 16).
@@ -132,9 +120,6 @@ typedef struct {
     void (*scatter)(
         const float *source, ptrdiff_t source_stride, ptrdiff_t count, float *target,
         const float *bias, const float *residual, ck_activation activation);
-
-    /// Largest magnitude of `count` floats, a multiple of 16; NaN if there is one.
-    float (*peak)(const float *source, ptrdiff_t count);
 
     /// target = activation(a + b) over `count` floats, a multiple of 16; b may be NULL.
     void (*add_activate)(
