@@ -50,61 +50,88 @@ public final class ConvolutionTuning {
     private static let tileCounts = [12, 18, 24, 30, 36, 48, 60]
 
     func method(
-        for problem: ConvolutionProblem, backend: Backend, pool: WorkerPool
+        for problem: ConvolutionProblem, precisions: Set<Precision>, backend: Backend,
+        pool: WorkerPool
     ) throws(EngineError) -> ConvolutionMethod {
+        let precisions = precisions.filter { backend.matrix($0) != nil }
         switch mode {
         case .preferred:
-            let algorithm = [ConvolutionMethod.Algorithm.winograd4, .winogradStride2]
-                .first(where: problem.allows)
+            let algorithm = ConvolutionMethod.Algorithm.narrow.first(where: problem.allows)
             return ConvolutionMethod(
-                algorithm: algorithm ?? .direct, tiles: Self.usualTiles)
+                algorithm: algorithm ?? .direct,
+                precision: algorithm == nil ? .f32 : precisions.min() ?? .f32,
+                tiles: Self.usualTiles)
         case .fixed(let method):
-            return ConvolutionMethod(
-                algorithm: problem.allows(method.algorithm) ? method.algorithm : .direct,
-                tiles: method.tiles)
+            return problem.allows(method.algorithm)
+                ? method : ConvolutionMethod(algorithm: .direct, tiles: method.tiles)
         case .measured:
-            return try known(problem, backend, pool)
+            return try known(problem, precisions, backend, pool)
         }
     }
 
     private func known(
-        _ problem: ConvolutionProblem, _ backend: Backend, _ pool: WorkerPool
+        _ problem: ConvolutionProblem, _ precisions: Set<Precision>, _ backend: Backend,
+        _ pool: WorkerPool
     ) throws(EngineError) -> ConvolutionMethod {
+        let candidates = candidates(problem, precisions)
+        let types = Set(candidates.map(\.precision)).sorted(by: >).map(\.rawValue)
         let key =
             "\(processor), \(backend.instructionSet.rawValue), BLAS \(backend.blasCore), "
-            + "\(pool.threads) threads: \(problem.key)"
-        let algorithms = ConvolutionMethod.Algorithm.allCases.filter(problem.allows)
+            + "\(pool.threads) threads, \(types.joined(separator: "/")): \(problem.key)"
         if let choice = choices[key].flatMap(ConvolutionMethod.init(text:)),
-            algorithms.contains(choice.algorithm)
+            candidates.contains(where: {
+                $0.algorithm == choice.algorithm && $0.precision == choice.precision
+            })
         {
             return choice
         }
         let race = Race(problem: problem.shortened, backend: backend, pool: pool)
         // First the algorithm, then how much of the picture is a piece.
-        let winner = try race.fastest(
-            of: algorithms.map { ConvolutionMethod(algorithm: $0, tiles: Self.usualTiles) })
+        let winner = try race.fastest(of: candidates)
         let choice = try race.fastest(
             of: Self.tileCounts.map {
-                ConvolutionMethod(algorithm: winner.algorithm, tiles: $0)
+                ConvolutionMethod(
+                    algorithm: winner.algorithm, precision: winner.precision, tiles: $0)
             })
         choices[key] = choice.text
         hasMeasured = true
         return choice
     }
+
+    private func candidates(
+        _ problem: ConvolutionProblem, _ precisions: Set<Precision>
+    ) -> [ConvolutionMethod] {
+        var candidates = ConvolutionMethod.Algorithm.allCases.filter(problem.allows).map {
+            ConvolutionMethod(algorithm: $0, tiles: Self.usualTiles)
+        }
+        for precision in precisions.sorted() where precision != .f32 {
+            candidates += ConvolutionMethod.Algorithm.narrow.filter(problem.allows).map {
+                ConvolutionMethod(algorithm: $0, precision: precision, tiles: Self.usualTiles)
+            }
+        }
+        return candidates
+    }
+}
+
+extension ConvolutionMethod.Algorithm {
+    /// Those that can multiply other types than f32.
+    static let narrow: [Self] = [.winograd4, .winogradStride2]
 }
 
 extension ConvolutionMethod {
-    /// For people and for `init(text:)`: `winograd6, 24 tiles`.
-    var text: String { "\(algorithm.rawValue), \(tiles) tiles" }
+    /// For people and for `init(text:)`: `winograd4 bf16, 24 tiles`.
+    var text: String { "\(algorithm.rawValue) \(precision.rawValue), \(tiles) tiles" }
 
     /// What `text` said; nil if it is something else.
     init?(text: String) {
         let words = text.split(separator: " ")
-        guard words.count == 3, words[0].last == ",", words[2] == "tiles",
-            let algorithm = Algorithm(rawValue: String(words[0].dropLast())),
-            let tiles = Int(words[1]), (1...4096).contains(tiles)
+        guard words.count == 4, words[1].last == ",", words[3] == "tiles",
+            let algorithm = Algorithm(rawValue: String(words[0])),
+            let precision = Precision(rawValue: String(words[1].dropLast())),
+            let tiles = Int(words[2]), (1...4096).contains(tiles),
+            precision == .f32 || Algorithm.narrow.contains(algorithm)
         else { return nil }
-        self.init(algorithm: algorithm, tiles: tiles)
+        self.init(algorithm: algorithm, precision: precision, tiles: tiles)
     }
 }
 

@@ -38,6 +38,9 @@ public final class PlanBuilder {
     let backend: Backend
     let pool: WorkerPool
     let tuning: ConvolutionTuning
+    let precisions: Set<Precision>
+    /// How each convolution so far is computed.
+    var methods: [(name: String, method: ConvolutionMethod)] = []
     var threads: Int { pool.threads }
 
     /// Memory and threads of the plan, once allocated.
@@ -62,13 +65,19 @@ public final class PlanBuilder {
     private var nodes: [Node] = []
     private var sources: [Tensor] = []
 
-    /// An empty plan for the threads of a pool; `tuning` chooses how convolutions are computed.
+    /// An empty plan for the threads of a pool.
+    ///
+    /// - Parameters:
+    ///   - tuning: chooses how convolutions are computed.
+    ///   - precisions: in which they may be multiplied; f32 always may.
     public init(
-        backend: Backend, pool: WorkerPool, tuning: ConvolutionTuning = ConvolutionTuning()
+        backend: Backend, pool: WorkerPool, tuning: ConvolutionTuning = ConvolutionTuning(),
+        precisions: Set<Precision> = []
     ) {
         self.backend = backend
         self.pool = pool
         self.tuning = tuning
+        self.precisions = precisions
     }
 
     /// A tensor that is filled from outside before each run.

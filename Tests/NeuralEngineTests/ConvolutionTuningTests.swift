@@ -11,10 +11,12 @@ struct ConvolutionTuningTests {
         isUpsampled: false)
 
     private func choose(
-        _ tuning: ConvolutionTuning, _ problem: ConvolutionProblem
+        _ tuning: ConvolutionTuning, _ problem: ConvolutionProblem,
+        _ precisions: Set<Precision> = []
     ) throws -> ConvolutionMethod {
         try tuning.method(
-            for: problem, backend: Backend.shared(), pool: WorkerPool(threads: 2))
+            for: problem, precisions: precisions, backend: Backend.shared(),
+            pool: WorkerPool(threads: 2))
     }
 
     @Test("What is measured is remembered, and then not measured again")
@@ -33,7 +35,7 @@ struct ConvolutionTuningTests {
         let first = ConvolutionTuning(processor: "a CPU", choices: [:])
         _ = try choose(first, problem)
         let key = try #require(first.choices.keys.first)
-        let kept = ConvolutionTuning(processor: "a CPU", choices: [key: "winograd2, 7 tiles"])
+        let kept = ConvolutionTuning(processor: "a CPU", choices: [key: "winograd2 f32, 7 tiles"])
         let method = try choose(kept, problem)
         #expect(method == ConvolutionMethod(algorithm: .winograd2, tiles: 7))
     }
@@ -47,8 +49,9 @@ struct ConvolutionTuningTests {
         #expect(other.hasMeasured)
         let key = try #require(first.choices.keys.first)
         for nonsense in [
-            "", "winograd4", "winograd4, 0 tiles", "winograd4, 5000 tiles", "winograd9, 4 tiles",
-            "winograd4, x tiles", "winograd4, 24 tiles and more",
+            "", "winograd4", "winograd4 f32, 0 tiles", "winograd4 f32, 5000 tiles",
+            "winograd9 f32, 4 tiles", "winograd4 f32, x tiles", "winograd4 f32, 24 tiles and more",
+            "winograd4 f16, 24 tiles", "direct int8, 24 tiles", "winograd4 int8, 24 tiles",
         ] {
             let tuning = ConvolutionTuning(processor: "a CPU", choices: [key: nonsense])
             _ = try choose(tuning, problem)
@@ -65,7 +68,7 @@ struct ConvolutionTuningTests {
         #expect(try choose(first, strided).algorithm == .direct)
         let key = try #require(first.choices.keys.first)
         let kept = ConvolutionTuning(
-            processor: "a CPU", choices: [key: "winograd4, 24 tiles"])
+            processor: "a CPU", choices: [key: "winograd4 f32, 24 tiles"])
         #expect(try choose(kept, strided).algorithm == .direct)
     }
 }

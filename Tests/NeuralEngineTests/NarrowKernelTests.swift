@@ -1,134 +1,213 @@
-// The GEMM kernels for bfloat16 and int16 operands against plain C, and against what they promise.
+// The GEMM kernels for bfloat16, int16 and int8 operands against plain C, and against what they promise.
 
 import CKernels
 import Testing
 
-/// One table under test; operands of both types take 16 bits.
+@testable import NeuralEngine
+
+/// One table under test.
 struct NarrowTable: CustomTestStringConvertible {
     let isa: ck_isa
-    let operand: ck_operand
+    let precision: Precision
 
-    var isInteger: Bool { operand == CK_INT16 }
-    var testDescription: String { "isa \(isa.rawValue), operand \(operand.rawValue)" }
+    var testDescription: String { "isa \(isa.rawValue), \(precision.rawValue)" }
 
-    func kernels() throws -> ck_matrix_kernels {
-        try #require(ck_matrix_kernels_for(isa, operand)).pointee
+    func kernels() throws -> UnsafePointer<ck_matrix_kernels> {
+        try #require(ck_matrix_kernels_for(isa, precision.operand))
     }
 
-    func reference() throws -> ck_matrix_kernels {
-        try #require(ck_matrix_kernels_for(CK_SCALAR, operand)).pointee
+    func reference() throws -> UnsafePointer<ck_matrix_kernels> {
+        try #require(ck_matrix_kernels_for(CK_SCALAR, precision.operand))
     }
+
+    private static let narrow: [Precision] = [.int16, .bf16, .int8]
 
     /// Those that this machine can run beside the plain ones.
     static let all = [CK_AVX2, CK_AVX512].flatMap { isa in
-        [CK_BF16, CK_INT16].map { NarrowTable(isa: isa, operand: $0) }
-    }.filter { ck_matrix_kernels_for($0.isa, $0.operand) != nil }
+        narrow.map { NarrowTable(isa: isa, precision: $0) }
+    }.filter { ck_matrix_kernels_for($0.isa, $0.precision.operand) != nil }
 
-    static let plain = [CK_BF16, CK_INT16].map { NarrowTable(isa: CK_SCALAR, operand: $0) }
+    static let plain = narrow.map { NarrowTable(isa: CK_SCALAR, precision: $0) }
+    static let integers = (all + plain).filter(\.precision.isInteger)
 
-    /// Whether two elements are the same but for one step of rounding.
-    func isNear(_ a: UInt16, _ b: UInt16) -> Bool {
-        abs(Int(Int16(bitPattern: a)) - Int(Int16(bitPattern: b))) <= 1
+    var limit: Int32 { precision == .int8 ? CK_INT8_LIMIT : CK_INT16_LIMIT }
+
+    /// What element `index` stands for; integers without their factor.
+    func value(_ bytes: [UInt8], _ index: Int) -> Float {
+        if precision == .int8 { return Float(bytes[index]) - 128 }
+        let bits = UInt16(bytes[2 * index]) | UInt16(bytes[2 * index + 1]) << 8
+        return precision == .bf16
+            ? Float(bitPattern: UInt32(bits) << 16) : Float(Int16(bitPattern: bits))
+    }
+
+    /// Numbers as elements of the left-hand side.
+    func elements(_ values: [Float]) -> [UInt8] {
+        values.flatMap { value -> [UInt8] in
+            switch precision {
+            case .int8: return [UInt8(value * 127 + 128)]
+            case .bf16:
+                let bits = value.bitPattern >> 16
+                return [UInt8(bits & 255), UInt8(bits >> 8)]
+            default:
+                let bits = UInt16(bitPattern: Int16(value * 8191))
+                return [UInt8(bits & 255), UInt8(bits >> 8)]
+            }
+        }
     }
 }
 
-/// F(m × m, 3 × 3): its kernels, and what is known of it.
-private struct Size {
-    let m: Int
-    let input: KeyPath<ck_matrix_kernels, InputTransform>
-    let output: KeyPath<ck_matrix_kernels, OutputTransform>
-
-    var points: Int { (m + 2) * (m + 2) }
-
-    typealias InputTransform =
-        @convention(c) (
-            UnsafePointer<Float>?, Int, Int, UnsafeMutableRawPointer?, Int, Int,
-            UnsafePointer<Float>?, Int
-        ) -> Void
-    typealias OutputTransform =
-        @convention(c) (
-            UnsafeRawPointer?, Int, Int, Int, Int, UnsafeMutablePointer<Float>?, Int,
-            UnsafePointer<Float>?, UnsafePointer<Float>?, ck_activation, UnsafePointer<Float>?, Int
-        ) -> Void
-
-    static let all = [
-        Size(m: 2, input: \.winograd_input.0!, output: \.winograd_output.0!),
-        Size(m: 4, input: \.winograd_input.1!, output: \.winograd_output.1!),
-        Size(m: 6, input: \.winograd_input.2!, output: \.winograd_output.2!),
-    ]
-}
-
 struct NarrowKernelTests {
-    @Test("This machine's tables are complete")
+    private static let sizes: [WinogradSize] = [.f4, .stride2]
+
+    /// Result of an input transform.
+    private struct Transformed {
+        var elements: [UInt8]
+        var factors: [Float]
+    }
+
+    /// Runs an input transform on `blocks` blocks of a window high enough for one row of tiles.
+    private func transform(
+        _ kernels: UnsafePointer<ck_matrix_kernels>, _ table: NarrowTable, _ size: WinogradSize,
+        _ source: [Float], tiles: Int, blocks: Int
+    ) -> Transformed {
+        let window = size == .f4 ? 6 : 9
+        let rowStride = source.count / blocks / window
+        let inputs = 16 * blocks
+        var result = Transformed(
+            elements: [UInt8](
+                repeating: 77,
+                count: size.points * (tiles * inputs + 16) * table.precision.byteCount),
+            factors: [Float](repeating: -77, count: tiles * 16))
+        var staging = [Float](repeating: 0, count: size.points * inputs)
+        size.input(kernels)?(
+            source, rowStride, window * rowStride, blocks, tiles, &result.elements,
+            tiles * inputs + 16, inputs, &result.factors, &staging)
+        return result
+    }
+
+    private func source(_ size: WinogradSize, tiles: Int, blocks: Int, seed: Int) -> [Float] {
+        var noise = Noise(seed: UInt64(seed))
+        let window = size == .f4 ? 6 : 9
+        return noise.floats(blocks * window * (size.stride * 4 * tiles + 2) * 16)
+    }
+
+    @Test("Tables are there where they should be, and complete")
     func tables() throws {
         for table in NarrowTable.all + NarrowTable.plain {
             let kernels = try table.kernels()
-            #expect(kernels.multiply != nil && kernels.convert != nil)
-            #expect(kernels.winograd_input.0 != nil && kernels.winograd_output.2 != nil)
+            #expect(kernels.pointee.multiply != nil)
+            for size in Self.sizes {
+                #expect(size.input(kernels) != nil && size.output(kernels) != nil)
+            }
         }
         #expect(ck_matrix_kernels_for(CK_AVX2, CK_BF16) == nil, "AVX2 has no bfloat16")
     }
 
-    @Test("Rounding to elements equals the reference bit by bit", arguments: NarrowTable.all)
-    func convert(table: NarrowTable) throws {
-        var noise = Noise(seed: 1)
-        let count = 37
-        var source = noise.floats(count * 16).map { $0 * 2000 }
-        // Ties, ends, and what is no number.
-        let special: [Float] = [
-            0.5, 1.5, -2.5, 1e30, -1e30, .infinity, -.infinity, .nan, -.nan, .signalingNaN, 8191.5,
-            -0.0, 1.003_906_25, 1.011_718_75,
-        ]
-        for (index, value) in special.enumerated() { source[5 * 16 + index] = value }
-        var scales = noise.floats(16).map { 10 * $0 }
-        for index in special.indices { scales[index] = 1 }
-        var results = [[UInt16]](repeating: [UInt16](repeating: 7, count: count * 32), count: 2)
-        for (index, kernels) in [try table.kernels(), try table.reference()].enumerated() {
-            kernels.convert(source, count, &results[index], 32, scales)
-        }
-        if table.isInteger {
-            // NaN becomes some number: which one is left open.
-            for index in 7...9 {
-                for result in results.indices { results[result][5 * 32 + index] = 0 }
-            }
-        }
-        #expect(results[0] == results[1])
-        #expect(results[0][16] == 7, "what lies between pixels is left alone")
-    }
-
-    @Test("The input transform equals the reference", arguments: NarrowTable.all)
-    func winogradInput(table: NarrowTable) throws {
-        for size in Size.all {
-            for tiles in [1, 2, 5] {
-                var noise = Noise(seed: UInt64(tiles))
-                let rowStride = (size.m * tiles + 3) * 16
-                let source = noise.floats((size.m + 2) * rowStride)
-                let pointStride = tiles * 48 + 16
-                let scales = noise.floats(size.points * 32).map { 300 * $0 }
-                var results = [[UInt16]](
-                    repeating: [UInt16](repeating: 7, count: size.points * pointStride), count: 2)
-                for (index, kernels) in [try table.kernels(), try table.reference()].enumerated() {
-                    kernels[keyPath: size.input](
-                        source, rowStride, tiles, &results[index], pointStride, 48, scales, 32)
+    @Test("The input transform equals the reference", arguments: NarrowTable.all, sizes)
+    private func input(table: NarrowTable, size: WinogradSize) throws {
+        for tiles in [1, 2, 5] {
+            for blocks in [1, 3] {
+                let source = source(size, tiles: tiles, blocks: blocks, seed: tiles)
+                let fast = transform(
+                    try table.kernels(), table, size, source, tiles: tiles, blocks: blocks)
+                let plain = transform(
+                    try table.reference(), table, size, source, tiles: tiles, blocks: blocks)
+                #expect(isClose(fast.factors, plain.factors, tolerance: 1e-6))
+                let count = fast.elements.count / table.precision.byteCount
+                let isNear = (0..<count).allSatisfy {
+                    let (a, b) = (
+                        table.value(fast.elements, $0), table.value(plain.elements, $0)
+                    )
+                    // One step of rounding: of 8 bits for bfloat16.
+                    return abs(a - b) <= (table.precision == .bf16 ? 1e-6 + abs(b) / 100 : 1)
                 }
-                let isNear = zip(results[0], results[1]).allSatisfy { a, b in
-                    table.isNear(a, b) || abs(value(a, table)) + abs(value(b, table)) < 1e-3
-                }
-                #expect(isNear, "F(\(size.m)), \(tiles) tiles")
+                #expect(isNear, "\(tiles) tiles, \(blocks) blocks")
             }
         }
     }
 
-    private func value(_ element: UInt16, _ table: NarrowTable) -> Float {
-        table.isInteger
-            ? Float(Int16(bitPattern: element)) : Float(bitPattern: UInt32(element) << 16)
+    @Test("The largest magnitude of a row becomes the limit", arguments: NarrowTable.integers)
+    func limit(table: NarrowTable) throws {
+        for size in Self.sizes {
+            for gain: Float in [1e-20, 1, 1e20] {
+                let source = source(size, tiles: 2, blocks: 2, seed: 9).map { $0 * gain }
+                let result = transform(
+                    try table.kernels(), table, size, source, tiles: 2, blocks: 2)
+                for tile in 0..<2 {
+                    let peak = (0..<size.points * 32).reduce(Float(0)) { peak, index in
+                        let (point, channel) = index.quotientAndRemainder(dividingBy: 32)
+                        let at = point * 80 + tile * 32 + channel
+                        return max(peak, abs(table.value(result.elements, at)))
+                    }
+                    #expect(peak == Float(table.limit), "\(gain)")
+                }
+            }
+        }
+    }
+
+    @Test("A flat black picture is all zeros", arguments: NarrowTable.integers)
+    func zero(table: NarrowTable) throws {
+        for size in Self.sizes {
+            let source = source(size, tiles: 1, blocks: 1, seed: 1).map { _ in Float(0) }
+            let result = transform(
+                try table.kernels(), table, size, source, tiles: 1, blocks: 1)
+            #expect(result.factors.allSatisfy { $0 >= 0 && $0 < 1e-30 })
+            let isZero = (0..<size.points).allSatisfy { point in
+                (0..<16).allSatisfy { table.value(result.elements, point * 32 + $0) == 0 }
+            }
+            #expect(isZero)
+        }
+    }
+
+    @Test(
+        "NaN and infinity come through", arguments: NarrowTable.all + NarrowTable.plain, sizes)
+    private func notFinite(table: NarrowTable, size: WinogradSize) throws {
+        let kernels = try table.kernels()
+        let operand = WinogradOperand(
+            size: size, precision: table.precision, inputs: 16, outputs: 16)
+        // What each result depends on: the windows' first row and column meet no weight but zero.
+        let weights = try ConvolutionWeights(
+            outputs: 16, inputs: 16, kernel: 3,
+            values: (0..<16 * 16 * 9).map { $0 / 9 % 17 == 0 ? 1 : 0.25 })
+        var packed = [Float](repeating: 0, count: operand.totalByteCount / 4)
+        var factors = [Float](repeating: 0, count: size.points * 16)
+        operand.pack(weights, to: &packed, factors: &factors)
+        for bad in [Float.nan, -.nan, .infinity, -.infinity] {
+            for lane in [0, 7, 15] {
+                var source = source(size, tiles: 1, blocks: 1, seed: 4)
+                let window = size == .f4 ? 6 : 9
+                source[(window / 2 * (source.count / 16 / window) + window / 2) * 16 + lane] = bad
+                let input = transform(kernels, table, size, source, tiles: 1, blocks: 1)
+                var sums = [UInt32](repeating: 0, count: size.points * 16)
+                for point in 0..<size.points {
+                    packed.withUnsafeBytes { packed in
+                        input.elements.withUnsafeBytes { elements in
+                            guard let b = packed.baseAddress, let a = elements.baseAddress else {
+                                return
+                            }
+                            sums.withUnsafeMutableBufferPointer { sums in
+                                kernels.pointee.multiply(
+                                    a + point * 32 * table.precision.byteCount, 16, [0], 1,
+                                    b + size.operand(of: point) * operand.byteCount, 1, 1,
+                                    sums.baseAddress.map { $0 + point * 16 }, 16, nil)
+                            }
+                        }
+                    }
+                }
+                var target = [Float](repeating: 0, count: 4 * 4 * 16)
+                let bias = [Float](repeating: 0, count: 16)
+                size.output(kernels)?(
+                    sums, 16, 0, 4, 4, &target, 64, bias, nil, CK_RELU, input.factors, factors, 16)
+                #expect(target.contains { !$0.isFinite }, "\(bad) in lane \(lane)")
+            }
+        }
     }
 
     @Test("The output transform equals the reference at every edge", arguments: NarrowTable.all)
-    func winogradOutput(table: NarrowTable) throws {
-        for size in Size.all {
-            for columns in [1, size.m, size.m + 1, 3 * size.m - 1] {
-                for rows in [1, size.m - 1, size.m] {
+    func output(table: NarrowTable) throws {
+        for size in Self.sizes {
+            for columns in [1, 4, 5, 11] {
+                for rows in 1...4 {
                     for activation in KernelTests.activations {
                         try compareOutput(table, size, columns, rows, activation)
                     }
@@ -138,33 +217,33 @@ struct NarrowKernelTests {
     }
 
     private func compareOutput(
-        _ table: NarrowTable, _ size: Size, _ columns: Int, _ rows: Int,
+        _ table: NarrowTable, _ size: WinogradSize, _ columns: Int, _ rows: Int,
         _ activation: ck_activation
     ) throws {
         var noise = Noise(seed: UInt64(columns * 8 + rows))
-        let tiles = (columns + size.m - 1) / size.m
+        let tiles = (columns + 3) / 4
         let pointStride = tiles * 32 + 16
-        let floats = noise.floats(size.points * pointStride)
-        let sums = floats.map {
-            table.isInteger ? UInt32(bitPattern: Int32($0 * 2e9)) : $0.bitPattern
+        let sums = noise.floats(size.points * pointStride).map {
+            table.precision.isInteger ? UInt32(bitPattern: Int32($0 * 2e9)) : $0.bitPattern
         }
-        let scales = noise.floats(size.points * 16).map { $0 * 5e-10 }
-        let rowStride = (size.m * tiles + 2) * 16
-        let residual = noise.floats(size.m * rowStride)
+        let rowFactors = noise.floats(tiles * 16)
+        let columnFactors = noise.floats(size.points * 16).map { $0 * 1e-9 }
+        let rowStride = (4 * tiles + 2) * 16
+        let residual = noise.floats(4 * rowStride)
         let bias = noise.floats(16)
         for adds in [true, false] {
             var results = [[Float]](
-                repeating: [Float](repeating: -77, count: size.m * rowStride), count: 2)
+                repeating: [Float](repeating: -77, count: 4 * rowStride), count: 2)
             for (index, kernels) in [try table.kernels(), try table.reference()].enumerated() {
                 residual.withUnsafeBufferPointer {
-                    kernels[keyPath: size.output](
+                    size.output(kernels)?(
                         sums, pointStride, 32, rows, columns, &results[index], rowStride, bias,
-                        adds ? $0.baseAddress : nil, activation, scales, 16)
+                        adds ? $0.baseAddress : nil, activation, rowFactors, columnFactors, 16)
                 }
             }
             #expect(
-                isClose(results[0], results[1], tolerance: 3e-4),
-                "F(\(size.m)) \(columns)×\(rows) \(activation) \(adds)")
+                isClose(results[0], results[1], tolerance: 1e-4),
+                "\(size) \(columns)×\(rows) \(activation) \(adds)")
         }
     }
 
@@ -184,108 +263,103 @@ struct NarrowKernelTests {
     ) throws {
         var noise = Noise(seed: UInt64(blocks * 100 + steps * 10 + rows))
         let stride = steps * 16 + 32
-        let a = elements(rows * stride, table, &noise)
-        let b = elements(steps * 16 * blocks * 16, table, &noise)
+        let a = table.elements(noise.floats(rows * stride))
+        let b = panels(table, blocks: blocks, depth: 16 * steps, &noise)
         // Runs in any order, and overlapping.
-        let offsets = (0..<steps).map { _ in Int32(2 * noise.below(stride / 2 - 8)) }
+        let offsets = (0..<steps).map { _ in Int32(4 * noise.below(stride / 4 - 4)) }
         let target = blocks * 16 + 16
         var results = [[UInt32]](repeating: [UInt32](repeating: 7, count: rows * target), count: 2)
         for (index, kernels) in [try table.kernels(), try table.reference()].enumerated() {
-            kernels.multiply(
-                a, stride, offsets, steps, b, blocks, rows, &results[index], target,
-                index == 0 && rows > 3 ? b : nil)
+            b.withUnsafeBytes {
+                kernels.pointee.multiply(
+                    a, stride, offsets, steps, $0.baseAddress, blocks, rows, &results[index],
+                    target, index == 0 && rows > 3 ? $0.baseAddress : nil)
+            }
         }
-        if table.isInteger {
-            #expect(results[0] == results[1], "\(blocks) blocks, \(steps) steps, \(rows) rows")
+        let what: Comment = "\(blocks) blocks, \(steps) steps, \(rows) rows"
+        if table.precision.isInteger {
+            #expect(results[0] == results[1], what)
         } else {
             let sums = results.map { $0.map { Float(bitPattern: $0) } }
-            #expect(
-                isClose(sums[0], sums[1], tolerance: 1e-5),
-                "\(blocks) blocks, \(steps) steps, \(rows) rows")
+            #expect(isClose(sums[0], sums[1], tolerance: 1e-5), what)
         }
     }
 
-    private func elements(_ count: Int, _ table: NarrowTable, _ noise: inout Noise) -> [UInt16] {
-        (0..<count).map { _ in
-            let value = noise.float()
-            return table.isInteger
-                ? UInt16(bitPattern: Int16(value * 8191)) : UInt16(value.bitPattern >> 16)
-        }
-    }
-
-    @Test(
-        "An int16 operand never leaves its limit, whatever the input",
-        arguments: (NarrowTable.all + NarrowTable.plain).filter(\.isInteger))
-    func saturation(table: NarrowTable) throws {
-        let kernels = try table.kernels()
-        let values: [Float] = [
-            .nan, -.nan, .signalingNaN, .infinity, -.infinity, .greatestFiniteMagnitude,
-            -.greatestFiniteMagnitude, 1e10, -1e10, 3e9, -3e9, 32768, -32769, 65536, 0, 1,
-        ]
-        let limit = Int16(CK_INT16_LIMIT)
-        let scales = [Float](repeating: 1, count: 64 * 16)
-        var target = [Int16](repeating: .max, count: 16)
-        kernels.convert(values, 1, &target, 16, scales)
-        #expect(target.allSatisfy { abs($0) <= limit })
-        for (value, element) in zip(values, target) where abs(value) >= 32768 {
-            #expect(element == (value > 0 ? limit : -limit), "\(value)")
-        }
-        for size in Size.all {
-            let n = size.m + 2
-            for value in values {
-                let source = [Float](repeating: value, count: n * n * 16)
-                var points = [Int16](repeating: .max, count: size.points * 16)
-                kernels[keyPath: size.input](source, n * 16, 1, &points, 16, 16, scales, 16)
-                #expect(points.allSatisfy { abs($0) <= limit }, "F(\(size.m)) of \(value)")
+    /// Random weights, packed.
+    private func panels(
+        _ table: NarrowTable, blocks: Int, depth: Int, _ noise: inout Noise
+    ) -> [UInt8] {
+        (0..<blocks).flatMap { _ -> [UInt8] in
+            let values = noise.floats(depth * 16)
+            guard table.precision == .int8 else { return table.elements(values) }
+            let bytes = values.map { Int8($0 * 127) }
+            let sums = (0..<16).map { column in
+                (0..<depth).reduce(Int32(0)) {
+                    $0 - 128 * Int32(bytes[($1 / 4 * 16 + column) * 4 + $1 % 4])
+                }
             }
+            return sums.withUnsafeBytes { Array($0) } + bytes.map { UInt8(bitPattern: $0) }
         }
     }
 
-    @Test(
-        "The largest int16 sums are exact", arguments: NarrowTable.all.filter(\.isInteger))
+    @Test("The largest int16 sums are exact", arguments: NarrowTable.integers)
     func largestSums(table: NarrowTable) throws {
-        // Weights at the bound of the proof, Σ |u| · limit ≤ 2³¹ − 1, and a left-hand side with
-        // their signs at its limit: nothing can be larger.
-        let kernels = try table.kernels()
-        let steps = 6
-        let depth = 16 * steps
-        let bound = Int(Int32.max) / Int(CK_INT16_LIMIT)
+        // Weights as large as they are ever packed, and a left-hand side with their signs at its
+        // limit: no sum can be larger.
+        let depth = 128
+        var noise = Noise(seed: 3)
+        let column = noise.floats(depth).map { Double($0 < 0 ? $0 - 9 : $0 + 9) }
+        let scale = WinogradOperand.scale(of: column, table.precision)
+        let weights = column.map { Int(($0 * scale).rounded()) }
+        let bound = weights.reduce(0) { $0 + abs($1) } * Int(table.limit)
+        #expect(bound <= Int(Int32.max), "the bound of the proof")
+        if table.precision == .int16 {
+            #expect(bound > Int(Int32.max) * 9 / 10, "the test reaches the bound")
+        }
         for sign in [1, -1] {
-            var noise = Noise(seed: 3)
-            var b = [Int16](repeating: 0, count: depth * 16)
-            var a = [Int16](repeating: 0, count: depth)
-            var left = bound
-            for k in 0..<depth {
-                let share = k == depth - 1 ? left : min(left, 1 + noise.below(2 * left / (depth - k)))
-                left -= share
-                let u = Int16(clamping: noise.below(2) == 0 ? share : -share)
-                a[k] = Int16(sign) * Int16(CK_INT16_LIMIT) * Int16(u.signum())
-                for column in 0..<16 { b[(k / 2 * 16 + column) * 2 + k % 2] = u }
+            let a = table.elements(weights.map { Float($0.signum() * sign) })
+            var b = [UInt8]()
+            if table.precision == .int8 {
+                let first = [Int32](repeating: Int32(-128 * weights.reduce(0, +)), count: 16)
+                b += first.withUnsafeBytes { Array($0) }
             }
-            let exact = (0..<depth).reduce(0) { $0 + Int(a[$1]) * Int(b[$1 / 2 * 32 + $1 % 2]) }
-            #expect(abs(exact) > Int(Int32.max) * 99 / 100, "the test reaches the bound")
-            let offsets = (0..<steps).map { Int32($0 * 16) }
+            let group = 4 / table.precision.byteCount
+            for row in stride(from: 0, to: depth, by: group) {
+                for _ in 0..<16 {
+                    for weight in weights[row..<row + group] {
+                        b.append(UInt8(truncatingIfNeeded: weight))
+                        if group == 2 { b.append(UInt8(truncatingIfNeeded: weight >> 8)) }
+                    }
+                }
+            }
+            let offsets = (0..<depth / 16).map { Int32($0 * 16) }
             var sums = [Int32](repeating: 0, count: 16)
-            kernels.multiply(a, depth, offsets, steps, b, 1, 1, &sums, 16, nil)
-            #expect(sums.allSatisfy { Int($0) == exact })
+            try table.kernels().pointee.multiply(
+                a, depth, offsets, depth / 16, b, 1, 1, &sums, 16, nil)
+            #expect(sums.allSatisfy { Int($0) == sign * bound })
         }
     }
 
-    @Test(
-        "NaN and infinity come through bfloat16 products",
-        arguments: (NarrowTable.all + NarrowTable.plain).filter { !$0.isInteger })
-    func notFinite(table: NarrowTable) throws {
-        let kernels = try table.kernels()
-        for value in [Float.nan, .infinity, -.infinity] {
-            for lane in [0, 7, 15] {
-                var pixel = [Float](repeating: 1, count: 16)
-                pixel[lane] = value
-                var a = [UInt16](repeating: 0, count: 16)
-                kernels.convert(pixel, 1, &a, 16, nil)
-                let b = [UInt16](repeating: UInt16(Float(1).bitPattern >> 16), count: 256)
-                var sums = [Float](repeating: 0, count: 16)
-                kernels.multiply(a, 16, [0], 1, b, 1, 1, &sums, 16, nil)
-                #expect(sums.allSatisfy { !$0.isFinite }, "\(value) in lane \(lane)")
+    @Test("Packed weights obey the bound of the proof, whatever they are")
+    func packing() throws {
+        var noise = Noise(seed: 5)
+        for precision in [Precision.int16, .int8] {
+            let limit = Double(precision == .int8 ? CK_INT8_LIMIT : CK_INT16_LIMIT)
+            let largest: Double = precision == .int8 ? 127 : 32767
+            for count in [16, 48, 96, 4096] {
+                for gain in [1e-25, 1, 1e25] {
+                    let spread = noise.floats(count).map { Double($0) * gain }
+                    let peaked = spread.enumerated().map { $0 == 3 ? 1000 * gain : $1 }
+                    let flat = [Double](repeating: gain, count: count)
+                    for column in [spread, peaked, flat, flat.map { _ in 0 }] {
+                        let scale = WinogradOperand.scale(of: column, precision)
+                        let packed = column.map { ($0 * scale).rounded() }
+                        #expect(scale.isFinite && scale > 0)
+                        #expect(packed.allSatisfy { abs($0) <= largest })
+                        #expect(
+                            packed.reduce(0) { $0 + abs($1) } * limit <= Double(Int32.max))
+                    }
+                }
             }
         }
     }
