@@ -19,6 +19,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     private let model: DistilledUNet
     private let settings: Configuration.Transform
     private let threadCount: Int
+    private let wantedPrecision: Precision?
     // Control thread while the pipeline stands, transform thread while it runs.
     private var session: ModelSession?
     private var picture: BeforeAfterPicture?
@@ -28,18 +29,20 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     /// Loads and checks the weights.
     ///
     /// - Parameters:
-    ///   - threads: of the engine; 0: one a core.
+    ///   - performance: threads (0: one a core) and precision.
     ///   - takesPicture: keeps one frame before and after, for `writePicture`.
     init(
-        modelPath: String, settings: Configuration.Transform, threads: Int, takesPicture: Bool,
-        log: Logger
+        modelPath: String, settings: Configuration.Transform,
+        performance: Configuration.Performance, takesPicture: Bool, log: Logger
     ) throws {
         self.log = log
         model = try DistilledUNet(file: modelPath)
         try model.file.requireStyle(settings.style)
         self.settings = settings
         self.takesPicture = takesPicture
+        let threads = performance.threads
         threadCount = threads > 0 ? threads : min(ProcessStatistics.coreCount, Self.threadCountMax)
+        wantedPrecision = performance.precision.precision
     }
 
     func prepare(format: VideoFormat) throws {
@@ -47,10 +50,15 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         let height = settings.modelHeight > 0 ? settings.modelHeight : format.height
         let cache = TuningCache(environment: ProcessInfo.processInfo.environment)
         let tuning = cache.load()
-        session = try model.prepare(
+        let choice = PrecisionChoice(
+            wanted: wantedPrecision, file: model.file, supported: try Backend.shared().precisions)
+        let session = try model.prepare(
             frameWidth: format.width, frameHeight: format.height, modelWidth: width,
-            modelHeight: height, threads: threadCount, tuning: tuning)
+            modelHeight: height, threads: threadCount, tuning: tuning,
+            precisions: choice.allowed)
+        self.session = session
         cache.save(tuning, log: log)
+        log.info("precision: \(session.precision); \(choice.reason)")
         if takesPicture { picture = BeforeAfterPicture(format: format) }
     }
 
@@ -88,8 +96,14 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
             threads: session?.threads ?? threadCount,
             processor: ProcessStatistics.processorName,
             instructionSet: backend?.instructionSet.rawValue ?? "unknown",
-            blasCore: backend?.blasCore ?? "unknown")
+            blasCore: backend?.blasCore ?? "unknown",
+            precision: session?.precision ?? "unknown")
     }
+}
+
+extension PrecisionName {
+    /// nil: whatever the model's calibration allows.
+    var precision: Precision? { Precision(rawValue: rawValue) }
 }
 
 /// One frame before and after the network, side by side. Its memory exists before the run.

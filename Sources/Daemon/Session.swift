@@ -137,7 +137,7 @@ public struct Session {
         let path = try ModelLocator(environment: environment)
             .path(model: settings.model, style: settings.style)
         return try NeuralTransform(
-            modelPath: path, settings: settings, threads: configuration.performance.threads,
+            modelPath: path, settings: settings, performance: configuration.performance,
             takesPicture: options.picturePath != nil, log: log)
     }
 

@@ -67,16 +67,18 @@ public struct DistilledUNet: Sendable {
     ///   - modelHeight: likewise.
     ///   - threads: of the engine, the calling one included.
     ///   - tuning: chooses how convolutions are computed; may measure first.
+    ///   - precisions: in which they may be multiplied, besides f32.
     public func prepare(
         frameWidth: Int, frameHeight: Int, modelWidth: Int, modelHeight: Int, threads: Int,
-        tuning: ConvolutionTuning = ConvolutionTuning()
+        tuning: ConvolutionTuning = ConvolutionTuning(), precisions: Set<Precision> = []
     ) throws(ModelError) -> ModelSession {
         do throws(EngineError) {
             let geometry = try FrameGeometry(
                 frameWidth: frameWidth, frameHeight: frameHeight, modelWidth: modelWidth,
                 modelHeight: modelHeight, multiple: Self.sizeMultiple)
-            return try ModelSession(geometry: geometry, threads: threads, tuning: tuning) {
-                builder, image throws(EngineError) in
+            return try ModelSession(
+                geometry: geometry, threads: threads, tuning: tuning, precisions: precisions
+            ) { builder, image throws(EngineError) in
                 try residual(of: image, in: builder)
             }
         } catch {

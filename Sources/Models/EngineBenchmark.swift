@@ -23,6 +23,8 @@ public struct EngineBenchmark: Sendable {
     public let instructionSet: String
     /// Kernel family of OpenBLAS, for example `SkylakeX`.
     public let blasCore: String
+    /// In what the convolutions were multiplied, for example `int8 (12), f32 (6)`.
+    public let precision: String
     /// Threads used.
     public let threads: Int
     /// Bytes of activations, packed weights and scratch memory.
@@ -54,21 +56,25 @@ public struct EngineBenchmark: Sendable {
     ///   - threads: of the engine, the calling one included.
     ///   - iterations: frames to measure; at least one is.
     ///   - tuning: chooses how convolutions are computed.
+    ///   - wanted: precision; nil: the fastest that the model's calibration allows.
     public static func run(
         model file: String, width: Int, height: Int, frameWidth: Int? = nil,
         frameHeight: Int? = nil, threads: Int, iterations: Int,
-        tuning: ConvolutionTuning = ConvolutionTuning()
+        tuning: ConvolutionTuning = ConvolutionTuning(), wanted: Precision? = .f32
     ) throws(ModelError) -> EngineBenchmark {
         let model = try DistilledUNet(file: file)
-        let session = try model.prepare(
-            frameWidth: frameWidth ?? width, frameHeight: frameHeight ?? height,
-            modelWidth: width, modelHeight: height, threads: threads, tuning: tuning)
         let backend: Backend
         do throws(EngineError) {
             backend = try Backend.shared()
         } catch {
             throw .engine(error)
         }
+        let choice = PrecisionChoice(
+            wanted: wanted, file: model.file, supported: backend.precisions)
+        let session = try model.prepare(
+            frameWidth: frameWidth ?? width, frameHeight: frameHeight ?? height,
+            modelWidth: width, modelHeight: height, threads: threads, tuning: tuning,
+            precisions: choice.allowed)
         let stride = 3 * session.geometry.frameWidth
         let count = stride * session.geometry.frameHeight
         let input = UnsafeMutablePointer<UInt8>.allocate(capacity: count)
@@ -90,7 +96,7 @@ public struct EngineBenchmark: Sendable {
         return EngineBenchmark(
             runsMilliseconds: runs, steps: measureSteps(session, pointers, iterations),
             instructionSet: backend.instructionSet.rawValue, blasCore: backend.blasCore,
-            threads: threads, arenaBytes: session.byteCount)
+            precision: session.precision, threads: threads, arenaBytes: session.byteCount)
     }
 
     private static func measureRuns(

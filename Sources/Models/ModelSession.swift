@@ -18,6 +18,9 @@ public final class ModelSession: @unchecked Sendable {
     public var byteCount: Int { plan.byteCount }
     /// Names of the steps of a frame, in order.
     public var stepNames: [String] { steps.map(\.name) }
+    /// In what the convolutions are multiplied, and how many in each, for people:
+    /// `int8 (12), f32 (6)`.
+    public let precision: String
 
     private let pool: WorkerPool
     private let plan: Plan
@@ -32,13 +35,18 @@ public final class ModelSession: @unchecked Sendable {
     ///   `geometry.blocks`.
     init(
         geometry: FrameGeometry, threads: Int, tuning: ConvolutionTuning,
+        precisions: Set<Precision>,
         network: (PlanBuilder, Tensor) throws(EngineError) -> Tensor
     ) throws(EngineError) {
         let backend = try Backend.shared()
         let pool = try WorkerPool(threads: threads)
-        let builder = PlanBuilder(backend: backend, pool: pool, tuning: tuning)
+        let builder = PlanBuilder(backend: backend, pool: pool, tuning: tuning, precisions: precisions)
         let image = builder.input(geometry.blocks)
         let residual = try network(builder, image)
+        precision = Precision.allCases.reversed().compactMap { precision in
+            let count = builder.chosenPrecisions.count { $0 == precision }
+            return count > 0 ? "\(precision.rawValue) (\(count))" : nil
+        }.joined(separator: ", ")
         let plan = try builder.build(
             outputs: [residual],
             for: "\(geometry.modelWidth)×\(geometry.modelHeight) pixels and \(threads) threads",

@@ -202,7 +202,7 @@ extension PlanBuilder {
                 winogradNode(name, x, y, weights, $0, method, activation, adding)
             }
             ?? directNode(name, x, y, weights, problem, method, activation, adding)
-        methods.append((name, method))
+        chosenPrecisions.append(method.precision)
         return append(node)
     }
 
@@ -217,11 +217,9 @@ extension PlanBuilder {
         _ size: WinogradSize, _ method: ConvolutionMethod, _ activation: Activation,
         _ adding: Tensor?
     ) -> Node {
-        // Where the CPU has no such instruction, f32 is at least as exact.
-        let kernels = backend.matrix(method.precision)
         let operand = WinogradOperand(
-            size: size, precision: kernels == nil ? .f32 : method.precision,
-            inputs: x.shape.paddedChannels, outputs: y.shape.paddedChannels)
+            size: size, precision: method.precision, inputs: x.shape.paddedChannels,
+            outputs: y.shape.paddedChannels)
         let tiles = tilesPerPiece(y.shape, edge: size.edge, limit: method.tiles)
         let operandCount = (operand.totalByteCount + 3) / 4
         let factorCount = operand.precision.isInteger ? size.points * operand.outputs : 0
@@ -245,7 +243,7 @@ extension PlanBuilder {
             }
             return WinogradStep(
                 name: name, convolution, operand: operand, usesBLAS: usesBLAS, factors: factors,
-                matrix: kernels ?? convolution.matrix, tilesPerPiece: tiles)
+                matrix: resources.backend.matrix(method.precision), tilesPerPiece: tiles)
         }
     }
 

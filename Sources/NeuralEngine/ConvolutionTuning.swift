@@ -53,7 +53,6 @@ public final class ConvolutionTuning {
         for problem: ConvolutionProblem, precisions: Set<Precision>, backend: Backend,
         pool: WorkerPool
     ) throws(EngineError) -> ConvolutionMethod {
-        let precisions = precisions.filter { backend.matrix($0) != nil }
         switch mode {
         case .preferred:
             let algorithm = ConvolutionMethod.Algorithm.narrow.first(where: problem.allows)
@@ -65,7 +64,8 @@ public final class ConvolutionTuning {
             return problem.allows(method.algorithm)
                 ? method : ConvolutionMethod(algorithm: .direct, tiles: method.tiles)
         case .measured:
-            return try known(problem, precisions, backend, pool)
+            let fast = precisions.intersection(backend.precisions)
+            return try known(problem, fast, backend, pool)
         }
     }
 

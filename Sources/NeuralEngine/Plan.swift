@@ -39,8 +39,8 @@ public final class PlanBuilder {
     let pool: WorkerPool
     let tuning: ConvolutionTuning
     let precisions: Set<Precision>
-    /// How each convolution so far is computed.
-    var methods: [(name: String, method: ConvolutionMethod)] = []
+    /// In what precision each convolution so far is multiplied.
+    public internal(set) var chosenPrecisions: [Precision] = []
     var threads: Int { pool.threads }
 
     /// Memory and threads of the plan, once allocated.

@@ -42,15 +42,19 @@ public enum Precision: String, Sendable, CaseIterable, Comparable {
 }
 
 extension Backend {
-    /// The GEMM kernels for a precision; nil where the CPU has no instruction for it.
-    func matrix(_ precision: Precision) -> UnsafePointer<ck_matrix_kernels>? {
+    /// The GEMM kernels for a precision: plain C where the CPU has no instruction for it, which is
+    /// slow and gives the same numbers.
+    func matrix(_ precision: Precision) -> UnsafePointer<ck_matrix_kernels> {
         ck_matrix_kernels_for(instructionSet.code, precision.operand)
+            ?? ck_matrix_kernels_for(CK_SCALAR, precision.operand) ?? matrix
     }
 
-    /// The precisions that this CPU multiplies faster than f32, and f32.
+    /// f32, and what this CPU multiplies faster.
     public var precisions: [Precision] {
         Precision.allCases.filter {
-            $0 == .f32 || (instructionSet != .scalar && matrix($0) != nil)
+            $0 == .f32
+                || instructionSet != .scalar
+                    && ck_matrix_kernels_for(instructionSet.code, $0.operand) != nil
         }
     }
 }

@@ -118,6 +118,24 @@ public struct Safetensors: Sendable {
         }
     }
 
+    /// A checksum of all tensors' bytes (64-bit FNV-1a), as 16 hexadecimal digits: tells weights
+    /// apart, not friend from foe.
+    public var checksum: String {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in bytes[dataStart...] { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        let digits = String(hash, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
+    /// The same file with other metadata; the tensors' bytes are unchanged.
+    public func encoded(metadata: [String: String]) -> [UInt8] {
+        var header = SafetensorsHeader.encode(metadata: metadata, entries: entries)
+        // Data begin at a multiple of 8, as the format's own library writes them.
+        header += [UInt8](repeating: UInt8(ascii: " "), count: -header.count & 7)
+        let length = (0..<8).map { UInt8(truncatingIfNeeded: header.count >> (8 * $0)) }
+        return length + header + bytes[dataStart...]
+    }
+
     // Tensors need not be aligned in the file.
     private func copy<Number>(_ range: Range<Int>, count: Int, zero: Number) -> [Number] {
         var numbers = [Number](repeating: zero, count: count)

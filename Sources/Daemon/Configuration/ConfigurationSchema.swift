@@ -127,6 +127,13 @@ public enum ConfigurationSchema {
             "performance.threads", \.performance.threads, 0...64,
             "Threads of the network; 0 is one for each core."),
         .choice(
+            "performance.precision", \.performance.precision,
+            """
+            Numbers in which the network is multiplied. "auto" takes the fastest whose pictures,
+            by the figures in the model file, cannot be told from those of "f32"; without figures
+            (`lucida calibrate` measures them) and where the CPU has nothing faster, "f32".
+            """),
+        .choice(
             "log.level", \.log.level,
             "The least important messages to show."),
         .text(

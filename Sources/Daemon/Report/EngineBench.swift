@@ -11,6 +11,7 @@ public struct EngineBench: Codable {
     private let threads: Int
     private let instructionSet: String
     private let blasCore: String
+    private let precision: String
     private let processor: String
     private let iterations: Int
     private let minimumMilliseconds: Double
@@ -42,13 +43,14 @@ public struct EngineBench: Codable {
         let result = try EngineBenchmark.run(
             model: path, width: width, height: height,
             threads: wanted > 0 ? wanted : ProcessStatistics.coreCount, iterations: iterations,
-            tuning: tuning)
+            tuning: tuning, wanted: configuration.performance.precision.precision)
         cache.save(tuning, log: log)
         model = path
         size = "\(width)×\(height)"
         threads = result.threads
         instructionSet = result.instructionSet
         blasCore = result.blasCore
+        precision = result.precision
         processor = ProcessStatistics.processorName
         self.iterations = iterations
         minimumMilliseconds = Self.rounded(result.minimumMilliseconds)
@@ -82,7 +84,7 @@ public struct EngineBench: Codable {
         }
         return """
             \(model) at \(size), \(threads) threads, \(instructionSet), BLAS \(blasCore), \
-            \(processor)
+            \(precision), \(processor)
               minimum \(minimumMilliseconds) ms, median \(medianMilliseconds) ms, \
             p99 \(p99Milliseconds) ms over \(iterations) frames; arena \(arenaMB) MB
             \(rows.joined(separator: "\n"))

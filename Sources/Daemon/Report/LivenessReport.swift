@@ -119,6 +119,8 @@ public struct LivenessReport: Codable, Sendable {
         public var instructionSet: String
         /// OpenBLAS's core type.
         public var blasCore: String
+        /// In what the convolutions were multiplied, and how many in each.
+        public var precision: String
     }
 
     /// Length of the run in seconds.
