@@ -79,10 +79,7 @@ public struct Session {
             }
         }
         for path in [configuration.report.path, options.picturePath ?? ""] where !path.isEmpty {
-            let folder = URL(filePath: path).deletingLastPathComponent().path
-            guard FileManager.default.isWritableFile(atPath: folder) else {
-                throw SessionError("cannot write \(path): the folder is not there, or not yours")
-            }
+            try requireWritableFolder(of: path)
         }
     }
 
@@ -254,4 +251,12 @@ public struct SessionError: Error, CustomStringConvertible {
     public let description: String
     /// An error with its text.
     public init(_ description: String) { self.description = description }
+}
+
+/// Throws if no file can be made at `path`.
+func requireWritableFolder(of path: String) throws {
+    let folder = URL(filePath: path).deletingLastPathComponent().path
+    guard FileManager.default.isWritableFile(atPath: folder) else {
+        throw SessionError("cannot write \(path): the folder is not there, or not yours")
+    }
 }

@@ -98,7 +98,7 @@ public struct Calibration: Codable, Sendable, Equatable {
 
 /// Which precisions a session may use, and why.
 public struct PrecisionChoice: Sendable, Equatable {
-    /// The convolutions are multiplied in the fastest of these, each in its own.
+    /// Each convolution is multiplied in the fastest of these; in f32 if it can be in none.
     public let allowed: Set<Precision>
     /// For the log.
     public let reason: String
@@ -112,7 +112,7 @@ public struct PrecisionChoice: Sendable, Equatable {
     public init(wanted: Precision?, file: ModelFile, supported: [Precision]) {
         if let wanted {
             let isSupported = supported.contains(wanted)
-            allowed = isSupported ? [.f32, wanted] : [.f32]
+            allowed = isSupported ? [wanted] : [.f32]
             reason =
                 isSupported
                 ? "as configured"

@@ -18,13 +18,15 @@ public struct DistilledUNet: Sendable {
     public let file: ModelFile
     /// Channels at 1/4, 1/8 and 1/16 of the input size.
     public let channels: [Int]
+    /// Channels of image and residual: 48 (pixel-unshuffle by 4 of red, green and blue), or more; a
+    /// frame then leaves the others zero, and what the network gives there is ignored.
+    public let imageChannels: Int
 
     private let layers: [String: ConvolutionWeights]
 
     /// Width and height that the network divides by: two halvings of 4 × 4 squares.
     static let sizeMultiple = 16
-    /// Pixel-unshuffle by 4 makes these of red, green and blue.
-    private static let imageChannels = 48
+    private static let imageChannelRange = 48...256
 
     /// Reads and checks a model file.
     public init(file path: String) throws(ModelError) {
@@ -34,18 +36,36 @@ public struct DistilledUNet: Sendable {
         try file.check("color_range", is: "full")
         try file.check("size_multiple", is: "\(Self.sizeMultiple)")
         let channels = try file.numbers("channels", count: 3)
+        let imageChannels = try Self.imageChannels(of: file)
         var layers: [String: ConvolutionWeights] = [:]
-        for layer in Self.layerTable(channels) {
+        for layer in Self.layerTable(channels, imageChannels: imageChannels) {
             layers[layer.name] = try file.convolution(
                 layer.name, inputs: layer.inputs, outputs: layer.outputs, kernel: layer.kernel)
         }
         self.file = file
         self.channels = channels
+        self.imageChannels = imageChannels
         self.layers = layers
     }
 
+    /// The metadata `image_channels`; files without it have 48.
+    private static func imageChannels(of file: ModelFile) throws(ModelError) -> Int {
+        guard let text = file.metadata["image_channels"] else {
+            return imageChannelRange.lowerBound
+        }
+        guard let count = Int(text), imageChannelRange.contains(count),
+            count % channelBlock == 0
+        else {
+            throw file.failure(
+                "its image_channels is \"\(text)\": a multiple of \(channelBlock) from "
+                    + "\(imageChannelRange.lowerBound) to \(imageChannelRange.upperBound) is "
+                    + "expected")
+        }
+        return count
+    }
+
     private static func layerTable(
-        _ c: [Int]
+        _ c: [Int], imageChannels: Int
     ) -> [(name: String, inputs: Int, outputs: Int, kernel: Int)] {
         func block(_ name: String, _ channels: Int) -> [(String, Int, Int, Int)] {
             [("\(name).a", channels, channels, 3), ("\(name).b", channels, channels, 3)]
@@ -67,7 +87,8 @@ public struct DistilledUNet: Sendable {
     ///   - modelHeight: likewise.
     ///   - threads: of the engine, the calling one included.
     ///   - tuning: chooses how convolutions are computed; may measure first.
-    ///   - precisions: in which they may be multiplied, besides f32.
+    ///   - precisions: in which they may be multiplied. Without f32 all that can be are in one of
+    ///     the others; none is f32.
     public func prepare(
         frameWidth: Int, frameHeight: Int, modelWidth: Int, modelHeight: Int, threads: Int,
         tuning: ConvolutionTuning = ConvolutionTuning(), precisions: Set<Precision> = []
@@ -77,7 +98,8 @@ public struct DistilledUNet: Sendable {
                 frameWidth: frameWidth, frameHeight: frameHeight, modelWidth: modelWidth,
                 modelHeight: modelHeight, multiple: Self.sizeMultiple)
             return try ModelSession(
-                geometry: geometry, threads: threads, tuning: tuning, precisions: precisions
+                geometry: geometry, imageChannels: imageChannels, threads: threads, tuning: tuning,
+                precisions: precisions
             ) { builder, image throws(EngineError) in
                 try residual(of: image, in: builder)
             }
@@ -86,7 +108,8 @@ public struct DistilledUNet: Sendable {
         }
     }
 
-    /// The network itself: image (48, H/4, W/4) in [0, 1] to residual (48, H/4, W/4).
+    /// The network itself: image (C, H/4, W/4) in [0, 1] to residual (C, H/4, W/4), C being
+    /// `imageChannels`.
     func residual(
         of image: Tensor, in builder: PlanBuilder
     ) throws(EngineError) -> Tensor {

@@ -36,6 +36,12 @@ final class DirectStep: TiledWork {
         if isUpsampled { shape = source }
         super.init(
             name: name, shape: shape, edge: Self.tileEdge, tilesPerPiece: tilesPerPiece)
+        let packed = offsets.count * channelBlock * convolution.outputs
+        cost = StepCost(
+            convolution, kernel: kernel, over: shape,
+            multipliedMACs: packed * shape.height * shape.width,
+            weightBytes: packed * MemoryLayout<Float>.stride)
+        cost.algorithm = "direct"
     }
 
     override func perform(piece: Int, worker: Int) {

@@ -34,6 +34,12 @@ final class WinogradStep: TiledWork {
         super.init(
             name: name, shape: convolution.target.shape, edge: size.edge,
             tilesPerPiece: tilesPerPiece)
+        cost = StepCost(
+            convolution, kernel: 3, over: convolution.target.shape,
+            multipliedMACs: tileCount * size.points * convolution.inputs * convolution.outputs,
+            weightBytes: operand.totalByteCount, operand: operand.precision)
+        let name = size == .stride2 ? "F(4,3)/2" : "F(\(size.edge),3)"
+        cost.algorithm = name + (usesBLAS ? " BLAS" : "")
     }
 
     override func perform(piece: Int, worker: Int) {

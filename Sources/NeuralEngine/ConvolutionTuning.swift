@@ -15,6 +15,13 @@ public final class ConvolutionTuning {
 
     private let mode: Mode
     private let processor: String
+    // When to stop measuring; set by the first measurement.
+    private var deadline: Int64?
+
+    /// A camera must not be late because of this: what is left after so long is measured on the
+    /// next start, and computed by the usual method until then.
+    private static let budgetNanoseconds: Int64 = 1_500_000_000
+
     /// Choices by problem, instruction set, threads and processor: those given and those measured.
     public private(set) var choices: [String: String]
     /// Whether `choices` holds anything that was not given.
@@ -55,11 +62,7 @@ public final class ConvolutionTuning {
     ) throws(EngineError) -> ConvolutionMethod {
         switch mode {
         case .preferred:
-            let algorithm = ConvolutionMethod.Algorithm.narrow.first(where: problem.allows)
-            return ConvolutionMethod(
-                algorithm: algorithm ?? .direct,
-                precision: algorithm == nil ? .f32 : precisions.min() ?? .f32,
-                tiles: Self.usualTiles)
+            return preferred(problem, precisions)
         case .fixed(let method):
             return problem.allows(method.algorithm)
                 ? method : ConvolutionMethod(algorithm: .direct, tiles: method.tiles)
@@ -67,6 +70,17 @@ public final class ConvolutionTuning {
             let fast = precisions.intersection(backend.precisions)
             return try known(problem, fast, backend, pool)
         }
+    }
+
+    /// What is usually fastest: the cheapest precision, by Winograd.
+    private func preferred(
+        _ problem: ConvolutionProblem, _ precisions: Set<Precision>
+    ) -> ConvolutionMethod {
+        let algorithm = ConvolutionMethod.Algorithm.narrow.first(where: problem.allows)
+        return ConvolutionMethod(
+            algorithm: algorithm ?? .direct,
+            precision: algorithm == nil ? .f32 : precisions.min() ?? .f32,
+            tiles: Self.usualTiles)
     }
 
     private func known(
@@ -85,31 +99,42 @@ public final class ConvolutionTuning {
         {
             return choice
         }
-        let race = Race(problem: problem.shortened, backend: backend, pool: pool)
+        let end = deadline ?? MonotonicClock.nowNanoseconds + Self.budgetNanoseconds
+        deadline = end
+        let race = Race(
+            problem: problem.shortened, backend: backend, pool: pool, deadline: end)
         // First the algorithm, then how much of the picture is a piece.
-        let winner = try race.fastest(of: candidates)
-        let choice = try race.fastest(
-            of: Self.tileCounts.map {
-                ConvolutionMethod(
-                    algorithm: winner.algorithm, precision: winner.precision, tiles: $0)
-            })
+        guard
+            let winner = try race.fastest(of: candidates),
+            let choice = try race.fastest(
+                of: Self.tileCounts.map {
+                    ConvolutionMethod(
+                        algorithm: winner.algorithm, precision: winner.precision, tiles: $0)
+                })
+        else { return preferred(problem, precisions) }
         choices[key] = choice.text
         hasMeasured = true
         return choice
     }
 
+    /// Where something narrower is allowed, f32 takes part by its two fastest sizes alone: the others
+    /// have never come near, and a first start must not take longer for having more to choose from.
     private func candidates(
         _ problem: ConvolutionProblem, _ precisions: Set<Precision>
     ) -> [ConvolutionMethod] {
-        var candidates = ConvolutionMethod.Algorithm.allCases.filter(problem.allows).map {
-            ConvolutionMethod(algorithm: $0, tiles: Self.usualTiles)
-        }
-        for precision in precisions.sorted() where precision != .f32 {
-            candidates += ConvolutionMethod.Algorithm.narrow.filter(problem.allows).map {
+        let narrow = precisions.filter { $0 != .f32 }.sorted().flatMap { precision in
+            ConvolutionMethod.Algorithm.narrow.filter(problem.allows).map {
                 ConvolutionMethod(algorithm: $0, precision: precision, tiles: Self.usualTiles)
             }
         }
-        return candidates
+        let inF32: [ConvolutionMethod.Algorithm] =
+            narrow.isEmpty
+            ? ConvolutionMethod.Algorithm.allCases
+            : precisions.contains(.f32) ? [.winograd4, .winograd6, .winogradStride2] : []
+        return narrow
+            + inF32.filter(problem.allows).map {
+                ConvolutionMethod(algorithm: $0, tiles: Self.usualTiles)
+            }
     }
 }
 
@@ -164,17 +189,24 @@ private struct Race {
     let problem: ConvolutionProblem
     let backend: Backend
     let pool: WorkerPool
+    let deadline: Int64
+
+    private var isLate: Bool { MonotonicClock.nowNanoseconds > deadline }
 
     /// Minima of interleaved rounds: what disturbs the machine disturbs all of them. The second of
     /// two runs counts, because in a network the layer before has just left its result in the
-    /// caches; cold runs all cost the same, and more.
-    func fastest(of methods: [ConvolutionMethod]) throws(EngineError) -> ConvolutionMethod {
+    /// caches; cold runs all cost the same, and more. Nil: not finished before the deadline.
+    func fastest(of methods: [ConvolutionMethod]) throws(EngineError) -> ConvolutionMethod? {
         var plans: [Plan] = []
-        for method in methods { plans.append(try plan(method)) }
+        for method in methods {
+            if isLate { return nil }
+            plans.append(try plan(method))
+        }
         var best = [Int64](repeating: .max, count: plans.count)
         let rounds = 8
         for _ in 0..<rounds {
             for (index, plan) in plans.enumerated() {
+                if isLate { return nil }
                 plan.run()
                 let start = MonotonicClock.nowNanoseconds
                 plan.run()

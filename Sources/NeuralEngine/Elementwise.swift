@@ -20,6 +20,8 @@ final class AddStep: ParallelWork {
         self.activation = activation.code
         self.kernels = kernels
         super.init(name: name, pieces: target.shape.height)
+        cost = StepCost(
+            reading: [a.shape] + (b.map { [$0.shape] } ?? []), writing: target.shape)
     }
 
     override func perform(piece: Int, worker: Int) {
@@ -42,6 +44,7 @@ final class ConcatenateStep: ParallelWork {
         self.parts = parts
         self.target = target
         super.init(name: name, pieces: target.shape.height)
+        cost = StepCost(reading: parts.map(\.shape), writing: target.shape)
     }
 
     override func perform(piece: Int, worker: Int) {

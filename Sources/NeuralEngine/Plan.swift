@@ -69,7 +69,8 @@ public final class PlanBuilder {
     ///
     /// - Parameters:
     ///   - tuning: chooses how convolutions are computed.
-    ///   - precisions: in which they may be multiplied; f32 always may.
+    ///   - precisions: in which they may be multiplied. Without f32 all that can be are in one of
+    ///     the others; none is f32.
     public init(
         backend: Backend, pool: WorkerPool, tuning: ConvolutionTuning = ConvolutionTuning(),
         precisions: Set<Precision> = []

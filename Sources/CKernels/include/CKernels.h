@@ -201,4 +201,6 @@ static inline void ck_pause(void) {
 #endif
 }
 
+#include "peak.h"
+
 #endif
