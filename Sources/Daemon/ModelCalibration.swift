@@ -66,8 +66,8 @@ public struct ModelCalibration {
         for precision in Self.precisions {
             let losses = clipErrors.compactMap { $0.teacherLoss(precision) }
             figures[precision] = Calibration.Figures(
-                againstF32: clipErrors.map { $0.againstF32(precision) }.min() ?? 0,
-                teacherLoss: losses.max())
+                againstF32: thousandths(clipErrors.map { $0.againstF32(precision) }.min() ?? 0),
+                teacherLoss: losses.max().map(thousandths))
             rows += clipErrors.map { $0.text(precision) }
         }
         calibration = Calibration(
@@ -88,12 +88,19 @@ public struct ModelCalibration {
     ///
     /// - Throws: `SessionError` if the file cannot be written.
     public func write(to path: String) throws {
+        let bytes = try file.encoded(calibration: calibration)
         do {
-            try Data(file.encoded(calibration: calibration)).write(
-                to: URL(filePath: path), options: .atomic)
+            // A new file that takes the old one's name when it is whole: the model is never half
+            // written.
+            try Data(bytes).write(to: URL(filePath: path), options: .atomic)
         } catch {
             throw SessionError("cannot write the model \(path): \(error)")
         }
+    }
+
+    /// Throws if no model can be written to `path`: better known before the measurement than after.
+    public static func requireWritable(_ path: String) throws {
+        try requireWritableFolder(of: path)
     }
 }
 
@@ -120,10 +127,9 @@ private struct ClipErrors {
     }
 
     func text(_ precision: Precision) -> String {
-        func rounded(_ value: Double) -> Double { (value * 1000).rounded() / 1000 }
-        let loss = teacherLoss(precision).map { ", \(rounded($0)) dB lost to the teacher" } ?? ""
+        let loss = teacherLoss(precision).map { ", \(decimalText($0, 3)) dB lost to the teacher" }
         return "\(precision.rawValue), \(name), \(frames) frames: "
-            + "\(rounded(againstF32(precision))) dB of f32\(loss)"
+            + "\(decimalText(againstF32(precision), 2)) dB of f32\(loss ?? "")"
     }
 }
 

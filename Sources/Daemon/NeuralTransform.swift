@@ -22,6 +22,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     private let wantedPrecision: Precision?
     // Control thread while the pipeline stands, transform thread while it runs.
     private var session: ModelSession?
+    private var precisionReason = "unknown"
     private var picture: BeforeAfterPicture?
     private let takesPicture: Bool
     private let log: Logger
@@ -57,6 +58,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
             modelHeight: height, threads: threadCount, tuning: tuning,
             precisions: choice.allowed)
         self.session = session
+        precisionReason = choice.reason
         cache.save(tuning, log: log)
         log.info("precision: \(session.precision); \(choice.reason)")
         if takesPicture { picture = BeforeAfterPicture(format: format) }
@@ -97,7 +99,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
             processor: ProcessStatistics.processorName,
             instructionSet: backend?.instructionSet.rawValue ?? "unknown",
             blasCore: backend?.blasCore ?? "unknown",
-            precision: session?.precision ?? "unknown")
+            precision: session?.precision ?? "unknown", precisionReason: precisionReason)
     }
 }
 

@@ -20,6 +20,13 @@ public struct Calibration: Codable, Sendable, Equatable {
             self.teacherLoss = teacherLoss
         }
 
+        /// For people: `45.2 dB, 0.1 dB lost`.
+        var text: String {
+            func rounded(_ value: Double) -> Double { (value * 100).rounded() / 100 }
+            return "\(rounded(againstF32)) dB of f32"
+                + (teacherLoss.map { ", \(rounded($0)) dB lost" } ?? "")
+        }
+
         /// At least 40 dB of f32, at most 0.3 dB lost to the teacher. Where the teacher was not
         /// asked, 50 dB: then a network that comes within 38 dB of its teacher, which is more than
         /// any does, loses less than 0.3.
@@ -63,7 +70,8 @@ public struct Calibration: Codable, Sendable, Equatable {
     init(json: String) throws(Problem) {
         struct Versioned: Decodable { let version: Int }
         let data = Data(json.utf8)
-        guard data.count <= 1 << 16, let found = try? JSONDecoder().decode(Versioned.self, from: data)
+        guard data.count <= 1 << 16,
+            let found = try? JSONDecoder().decode(Versioned.self, from: data)
         else { throw .malformed("it is no JSON with a version") }
         guard found.version == Self.currentVersion else { throw .otherVersion(found.version) }
         guard let calibration = try? JSONDecoder().decode(Calibration.self, from: data) else {
@@ -88,11 +96,11 @@ public struct Calibration: Codable, Sendable, Equatable {
         case otherVersion(Int)
     }
 
-    /// As the metadata holds it.
-    public var json: String {
+    /// As the metadata holds it. Nil if a figure is no number.
+    var json: String? {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
-        return (try? encoder.encode(self)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+        return (try? encoder.encode(self)).map { String(decoding: $0, as: UTF8.self) }
     }
 }
 
@@ -129,16 +137,11 @@ public struct PrecisionChoice: Sendable, Equatable {
         }
         allowed = Set(good)
         let figures = good.compactMap { precision in
-            calibration.figures(precision).map { figures in
-                "\(precision.rawValue) \(Self.rounded(figures.againstF32)) dB"
-                    + (figures.teacherLoss.map { ", \(Self.rounded($0)) dB lost" } ?? "")
-            }
+            calibration.figures(precision).map { "\(precision.rawValue) \($0.text)" }
         }
         reason =
             figures.isEmpty
             ? "no other precision that this CPU has meets the quality rule"
             : "calibrated: \(figures.joined(separator: "; "))"
     }
-
-    private static func rounded(_ value: Double) -> Double { (value * 100).rounded() / 100 }
 }

@@ -85,10 +85,19 @@ public struct ModelFile: Sendable {
     }
 
     /// The file's bytes with another calibration; the weights are unchanged.
-    public func encoded(calibration: Calibration) -> [UInt8] {
+    ///
+    /// - Throws: if a figure is no number, or the metadata become too large for a file.
+    public func encoded(calibration: Calibration) throws(ModelError) -> [UInt8] {
+        guard let json = calibration.json else {
+            throw failure("its calibration holds figures that are no numbers")
+        }
         var metadata = metadata
-        metadata[Calibration.key] = calibration.json
-        return tensors.encoded(metadata: metadata)
+        metadata[Calibration.key] = json
+        do throws(SafetensorsError) {
+            return try tensors.encoded(metadata: metadata)
+        } catch {
+            throw .file(error)
+        }
     }
 
     /// Checksum of the weights, as a calibration names them.

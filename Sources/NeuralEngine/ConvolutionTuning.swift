@@ -20,7 +20,7 @@ public final class ConvolutionTuning {
 
     /// A camera must not be late because of this: what is left after so long is measured on the
     /// next start, and computed by the usual method until then.
-    private static let budgetNanoseconds: Int64 = 1_500_000_000
+    private let budgetNanoseconds: Int64
 
     /// Choices by problem, instruction set, threads and processor: those given and those measured.
     public private(set) var choices: [String: String]
@@ -31,6 +31,7 @@ public final class ConvolutionTuning {
     public init() {
         mode = .preferred
         processor = ""
+        budgetNanoseconds = 0
         choices = [:]
     }
 
@@ -39,8 +40,12 @@ public final class ConvolutionTuning {
     /// - Parameters:
     ///   - processor: what CPU this is; choices made on another one are not taken.
     ///   - choices: as `choices` was on an earlier run; what makes no sense is measured anew.
-    public init(processor: String, choices: [String: String]) {
+    ///   - budgetNanoseconds: for all measurements together.
+    public init(
+        processor: String, choices: [String: String], budgetNanoseconds: Int64 = 1_500_000_000
+    ) {
         mode = .measured
+        self.budgetNanoseconds = budgetNanoseconds
         self.processor = processor
         self.choices = choices
     }
@@ -49,6 +54,7 @@ public final class ConvolutionTuning {
     init(fixed method: ConvolutionMethod) {
         mode = .fixed(method)
         processor = ""
+        budgetNanoseconds = 0
         choices = [:]
     }
 
@@ -99,7 +105,7 @@ public final class ConvolutionTuning {
         {
             return choice
         }
-        let end = deadline ?? MonotonicClock.nowNanoseconds + Self.budgetNanoseconds
+        let end = deadline ?? MonotonicClock.nowNanoseconds + budgetNanoseconds
         deadline = end
         let race = Race(
             problem: problem.shortened, backend: backend, pool: pool, deadline: end)

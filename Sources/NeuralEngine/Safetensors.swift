@@ -53,9 +53,12 @@ public struct Safetensors: Sendable {
     /// The header's `__metadata__`.
     public let metadata: [String: String]
 
-    private let entries: [String: Entry]
+    let entries: [String: Entry]
     private let bytes: [UInt8]
     private let dataStart: Int
+
+    /// The tensors' bytes.
+    var data: ArraySlice<UInt8> { bytes[dataStart...] }
 
     /// Reads and checks a whole file.
     public init(file: String) throws(SafetensorsError) {
@@ -116,24 +119,6 @@ public struct Safetensors: Sendable {
                 initialized = count
             }
         }
-    }
-
-    /// A checksum of all tensors' bytes (64-bit FNV-1a), as 16 hexadecimal digits: tells weights
-    /// apart, not friend from foe.
-    public var checksum: String {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in bytes[dataStart...] { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        let digits = String(hash, radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
-    }
-
-    /// The same file with other metadata; the tensors' bytes are unchanged.
-    public func encoded(metadata: [String: String]) -> [UInt8] {
-        var header = SafetensorsHeader.encode(metadata: metadata, entries: entries)
-        // Data begin at a multiple of 8, as the format's own library writes them.
-        header += [UInt8](repeating: UInt8(ascii: " "), count: -header.count & 7)
-        let length = (0..<8).map { UInt8(truncatingIfNeeded: header.count >> (8 * $0)) }
-        return length + header + bytes[dataStart...]
     }
 
     // Tensors need not be aligned in the file.

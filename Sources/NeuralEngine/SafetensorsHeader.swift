@@ -271,36 +271,3 @@ struct SafetensorsHeader {
         Problem(reason: "header, byte \(position - json.startIndex): \(reason)")
     }
 }
-
-extension SafetensorsHeader {
-    /// The header that `init(json:)` reads back, keys in order.
-    static func encode(
-        metadata: [String: String], entries: [String: Safetensors.Entry]
-    ) -> [UInt8] {
-        let pairs = metadata.sorted { $0.key < $1.key }.map { "\(quote($0)):\(quote($1))" }
-        var fields = ["\"__metadata__\":{\(pairs.joined(separator: ","))}"]
-        let tensors = entries.sorted { $0.value.range.lowerBound < $1.value.range.lowerBound }
-        for (name, entry) in tensors {
-            let shape = entry.shape.map(String.init).joined(separator: ",")
-            fields.append(
-                "\(quote(name)):{\"dtype\":\"\(entry.type.rawValue)\",\"shape\":[\(shape)],"
-                    + "\"data_offsets\":[\(entry.range.lowerBound),\(entry.range.upperBound)]}")
-        }
-        return Array("{\(fields.joined(separator: ","))}".utf8)
-    }
-
-    // RFC 8259, section 7.
-    private static func quote(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"", "\\": result += "\\\(scalar)"
-            case _ where scalar.value < 0x20:
-                let digits = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
-    }
-}

@@ -62,6 +62,8 @@ struct CalibrateCommand: ParsableCommand {
     func run() throws {
         let (width, height) = try parseSize(size)
         let log = startLogging(level: .info, environment: ProcessInfo.processInfo.environment)
+        let target = output ?? model
+        try ModelCalibration.requireWritable(target)
         let calibration = try ModelCalibration(
             model: model,
             clips: clip.indices.map { index in
@@ -70,7 +72,7 @@ struct CalibrateCommand: ParsableCommand {
             },
             width: Int(width) ?? 640, height: Int(height) ?? 384, interval: interval, log: log)
         print(calibration.text, terminator: "")
-        try calibration.write(to: output ?? model)
-        print("written: \(output ?? model)")
+        try calibration.write(to: target)
+        print("written: \(target)")
     }
 }

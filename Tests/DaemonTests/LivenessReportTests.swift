@@ -29,7 +29,7 @@ import Video
             setup: .init(
                 version: lucidaVersion, model: "ink", size: "640×360", modelSize: "640×360",
                 threads: 2, processor: "", instructionSet: "avx2", blasCore: "Haswell",
-                precision: "f32 (18)"),
+                precision: "f32 (18)", precisionReason: "as configured"),
             audioDelayMilliseconds: 15, verdict: .init(isLive: false, reasons: []))
     }
 

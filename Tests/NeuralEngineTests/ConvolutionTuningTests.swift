@@ -71,4 +71,32 @@ struct ConvolutionTuningTests {
             processor: "a CPU", choices: [key: "winograd4 f32, 24 tiles"])
         #expect(try choose(kept, strided).algorithm == .direct)
     }
+
+    @Test("A precision that is forced is taken, and each set of precisions has a choice of its own")
+    func precisions() throws {
+        let fast = try Backend.shared().precisions.filter { $0 != .f32 }
+        let tuning = ConvolutionTuning(processor: "a CPU", choices: [:])
+        for precision in fast {
+            #expect(try choose(tuning, problem, [precision]).precision == precision)
+        }
+        _ = try choose(tuning, problem, Set(fast + [.f32]))
+        #expect(try choose(tuning, problem, []).precision == .f32)
+        #expect(tuning.choices.count == fast.count + (fast.isEmpty ? 1 : 2))
+        // A 1 × 1 convolution knows f32 alone.
+        let small = ConvolutionProblem(
+            source: problem.source, target: problem.target, kernel: 1, stride: 1,
+            isUpsampled: false)
+        #expect(try choose(tuning, small, Set(fast)).precision == .f32)
+    }
+
+    @Test("Where the time for measuring is over, the cheapest allowed precision is taken")
+    func late() throws {
+        let tuning = ConvolutionTuning(processor: "a CPU", choices: [:], budgetNanoseconds: 0)
+        let cheapest = try #require(Backend.shared().precisions.min())
+        let method = try choose(tuning, problem, Set(Backend.shared().precisions))
+        #expect(
+            method == ConvolutionMethod(algorithm: .winograd4, precision: cheapest, tiles: 24))
+        #expect(try choose(tuning, problem, [.f32]).precision == .f32)
+        #expect(!tuning.hasMeasured)
+    }
 }

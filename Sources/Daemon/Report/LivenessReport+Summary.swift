@@ -43,8 +43,8 @@ extension LivenessReport {
                 "setup",
                 "\(setup.model), \(setup.size) (network \(setup.modelSize)), "
                     + "\(setup.threads) threads, \(setup.instructionSet), BLAS \(setup.blasCore), "
-                    + "\(setup.precision), "
                     + setup.processor),
+            row("precision", "\(setup.precision); \(setup.precisionReason)"),
             row("audio delay", "set \(audioDelayMilliseconds) ms in your app to match sound"),
             verdictText,
         ]
