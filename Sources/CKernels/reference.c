@@ -64,13 +64,15 @@ static float dot(const float *row, const float *column, ptrdiff_t stride, int co
 }
 
 static void winograd_input(
-    const winograd_matrices *size, const float *source, ptrdiff_t row_stride, ptrdiff_t tiles,
-    float *target, ptrdiff_t point_stride, ptrdiff_t tile_stride) {
+    const winograd_matrices *size, const float *source, ptrdiff_t row_stride,
+    ptrdiff_t block_stride, ptrdiff_t blocks, ptrdiff_t tiles, float *target,
+    ptrdiff_t point_stride, ptrdiff_t tile_stride) {
     int n = size->m + 2;
     for (ptrdiff_t tile = 0; tile < tiles; tile++)
-        for (int lane = 0; lane < CK_BLOCK; lane++) {
-            const float *from = source + tile * size->m * CK_BLOCK + lane;
-            float *to = target + tile * tile_stride + lane;
+        for (ptrdiff_t channel = 0; channel < blocks * CK_BLOCK; channel++) {
+            const float *from = source + channel / CK_BLOCK * block_stride
+                + tile * size->m * CK_BLOCK + channel % CK_BLOCK;
+            float *to = target + tile * tile_stride + channel;
             float rows[8][8];
             for (int y = 0; y < n; y++)
                 for (int x = 0; x < n; x++)
@@ -105,19 +107,20 @@ static void winograd_output(
 
 #define WINOGRAD(index) \
     static void winograd_input_##index( \
-        const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, void *target, \
-        ptrdiff_t point_stride, ptrdiff_t tile_stride, const float *scales, \
-        ptrdiff_t scale_stride) { \
-        (void)scales, (void)scale_stride; \
+        const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks, \
+        ptrdiff_t tiles, void *target, ptrdiff_t point_stride, ptrdiff_t tile_stride, \
+        float *row_factors, float *staging) { \
+        (void)row_factors, (void)staging; \
         winograd_input( \
-            &sizes[index], source, row_stride, tiles, target, point_stride, tile_stride); \
+            &sizes[index], source, row_stride, block_stride, blocks, tiles, target, \
+            point_stride, tile_stride); \
     } \
     static void winograd_output_##index( \
         const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows, \
         ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias, \
-        const float *residual, ck_activation activation, const float *scales, \
-        ptrdiff_t scale_stride) { \
-        (void)scales, (void)scale_stride; \
+        const float *residual, ck_activation activation, const float *row_factors, \
+        const float *column_factors, ptrdiff_t column_factor_stride) { \
+        (void)row_factors, (void)column_factors, (void)column_factor_stride; \
         winograd_output( \
             &sizes[index], source, point_stride, tile_stride, rows, columns, target, row_stride, \
             bias, residual, activation); \
@@ -142,13 +145,15 @@ static const float odd_output[4][5] = {
 };
 
 static void winograd_input_3(
-    const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, void *target,
-    ptrdiff_t point_stride, ptrdiff_t tile_stride, const float *scales, ptrdiff_t scale_stride) {
-    (void)scales, (void)scale_stride;
+    const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks,
+    ptrdiff_t tiles, void *target, ptrdiff_t point_stride, ptrdiff_t tile_stride,
+    float *row_factors, float *staging) {
+    (void)row_factors, (void)staging;
     for (ptrdiff_t tile = 0; tile < tiles; tile++)
-        for (int lane = 0; lane < CK_BLOCK; lane++) {
-            const float *from = source + tile * 8 * CK_BLOCK + lane;
-            float *to = (float *)target + tile * tile_stride + lane;
+        for (ptrdiff_t channel = 0; channel < blocks * CK_BLOCK; channel++) {
+            const float *from = source + channel / CK_BLOCK * block_stride
+                + tile * 8 * CK_BLOCK + channel % CK_BLOCK;
+            float *to = (float *)target + tile * tile_stride + channel;
             for (int p = 0; p < 5; p++) {
                 float row[9];
                 for (int x = 0; x < 9; x++)
@@ -172,9 +177,9 @@ static void winograd_input_3(
 static void winograd_output_3(
     const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
     ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
-    const float *residual, ck_activation activation, const float *scales,
-    ptrdiff_t scale_stride) {
-    (void)scales, (void)scale_stride;
+    const float *residual, ck_activation activation, const float *row_factors,
+    const float *column_factors, ptrdiff_t column_factor_stride) {
+    (void)row_factors, (void)column_factors, (void)column_factor_stride;
     for (ptrdiff_t y = 0; y < rows; y++)
         for (ptrdiff_t x = 0; x < columns; x++)
             for (int lane = 0; lane < CK_BLOCK; lane++) {
@@ -211,20 +216,10 @@ static void multiply(
         }
 }
 
-static void convert(
-    const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride,
-    const float *scales) {
-    (void)scales;
-    for (ptrdiff_t i = 0; i < count; i++)
-        memcpy(
-            (float *)target + i * target_stride, source + i * CK_BLOCK, CK_BLOCK * sizeof(float));
-}
-
 const ck_matrix_kernels ck_reference_f32_kernels = {
     .winograd_input = {winograd_input_0, winograd_input_1, winograd_input_2, winograd_input_3},
     .winograd_output = {winograd_output_0, winograd_output_1, winograd_output_2, winograd_output_3},
     .multiply = multiply,
-    .convert = convert,
 };
 
 static void scatter(

@@ -22,8 +22,10 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     private let reuses: Bool
     /// How much of the network's work was done; nil without temporal reuse. Any thread.
     let workShare: WorkShare?
+    private let wantedPrecision: Precision?
     // Control thread while the pipeline stands, transform thread while it runs.
     private var session: ModelSession?
+    private var precisionReason = "unknown"
     private var picture: BeforeAfterPicture?
     private let takesPicture: Bool
     private let log: Logger
@@ -31,7 +33,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     /// Loads and checks the weights.
     ///
     /// - Parameters:
-    ///   - performance: threads of the engine, and whether work is reused.
+    ///   - performance: threads (0: one a core), precision, and whether work is reused.
     ///   - takesPicture: keeps one frame before and after, for `writePicture`.
     init(
         modelPath: String, settings: Configuration.Transform,
@@ -46,6 +48,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         reuses = performance.temporalReuse
         workShare = reuses ? WorkShare() : nil
         threadCount = threads > 0 ? threads : min(ProcessStatistics.coreCount, Self.threadCountMax)
+        wantedPrecision = performance.precision.precision
     }
 
     func prepare(format: VideoFormat) throws {
@@ -53,10 +56,16 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         let height = settings.modelHeight > 0 ? settings.modelHeight : format.height
         let cache = TuningCache(environment: ProcessInfo.processInfo.environment)
         let tuning = cache.load()
-        session = try model.prepare(
+        let choice = PrecisionChoice(
+            wanted: wantedPrecision, file: model.file, supported: try Backend.shared().precisions)
+        let session = try model.prepare(
             frameWidth: format.width, frameHeight: format.height, modelWidth: width,
-            modelHeight: height, threads: threadCount, tuning: tuning, reuses: reuses)
+            modelHeight: height, threads: threadCount, tuning: tuning,
+            precisions: choice.allowed, reuses: reuses)
+        self.session = session
+        precisionReason = choice.reason
         cache.save(tuning, log: log)
+        log.info("precision: \(session.precision); \(choice.reason)")
         if takesPicture { picture = BeforeAfterPicture(format: format) }
     }
 
@@ -94,8 +103,14 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
             threads: session?.threads ?? threadCount,
             processor: ProcessStatistics.processorName,
             instructionSet: backend?.instructionSet.rawValue ?? "unknown",
-            blasCore: backend?.blasCore ?? "unknown")
+            blasCore: backend?.blasCore ?? "unknown",
+            precision: session?.precision ?? "unknown", precisionReason: precisionReason)
     }
+}
+
+extension PrecisionName {
+    /// nil: whatever the model's calibration allows.
+    var precision: Precision? { Precision(rawValue: rawValue) }
 }
 
 /// One frame before and after the network, side by side. Its memory exists before the run.

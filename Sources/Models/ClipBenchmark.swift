@@ -37,6 +37,8 @@ public struct ClipBenchmark: Sendable {
     public let steps: [Step]
     /// Noise of the camera as the last frame left it, in levels of the picture.
     public let noiseLevels: Double
+    /// In what the convolutions are multiplied, for people.
+    public let precision: String
     /// Bytes that the session without reuse takes for activations and weights.
     public let wholeArenaBytes: Int
     /// The same with reuse.
@@ -54,21 +56,35 @@ public struct ClipBenchmark: Sendable {
     ///   - height: likewise.
     ///   - threads: of the engine, the calling one included.
     ///   - tuning: chooses how convolutions are computed.
+    ///   - wanted: precision; nil: what the model's figures allow.
     ///   - next: fills a frame of RGB24, rows without padding; false at the end.
     public static func run(
         model file: String, width: Int, height: Int, threads: Int,
-        tuning: ConvolutionTuning = ConvolutionTuning(),
+        tuning: ConvolutionTuning = ConvolutionTuning(), wanted: Precision? = nil,
         next: (UnsafeMutableBufferPointer<UInt8>) -> Bool
     ) throws(ModelError) -> ClipBenchmark {
         let model = try DistilledUNet(file: file)
-        func session(reuses: Bool) throws(ModelError) -> TimedSession {
+        let supported: [Precision]
+        do throws(EngineError) {
+            supported = try Backend.shared().precisions
+        } catch {
+            throw .engine(error)
+        }
+        let allowed = PrecisionChoice(wanted: wanted, file: model.file, supported: supported)
+            .allowed
+        func session(
+            reuses: Bool, precisions: Set<Precision>
+        ) throws(ModelError) -> TimedSession {
             TimedSession(
                 try model.prepare(
                     frameWidth: width, frameHeight: height, modelWidth: width,
-                    modelHeight: height, threads: threads, tuning: tuning, reuses: reuses))
+                    modelHeight: height, threads: threads, tuning: tuning,
+                    precisions: precisions, reuses: reuses))
         }
-        let whole = try session(reuses: false)
-        let reusing = try session(reuses: true)
+        let whole = try session(reuses: false, precisions: allowed)
+        let reusing = try session(reuses: true, precisions: allowed)
+        // What both are compared with is always computed in f32.
+        let reference = try session(reuses: false, precisions: [])
         let bytes = 3 * width * height
         // A chunk of frames, then what the whole network and what reuse make of them.
         let pictures = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: 3 * chunk * bytes)
@@ -84,6 +100,7 @@ public struct ClipBenchmark: Sendable {
             count = 0
             while count < chunk && next(picture(0, count)) { count += 1 }
             let times = (0..<count).map { whole.run(picture(0, $0), into: picture(1, $0)) }
+            for index in 0..<count { _ = reference.run(picture(0, index), into: picture(1, index)) }
             for index in 0..<count {
                 let time = reusing.run(picture(0, index), into: picture(2, index))
                 let errors = squaredErrors(
@@ -98,7 +115,7 @@ public struct ClipBenchmark: Sendable {
         return ClipBenchmark(
             frames: Array(frames.dropFirst()), steps: steps(whole, reusing),
             noiseLevels: Double(reusing.session.reuse?.noiseLevels ?? 0),
-            wholeArenaBytes: whole.session.byteCount,
+            precision: whole.session.precision, wholeArenaBytes: whole.session.byteCount,
             reuseArenaBytes: reusing.session.byteCount)
     }
 

@@ -5,6 +5,8 @@ internal import NeuralEngine
 /// The steps of one plan for one frame size.
 final class FrameNetwork {
     let plan: Plan
+    /// In which each convolution is multiplied.
+    let precisions: [Precision]
     /// Where the network's image lies.
     let image: TensorView
     /// Where the network's residual lies.
@@ -21,8 +23,8 @@ final class FrameNetwork {
 
     /// - Parameter check: told what is not finite.
     init(
-        backend: Backend, geometry: FrameGeometry, plan: Plan, image: TensorView,
-        residual: TensorView, check: FiniteCheck
+        backend: Backend, geometry: FrameGeometry, plan: Plan, precisions: [Precision],
+        image: TensorView, residual: TensorView, check: FiniteCheck
     ) {
         let threads = plan.pool.threads
         let entrance: [ParallelWork]
@@ -56,6 +58,7 @@ final class FrameNetwork {
             steps = entrance + plan.steps + [rows, blend]
         }
         self.plan = plan
+        self.precisions = precisions
         self.image = image
         self.residual = residual
     }

@@ -18,6 +18,9 @@ public final class ModelSession: @unchecked Sendable {
     public var byteCount: Int { whole.plan.byteCount + (partial?.plan.byteCount ?? 0) }
     /// Names of the steps of a frame, in order.
     public var stepNames: [String] { steps.map(\.name) }
+    /// In what the convolutions are multiplied, and how many in each, for people:
+    /// `int8 (12), f32 (6)`.
+    public let precision: String
     /// What each of them has to do.
     var stepCosts: [StepCost] { steps.map(\.cost) }
     /// What share of each of them the last frame took.
@@ -42,14 +45,18 @@ public final class ModelSession: @unchecked Sendable {
     ///     `geometry.blocks`.
     init(
         geometry: FrameGeometry, imageChannels: Int, threads: Int, tuning: ConvolutionTuning,
-        reuses: Bool, network: (PlanBuilder, Tensor) throws(EngineError) -> Tensor
+        precisions: Set<Precision>, reuses: Bool,
+        network: (PlanBuilder, Tensor) throws(EngineError) -> Tensor
     ) throws(EngineError) {
         let backend = try Backend.shared()
         let pool = try WorkerPool(threads: threads)
         let check = FiniteCheck()
         func prepare(reuses: Bool, besides bytes: Int) throws(EngineError) -> FrameNetwork {
+            // What int8 rounds differently from frame to frame would pass for a change.
             let builder = PlanBuilder(
-                backend: backend, pool: pool, tuning: tuning, reuses: reuses)
+                backend: backend, pool: pool, tuning: tuning,
+                precisions: reuses ? precisions.subtracting([.int8]) : precisions,
+                reuses: reuses)
             let image = builder.input(geometry.blocks(channels: imageChannels))
             let residual = try network(builder, image)
             let plan = try builder.build(
@@ -58,12 +65,17 @@ public final class ModelSession: @unchecked Sendable {
                 besides: bytes + geometry.byteCount(threads: threads)
                     + (reuses ? TemporalReuse.byteCount(geometry) : 0))
             return FrameNetwork(
-                backend: backend, geometry: geometry, plan: plan, image: plan.view(of: image),
+                backend: backend, geometry: geometry, plan: plan,
+                precisions: builder.chosenPrecisions, image: plan.view(of: image),
                 residual: plan.view(of: residual), check: check)
         }
         whole = try prepare(reuses: false, besides: 0)
         partial = reuses ? try prepare(reuses: true, besides: whole.plan.byteCount) : nil
         reuse = partial?.reuse
+        precision = Precision.allCases.reversed().compactMap { [whole] precision in
+            let count = whole.precisions.count { $0 == precision }
+            return count > 0 ? "\(precision.rawValue) (\(count))" : nil
+        }.joined(separator: ", ")
         self.geometry = geometry
         self.pool = pool
         self.check = check

@@ -58,6 +58,8 @@ struct ConvolutionMethod: Sendable, Hashable {
     }
 
     var algorithm: Algorithm
+    /// What is multiplied; less than f32 for some of the Winograd algorithms only.
+    var precision = Precision.f32
     /// Tiles of a piece, before they are evened out.
     let tiles: Int
 
@@ -116,6 +118,7 @@ struct Convolution {
     let scratchStride: Int
     let activation: ck_activation
     let kernels: UnsafePointer<ck_kernels>
+    /// For f32.
     let matrix: UnsafePointer<ck_matrix_kernels>
 
     var inputs: Int { source.shape.paddedChannels }
@@ -199,46 +202,87 @@ extension PlanBuilder {
         let problem = ConvolutionProblem(
             source: x.shape, target: y.shape, kernel: weights.kernel, stride: stride,
             isUpsampled: isUpsampled)
-        var method = try tuning.method(for: problem, backend: backend, pool: pool)
+        var method = try tuning.method(
+            for: problem, precisions: precisions, backend: backend, pool: pool)
         if reuses { method = method.withSmallTiles }
+        let node =
+            method.winogradSize.map {
+                winogradNode(name, x, y, weights, $0, method, activation, adding)
+            }
+            ?? directNode(name, x, y, weights, problem, method, activation, adding)
+        chosenPrecisions.append(method.precision)
+        return append(node)
+    }
+
+    /// How many tiles a piece has.
+    private func tilesPerPiece(_ shape: TensorShape, edge: Int, limit: Int) -> Int {
+        let tiles = ((shape.width + edge - 1) / edge) * ((shape.height + edge - 1) / edge)
+        return pieceSize(tiles, limit: limit, threads: threads)
+    }
+
+    private func winogradNode(
+        _ name: String, _ x: Tensor, _ y: Tensor, _ weights: ConvolutionWeights,
+        _ size: WinogradSize, _ method: ConvolutionMethod, _ activation: Activation,
+        _ adding: Tensor?
+    ) -> Node {
+        let operand = WinogradOperand(
+            size: size, precision: method.precision, inputs: x.shape.paddedChannels,
+            outputs: y.shape.paddedChannels)
+        let tiles = tilesPerPiece(y.shape, edge: size.edge, limit: method.tiles)
+        let operandCount = (operand.totalByteCount + 3) / 4
+        let factorCount = operand.precision.isInteger ? size.points * operand.outputs : 0
+        let packedCount = operandCount + factorCount
+        return Node(
+            inputs: [x] + (adding.map { [$0] } ?? []), output: y,
+            weightCount: packedCount + operand.outputs,
+            scratchCount: WinogradScratch(operand, tiles: tiles).count,
+            reach: TileReach(
+                kernel: weights.kernel, stride: size.stride, isUpsampled: false)
+        ) { [threads] resources in
+            let convolution = Convolution(
+                resources, from: x, to: y, adding: adding, weights, packedCount: packedCount,
+                activation: activation)
+            let usesBLAS = method.algorithm == .winograd4BLAS
+            let factors = factorCount > 0 ? convolution.weights + operandCount : nil
+            if usesBLAS {
+                WinogradStep.packForBLAS(
+                    weights, size: size, inputs: operand.inputs, outputs: operand.outputs,
+                    to: convolution.weights)
+            } else {
+                operand.pack(weights, to: convolution.weights, factors: factors)
+            }
+            return WinogradStep(
+                name: name, convolution, operand: operand, usesBLAS: usesBLAS, factors: factors,
+                matrix: resources.backend.matrix(method.precision), tilesPerPiece: tiles,
+                threads: threads)
+        }
+    }
+
+    private func directNode(
+        _ name: String, _ x: Tensor, _ y: Tensor, _ weights: ConvolutionWeights,
+        _ problem: ConvolutionProblem, _ method: ConvolutionMethod, _ activation: Activation,
+        _ adding: Tensor?
+    ) -> Node {
         let inputs = x.shape.paddedChannels
         let outputs = y.shape.paddedChannels
-        let size = method.winogradSize
-        let product = problem.product
-        let edge = size?.edge ?? DirectStep.tileEdge
-        let tiles = ((product.width + edge - 1) / edge) * ((product.height + edge - 1) / edge)
-        let tilesPerPiece = pieceSize(tiles, limit: method.tiles, threads: threads)
-        let packedCount =
-            size.map { WinogradStep.packedCount($0, inputs: inputs, outputs: outputs) }
-            ?? weights.kernel * weights.kernel * inputs * outputs
-        let scratchCount =
-            size.map {
-                WinogradStep.scratchCount(
-                    $0, tiles: tilesPerPiece, inputs: inputs, outputs: outputs)
-            } ?? DirectStep.scratchCount(tiles: tilesPerPiece, outputs: outputs)
-        return append(
-            Node(
-                inputs: [x] + (adding.map { [$0] } ?? []), output: y,
-                weightCount: packedCount + outputs, scratchCount: scratchCount,
-                reach: TileReach(
-                    kernel: weights.kernel, stride: stride, isUpsampled: isUpsampled)
-            ) { [threads] resources in
-                let convolution = Convolution(
-                    resources, from: x, to: y, adding: adding, weights, packedCount: packedCount,
-                    activation: activation)
-                guard let size else {
-                    DirectStep.pack(weights, inputs: inputs, to: convolution.weights)
-                    return DirectStep(
-                        name: name, convolution, kernel: weights.kernel, stride: stride,
-                        isUpsampled: isUpsampled, tilesPerPiece: tilesPerPiece, threads: threads)
-                }
-                let usesBLAS = method.algorithm == .winograd4BLAS
-                WinogradStep.pack(
-                    weights, size: size, usesBLAS: usesBLAS, inputs: inputs, outputs: outputs,
-                    to: convolution.weights)
-                return WinogradStep(
-                    name: name, convolution, size: size, usesBLAS: usesBLAS,
-                    tilesPerPiece: tilesPerPiece, threads: threads)
-            })
+        let tiles = tilesPerPiece(
+            problem.product, edge: DirectStep.tileEdge, limit: method.tiles)
+        let packedCount = weights.kernel * weights.kernel * inputs * outputs
+        return Node(
+            inputs: [x] + (adding.map { [$0] } ?? []), output: y,
+            weightCount: packedCount + outputs,
+            scratchCount: DirectStep.scratchCount(tiles: tiles, outputs: outputs),
+            reach: TileReach(
+                kernel: problem.kernel, stride: problem.stride,
+                isUpsampled: problem.isUpsampled)
+        ) { [threads] resources in
+            let convolution = Convolution(
+                resources, from: x, to: y, adding: adding, weights, packedCount: packedCount,
+                activation: activation)
+            DirectStep.pack(weights, inputs: inputs, to: convolution.weights)
+            return DirectStep(
+                name: name, convolution, kernel: problem.kernel, stride: problem.stride,
+                isUpsampled: problem.isUpsampled, tilesPerPiece: tiles, threads: threads)
+        }
     }
 }

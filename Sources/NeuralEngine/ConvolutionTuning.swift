@@ -20,7 +20,7 @@ public final class ConvolutionTuning {
 
     /// A camera must not be late because of this: what is left after so long is measured on the
     /// next start, and computed by the usual method until then.
-    private static let budgetNanoseconds: Int64 = 1_500_000_000
+    private let budgetNanoseconds: Int64
 
     /// Choices by problem, instruction set, threads and processor: those given and those measured.
     public private(set) var choices: [String: String]
@@ -31,6 +31,7 @@ public final class ConvolutionTuning {
     public init() {
         mode = .preferred
         processor = ""
+        budgetNanoseconds = 0
         choices = [:]
     }
 
@@ -39,8 +40,12 @@ public final class ConvolutionTuning {
     /// - Parameters:
     ///   - processor: what CPU this is; choices made on another one are not taken.
     ///   - choices: as `choices` was on an earlier run; what makes no sense is measured anew.
-    public init(processor: String, choices: [String: String]) {
+    ///   - budgetNanoseconds: for all measurements together.
+    public init(
+        processor: String, choices: [String: String], budgetNanoseconds: Int64 = 1_500_000_000
+    ) {
         mode = .measured
+        self.budgetNanoseconds = budgetNanoseconds
         self.processor = processor
         self.choices = choices
     }
@@ -49,6 +54,7 @@ public final class ConvolutionTuning {
     init(fixed method: ConvolutionMethod) {
         mode = .fixed(method)
         processor = ""
+        budgetNanoseconds = 0
         choices = [:]
     }
 
@@ -57,69 +63,106 @@ public final class ConvolutionTuning {
     private static let tileCounts = [12, 18, 24, 30, 36, 48, 60]
 
     func method(
-        for problem: ConvolutionProblem, backend: Backend, pool: WorkerPool
+        for problem: ConvolutionProblem, precisions: Set<Precision>, backend: Backend,
+        pool: WorkerPool
     ) throws(EngineError) -> ConvolutionMethod {
         switch mode {
         case .preferred:
-            return preferred(problem)
+            return preferred(problem, precisions)
         case .fixed(let method):
-            return ConvolutionMethod(
-                algorithm: problem.allows(method.algorithm) ? method.algorithm : .direct,
-                tiles: method.tiles)
+            return problem.allows(method.algorithm)
+                ? method : ConvolutionMethod(algorithm: .direct, tiles: method.tiles)
         case .measured:
-            return try known(problem, backend, pool)
+            let fast = precisions.intersection(backend.precisions)
+            return try known(problem, fast, backend, pool)
         }
     }
 
-    private func preferred(_ problem: ConvolutionProblem) -> ConvolutionMethod {
-        let algorithm = [ConvolutionMethod.Algorithm.winograd4, .winogradStride2]
-            .first(where: problem.allows)
-        return ConvolutionMethod(algorithm: algorithm ?? .direct, tiles: Self.usualTiles)
+    /// What is usually fastest: the cheapest precision, by Winograd.
+    private func preferred(
+        _ problem: ConvolutionProblem, _ precisions: Set<Precision>
+    ) -> ConvolutionMethod {
+        let algorithm = ConvolutionMethod.Algorithm.narrow.first(where: problem.allows)
+        return ConvolutionMethod(
+            algorithm: algorithm ?? .direct,
+            precision: algorithm == nil ? .f32 : precisions.min() ?? .f32,
+            tiles: Self.usualTiles)
     }
 
     private func known(
-        _ problem: ConvolutionProblem, _ backend: Backend, _ pool: WorkerPool
+        _ problem: ConvolutionProblem, _ precisions: Set<Precision>, _ backend: Backend,
+        _ pool: WorkerPool
     ) throws(EngineError) -> ConvolutionMethod {
+        let candidates = candidates(problem, precisions)
+        let types = Set(candidates.map(\.precision)).sorted(by: >).map(\.rawValue)
         let key =
             "\(processor), \(backend.instructionSet.rawValue), BLAS \(backend.blasCore), "
-            + "\(pool.threads) threads: \(problem.key)"
-        let algorithms = ConvolutionMethod.Algorithm.allCases.filter(problem.allows)
+            + "\(pool.threads) threads, \(types.joined(separator: "/")): \(problem.key)"
         if let choice = choices[key].flatMap(ConvolutionMethod.init(text:)),
-            algorithms.contains(choice.algorithm)
+            candidates.contains(where: {
+                $0.algorithm == choice.algorithm && $0.precision == choice.precision
+            })
         {
             return choice
         }
-        let end = deadline ?? MonotonicClock.nowNanoseconds + Self.budgetNanoseconds
+        let end = deadline ?? MonotonicClock.nowNanoseconds + budgetNanoseconds
         deadline = end
         let race = Race(
             problem: problem.shortened, backend: backend, pool: pool, deadline: end)
         // First the algorithm, then how much of the picture is a piece.
         guard
-            let winner = try race.fastest(
-                of: algorithms.map { ConvolutionMethod(algorithm: $0, tiles: Self.usualTiles) }),
+            let winner = try race.fastest(of: candidates),
             let choice = try race.fastest(
                 of: Self.tileCounts.map {
-                    ConvolutionMethod(algorithm: winner.algorithm, tiles: $0)
+                    ConvolutionMethod(
+                        algorithm: winner.algorithm, precision: winner.precision, tiles: $0)
                 })
-        else { return preferred(problem) }
+        else { return preferred(problem, precisions) }
         choices[key] = choice.text
         hasMeasured = true
         return choice
     }
+
+    /// Where something narrower is allowed, f32 takes part by its two fastest sizes alone: the others
+    /// have never come near, and a first start must not take longer for having more to choose from.
+    private func candidates(
+        _ problem: ConvolutionProblem, _ precisions: Set<Precision>
+    ) -> [ConvolutionMethod] {
+        let narrow = precisions.filter { $0 != .f32 }.sorted().flatMap { precision in
+            ConvolutionMethod.Algorithm.narrow.filter(problem.allows).map {
+                ConvolutionMethod(algorithm: $0, precision: precision, tiles: Self.usualTiles)
+            }
+        }
+        let inF32: [ConvolutionMethod.Algorithm] =
+            narrow.isEmpty
+            ? ConvolutionMethod.Algorithm.allCases
+            : precisions.contains(.f32) ? [.winograd4, .winograd6, .winogradStride2] : []
+        return narrow
+            + inF32.filter(problem.allows).map {
+                ConvolutionMethod(algorithm: $0, tiles: Self.usualTiles)
+            }
+    }
+}
+
+extension ConvolutionMethod.Algorithm {
+    /// Those that can multiply other types than f32.
+    static let narrow: [Self] = [.winograd4, .winogradStride2]
 }
 
 extension ConvolutionMethod {
-    /// For people and for `init(text:)`: `winograd6, 24 tiles`.
-    var text: String { "\(algorithm.rawValue), \(tiles) tiles" }
+    /// For people and for `init(text:)`: `winograd4 bf16, 24 tiles`.
+    var text: String { "\(algorithm.rawValue) \(precision.rawValue), \(tiles) tiles" }
 
     /// What `text` said; nil if it is something else.
     init?(text: String) {
         let words = text.split(separator: " ")
-        guard words.count == 3, words[0].last == ",", words[2] == "tiles",
-            let algorithm = Algorithm(rawValue: String(words[0].dropLast())),
-            let tiles = Int(words[1]), (1...4096).contains(tiles)
+        guard words.count == 4, words[1].last == ",", words[3] == "tiles",
+            let algorithm = Algorithm(rawValue: String(words[0])),
+            let precision = Precision(rawValue: String(words[1].dropLast())),
+            let tiles = Int(words[2]), (1...4096).contains(tiles),
+            precision == .f32 || Algorithm.narrow.contains(algorithm)
         else { return nil }
-        self.init(algorithm: algorithm, tiles: tiles)
+        self.init(algorithm: algorithm, precision: precision, tiles: tiles)
     }
 }
 

@@ -10,7 +10,7 @@ public struct MachinePeak: Sendable {
     /// Throughput of a multiply-accumulate instruction.
     public struct Arithmetic: Sendable {
         /// What is multiplied.
-        public let operand: MultiplyOperand
+        public let operand: Precision
         /// Threads that did so at once.
         public let threads: Int
         /// Of all threads together.
@@ -55,7 +55,7 @@ public struct MachinePeak: Sendable {
         var copies: [Probe<MemoryWork>] = []
         for count in threads > 1 ? [1, threads] : [1] {
             let pool = try WorkerPool(threads: count)
-            for operand in MultiplyOperand.allCases {
+            for operand in Precision.allCases {
                 guard let work = MultiplyWork(operand, set, threads: count) else { continue }
                 arithmetic.append(Probe(work, pool))
             }
@@ -75,7 +75,7 @@ public struct MachinePeak: Sendable {
     }
 
     /// Multiply-accumulates a second; 0 if that was not measured.
-    public func macsPerSecond(_ operand: MultiplyOperand, threads: Int) -> Double {
+    public func macsPerSecond(_ operand: Precision, threads: Int) -> Double {
         arithmetic.first { $0.operand == operand && $0.threads == threads }?.macsPerSecond ?? 0
     }
 
@@ -136,7 +136,7 @@ private final class Probe<Work: ParallelWork>: Sweeping {
 
 /// Multiply-accumulates on registers alone.
 private final class MultiplyWork: ParallelWork {
-    let operand: MultiplyOperand
+    let operand: Precision
 
     private let loop: ck_peak_loop
     private let operands: UnsafeMutableRawPointer
@@ -147,7 +147,7 @@ private final class MultiplyWork: ParallelWork {
     private static let sumBytes = Int(CK_PEAK_SUM_BYTES)
 
     /// Nil if `set` has no such instruction here.
-    init?(_ operand: MultiplyOperand, _ set: InstructionSet, threads: Int) {
+    init?(_ operand: Precision, _ set: InstructionSet, threads: Int) {
         self.operand = operand
         loop = ck_peak_loop_for(set.code, operand.peakCode)
         guard loop.run != nil else { return nil }
@@ -247,7 +247,7 @@ private final class MemoryWork: ParallelWork {
     }
 }
 
-extension MultiplyOperand {
+extension Precision {
     fileprivate var peakCode: ck_peak_operand {
         switch self {
         case .f32: CK_PEAK_F32

@@ -40,6 +40,9 @@ public final class PlanBuilder {
     let tuning: ConvolutionTuning
     /// Whether the plan shall be able to compute only what changed.
     let reuses: Bool
+    let precisions: Set<Precision>
+    /// In what precision each convolution so far is multiplied.
+    public internal(set) var chosenPrecisions: [Precision] = []
     var threads: Int { pool.threads }
 
     /// Memory and threads of the plan, once allocated.
@@ -66,18 +69,23 @@ public final class PlanBuilder {
     private var nodes: [Node] = []
     private var sources: [Tensor] = []
 
-    /// An empty plan for the threads of a pool; `tuning` chooses how convolutions are computed.
+    /// An empty plan for the threads of a pool.
     ///
-    /// - Parameter reuses: whether the plan shall be able to compute only what changed. Its tensors
-    ///   share no memory then, and its tiles are small.
+    /// - Parameters:
+    ///   - tuning: chooses how convolutions are computed.
+    ///   - precisions: in which they may be multiplied. Without f32 all that can be are in one of
+    ///     the others; none is f32.
+    ///   - reuses: whether the plan shall be able to compute only what changed. Its tensors share no
+    ///     memory then, and its tiles are small.
     public init(
         backend: Backend, pool: WorkerPool, tuning: ConvolutionTuning = ConvolutionTuning(),
-        reuses: Bool = false
+        precisions: Set<Precision> = [], reuses: Bool = false
     ) {
         self.reuses = reuses
         self.backend = backend
         self.pool = pool
         self.tuning = tuning
+        self.precisions = precisions
     }
 
     /// A tensor that is filled from outside before each run.

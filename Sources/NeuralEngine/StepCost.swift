@@ -2,18 +2,6 @@
 
 internal import CKernels
 
-/// What a step multiplies.
-public enum MultiplyOperand: String, Sendable, Codable, CaseIterable {
-    /// FMA.
-    case f32
-    /// AVX512_BF16.
-    case bf16
-    /// AVX512_VNNI or AVX-VNNI, pairs of 16 bits.
-    case int16
-    /// AVX512_VNNI or AVX-VNNI, quadruples of 8 bits.
-    case int8
-}
-
 /// Work and traffic of one dispatch of a step. Bytes count every tensor once, without its border:
 /// scratch memory stays in a core's own cache.
 public struct StepCost: Sendable, Equatable {
@@ -29,7 +17,7 @@ public struct StepCost: Sendable, Equatable {
     /// Activations that are written, in bytes.
     public var bytesWritten = 0
     /// What the GEMMs multiply; f32 where nothing is multiplied.
-    public var operand = MultiplyOperand.f32
+    public var operand = Precision.f32
     /// How it is computed, for people; empty where there is no choice.
     public var algorithm = ""
 
@@ -47,7 +35,7 @@ public struct StepCost: Sendable, Equatable {
     /// - Parameter product: what is computed, before it is upsampled.
     init(
         _ convolution: Convolution, kernel: Int, over product: TensorShape, multipliedMACs: Int,
-        weightBytes: Int
+        weightBytes: Int, operand: Precision = .f32
     ) {
         let target = convolution.target.shape
         let source = convolution.source.shape
@@ -57,6 +45,7 @@ public struct StepCost: Sendable, Equatable {
             product.height * product.width * target.channels * source.channels * kernel * kernel
         self.multipliedMACs = multipliedMACs
         self.weightBytes = weightBytes
+        self.operand = operand
     }
 
     /// Everything that is read or written, in bytes.

@@ -28,43 +28,40 @@ enum WinogradSize: Int, Sendable, CaseIterable {
         return point < 65 ? 25 + (point - 25) / 4 : 35
     }
 
-    /// Input transform of a run of tiles; `ck_matrix_kernels` says what the arguments mean.
+    typealias InputKernel =
+        @convention(c) (
+            UnsafePointer<Float>?, Int, Int, Int, Int, UnsafeMutableRawPointer?, Int, Int,
+            UnsafeMutablePointer<Float>?, UnsafeMutablePointer<Float>?
+        ) -> Void
+    typealias OutputKernel =
+        @convention(c) (
+            UnsafeRawPointer?, Int, Int, Int, Int, UnsafeMutablePointer<Float>?, Int,
+            UnsafePointer<Float>?, UnsafePointer<Float>?, ck_activation, UnsafePointer<Float>?,
+            UnsafePointer<Float>?, Int
+        ) -> Void
+
+    /// The input transform; `ck_matrix_kernels` says what it takes. nil: not in this precision.
     @inline(__always)
-    func input(
-        _ matrix: UnsafePointer<ck_matrix_kernels>, _ source: UnsafePointer<Float>,
-        _ rowStride: Int, _ tiles: Int, _ target: UnsafeMutablePointer<Float>,
-        _ pointStride: Int, _ tileStride: Int
-    ) {
+    func input(_ matrix: UnsafePointer<ck_matrix_kernels>) -> InputKernel? {
         let kernels = matrix.pointee.winograd_input
-        let kernel =
-            switch self {
-            case .f2: kernels.0
-            case .f4: kernels.1
-            case .f6: kernels.2
-            case .stride2: kernels.3
-            }
-        kernel?(source, rowStride, tiles, target, pointStride, tileStride, nil, 0)
+        return switch self {
+        case .f2: kernels.0
+        case .f4: kernels.1
+        case .f6: kernels.2
+        case .stride2: kernels.3
+        }
     }
 
-    /// Output transform of a run of tiles.
+    /// The output transform.
     @inline(__always)
-    func output(
-        _ matrix: UnsafePointer<ck_matrix_kernels>, _ source: UnsafePointer<Float>,
-        _ pointStride: Int, _ tileStride: Int, _ rows: Int, _ columns: Int,
-        _ target: UnsafeMutablePointer<Float>, _ rowStride: Int, _ bias: UnsafePointer<Float>,
-        _ residual: UnsafePointer<Float>?, _ activation: ck_activation
-    ) {
+    func output(_ matrix: UnsafePointer<ck_matrix_kernels>) -> OutputKernel? {
         let kernels = matrix.pointee.winograd_output
-        let kernel =
-            switch self {
-            case .f2: kernels.0
-            case .f4: kernels.1
-            case .f6: kernels.2
-            case .stride2: kernels.3
-            }
-        kernel?(
-            source, pointStride, tileStride, rows, columns, target, rowStride, bias, residual,
-            activation, nil, 0)
+        return switch self {
+        case .f2: kernels.0
+        case .f4: kernels.1
+        case .f6: kernels.2
+        case .stride2: kernels.3
+        }
     }
 
     private static let root = 2.0.squareRoot()

@@ -50,6 +50,12 @@ struct ConfigurationOptions: ParsableArguments {
 
     @Option(
         name: .long,
+        help: ArgumentHelp(
+            "auto, f32, int16, bf16 or int8 (performance.precision).", valueName: "name"))
+    var precision: String?
+
+    @Option(
+        name: .long,
         help: ArgumentHelp("Size of the picture (camera and output size).", valueName: "WxH"))
     var size: String?
 
@@ -63,6 +69,7 @@ struct ConfigurationOptions: ParsableArguments {
         result.add("--strength", "transform.strength", strength)
         result.add("--threads", "performance.threads", threads)
         result.add("--reuse", "performance.temporal_reuse", reuse)
+        result.add("--precision", "performance.precision", precision)
         if let size {
             let (width, height) = try parseSize(size)
             for section in ["camera", "output"] {

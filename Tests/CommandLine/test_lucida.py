@@ -60,15 +60,15 @@ def write_safetensors(path, tensors, metadata={}):
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
-def write_constant_model(path, residual, image_channels=64):
-    """A small network whose answer is `residual` everywhere, whatever it sees."""
+def write_constant_model(path, residual, image_channels=64, weight=0):
+    """A small network whose answer is `residual` everywhere, whatever it sees, if `weight` is 0."""
     c, tensors = 8, {}
     layers = [("stem", image_channels, c, 3), ("down1", c, c, 3), ("down2", c, c, 3),
               ("up1", c, c, 1), ("up0", c, c, 1), ("head", c, image_channels, 3)]
     for block in ("enc0.0", "enc1.0", "mid.0", "mid.1", "dec1.0", "dec0.0"):
         layers += [(f"{block}.a", c, c, 3), (f"{block}.b", c, c, 3)]
     for name, inputs, outputs, kernel in layers:
-        tensors[f"{name}.weight"] = ([outputs, inputs, kernel, kernel], 0)
+        tensors[f"{name}.weight"] = ([outputs, inputs, kernel, kernel], weight)
         tensors[f"{name}.bias"] = ([outputs], residual if name == "head" else 0)
     write_safetensors(path, tensors, {
         "format": "lucida-model", "format_version": "1", "architecture": "distilled-unet",
@@ -358,6 +358,7 @@ class Errors(Case):
         self.assertRefused(lucida("run", "--source", "test", "--sink", "v4l2:/dev/null"),
                            "/dev/null")
         self.assertRefused(lucida("transform", "nothing.mp4", "o.mp4"), "nothing.mp4")
+        self.assertRefused(lucida("run", "--precision", "fp16"), "performance.precision", "int16")
 
     def test_an_unknown_instruction_set_is_refused(self):
         result = lucida("bench", "engine", "--iterations", "1", "--size", "64x64",
@@ -376,6 +377,119 @@ class Listings(Case):
             result = lucida(*command.split(), "--help")
             self.assertEqual(result.returncode, 0)
             self.assertIn("USAGE", result.stdout)
+
+
+def metadata_of(path):
+    """The metadata of a safetensors file, and the bytes of its tensors."""
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:end])["__metadata__"], data[end:]
+
+
+class Calibrate(Case):
+    small = ("--size", "64x48", "--interval", "60")
+
+    def setUp(self):
+        super().setUp()
+        self.model = self.folder / "m.safetensors"
+        write_constant_model(self.model, 0.25, image_channels=48)
+
+    def calibrate(self, *arguments):
+        return lucida("calibrate", "--model", self.model, *self.small, *arguments)
+
+    def auto(self, model):
+        """What `auto` makes of a model, and why."""
+        result = lucida("bench", "engine", "--model", model, "--size", "64x48", "--iterations",
+                        "1", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        figures = json.loads(result.stdout)
+        return figures["precision"], figures["precisionReason"]
+
+    def test_it_notes_figures_in_the_file_and_leaves_the_weights(self):
+        before = metadata_of(self.model)
+        self.assertEqual(self.auto(self.model)[0], "f32 (18)")
+        self.assertIn("no calibration", self.auto(self.model)[1])
+        result = self.calibrate()
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("int8: meets the quality rule", result.stdout)
+        metadata, weights = metadata_of(self.model)
+        self.assertEqual(weights, before[1])
+        calibration = json.loads(metadata.pop("calibration"))
+        self.assertEqual(metadata, before[0])
+        self.assertEqual(set(calibration["precisions"]), {"int16", "bf16", "int8"})
+        self.assertEqual(calibration["frames"], 4)
+        # A machine without the instructions says so; any other takes one of the narrow types.
+        precision, reason = self.auto(self.model)
+        self.assertTrue("no other precision" in reason or "calibrated: " in reason, reason)
+        self.assertEqual("no other precision" in reason, precision == "f32 (18)")
+
+    def test_another_file_gets_the_figures_if_told(self):
+        before, output = self.model.read_bytes(), self.folder / "o.safetensors"
+        self.assertEqual(self.calibrate("--output", output).returncode, 0)
+        self.assertEqual(self.model.read_bytes(), before)
+        self.assertIn("calibration", metadata_of(output)[0])
+        # Nothing is left beside them.
+        self.assertEqual(sorted(self.folder.iterdir()), sorted([self.model, output]))
+
+    def test_footage_and_its_teacher_count(self):
+        clip = self.clip("a.mkv", frames=5, size="64x48", codec=("-c:v", "ffv1"))
+        result = self.calibrate("--clip", clip, "--teacher", clip, "--interval", "2")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("a.mkv, 3 frames", result.stdout)
+        figures = json.loads(metadata_of(self.model)[0]["calibration"])["precisions"]
+        self.assertTrue(all("teacherLoss" in figure for figure in figures.values()))
+
+    def test_bad_input_is_refused_and_the_model_stays_as_it_was(self):
+        before = self.model.read_bytes()
+        clip = self.clip("a.mkv", frames=4, size="64x48")
+        longer = self.clip("b.mkv", frames=5, size="64x48")
+        text = self.folder / "t.mkv"
+        text.write_text("no video")
+        nowhere = self.folder / "none/o.safetensors"
+        for arguments, parts in [
+            (("--clip", self.folder / "c.mkv"), ("c.mkv",)), (("--clip", text), (text,)),
+            (("--clip", clip, "--teacher", longer), (longer, "number of frames")),
+            (("--clip", longer, "--teacher", clip), (clip, "number of frames")),
+            (("--clip", clip, "--clip", longer, "--teacher", clip), ("as many --teacher",)),
+            (("--teacher", clip), ("as many --teacher",)),
+            (("--interval", "0"), ("--interval",)), (("--interval", "x"), ("interval",)),
+            (("--size", "64"), ("--size",)), (("--size", "8x8"), ("--size",)),
+            (("--size", "99999x64"), ("--size",)),
+            (("--output", nowhere), (nowhere,)), (("--output", self.folder), (self.folder,)),
+        ]:
+            result = self.calibrate(*arguments)
+            self.assertRefused(result, *parts)
+            self.assertNotIn("written", result.stdout)
+            self.assertEqual(self.model.read_bytes(), before)
+        self.assertEqual(
+            sorted(path.name for path in self.folder.iterdir()),
+            ["a.mkv", "b.mkv", "m.safetensors", "t.mkv"])
+        result = lucida("calibrate", "--model", text, *self.small)
+        self.assertRefused(result, text)
+        self.assertRefused(lucida("calibrate"), "--model")
+
+    def test_a_model_whose_result_is_not_finite_gets_no_figures(self):
+        write_constant_model(self.model, 0, image_channels=48, weight=1e20)
+        before = self.model.read_bytes()
+        self.assertRefused(self.calibrate(), "not finite")
+        self.assertEqual(self.model.read_bytes(), before)
+
+    def test_a_calibration_that_makes_no_sense_is_refused_by_name(self):
+        data = self.model.read_bytes()
+        end = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:end])
+        for text in ("", "{}", "[" * 10000, '{"version":1}', '{"version":"1"}'):
+            header["__metadata__"]["calibration"] = text
+            changed = json.dumps(header).encode()
+            self.model.write_bytes(len(changed).to_bytes(8, "little") + changed + data[end:])
+            result = lucida("bench", "engine", "--model", self.model, "--size", "64x48",
+                            "--iterations", "1")
+            self.assertRefused(result, self.model, "calibration", "lucida calibrate")
+
+    def test_the_shipped_model_is_calibrated(self):
+        precision, reason = self.auto(MODEL)
+        self.assertNotIn("no calibration", reason)
+        self.assertNotIn("of other weights", reason)
 
 
 class Bench(Case):
@@ -421,6 +535,20 @@ class Bench(Case):
             result = lucida("bench", "engine", option, "1")
             self.assertNotEqual(result.returncode, 0)
             self.assertIn("need a --clip", result.stderr)
+
+    def test_engine_takes_a_precision(self):
+        for precision in ("f32", "int16", "bf16", "int8"):
+            result = lucida("bench", "engine", *self.small, "--precision", precision, "--json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            figures = json.loads(result.stdout)
+            operands = [step["operand"] for step in figures["steps"] if "operand" in step]
+            if precision == "f32" or "no instruction" in figures["precisionReason"]:
+                self.assertEqual(figures["precision"], "f32 (18)")
+                self.assertEqual(operands, ["f32"] * 18)
+            else:
+                self.assertEqual(figures["precision"], f"{precision} (16), f32 (2)")
+                self.assertEqual(operands.count(precision), 16)
+                self.assertEqual(figures["precisionReason"], "as configured")
 
     def test_engine_takes_a_model_and_compares_its_answer(self):
         model, check = self.folder / "m.safetensors", self.folder / "c.safetensors"

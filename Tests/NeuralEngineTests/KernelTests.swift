@@ -96,7 +96,7 @@ struct KernelTests {
             for inputs in [16, 48] {
                 var noise = Noise(seed: UInt64(tiles * inputs))
                 let rowStride = (size.spacing * tiles + 2) * 16
-                let source = noise.floats(size.window * rowStride)
+                let source = noise.floats(inputs / 16 * size.window * rowStride)
                 let pointStride = tiles * inputs + 16
                 try Self.compareMatrix(
                     isa, count: size.points * pointStride, tolerance: 1e-4, "\(tiles) tiles"
@@ -106,7 +106,8 @@ struct KernelTests {
                         table.winograd_input.2, table.winograd_input.3,
                     ]
                     kernels[size.index]?(
-                        source, rowStride, tiles, target, pointStride, inputs, nil, 0)
+                        source, rowStride, size.window * rowStride, inputs / 16, tiles, target,
+                        pointStride, inputs, nil, nil)
                 }
             }
         }
@@ -146,7 +147,7 @@ struct KernelTests {
             residual.withUnsafeBufferPointer {
                 kernels[size.index]?(
                     source, pointStride, 32, rows, columns, target, rowStride, bias,
-                    adds ? $0.baseAddress : nil, activation, nil, 0)
+                    adds ? $0.baseAddress : nil, activation, nil, nil, 0)
             }
         }
     }

@@ -35,14 +35,30 @@ struct LayerDump {
         cases = try JSONDecoder().decode([LayerCase].self, from: Data(json.utf8))
     }
 
-    /// Names of the cases whose result is off by more than 1e-4 relative to its largest value, with
-    /// every method that computes convolutions.
+    /// How far a result may be off, relative to its largest value.
+    private static func tolerance(_ precision: Precision) -> Float {
+        switch precision {
+        case .f32: 1e-4
+        case .int16: 1e-3
+        case .bf16: 3e-2
+        case .int8: 0.1
+        }
+    }
+
+    /// Names of the cases whose result is off by more than the precision explains, with every method
+    /// that computes convolutions.
     func failures(threads: Int) throws -> [String] {
         var failures: [String] = []
-        for algorithm in ConvolutionMethod.Algorithm.allCases {
-            for tiles in [5, 24] {
-                let method = ConvolutionMethod(algorithm: algorithm, tiles: tiles)
-                failures += try self.failures(method, threads: threads)
+        for precision in Precision.allCases {
+            let algorithms =
+                precision == .f32
+                ? ConvolutionMethod.Algorithm.allCases : ConvolutionMethod.Algorithm.narrow
+            for algorithm in algorithms {
+                for tiles in [5, 24] {
+                    let method = ConvolutionMethod(
+                        algorithm: algorithm, precision: precision, tiles: tiles)
+                    failures += try self.failures(method, threads: threads)
+                }
             }
         }
         return failures
@@ -59,7 +75,7 @@ struct LayerDump {
                 let difference = abs($1.0 - $1.1)
                 return difference.isNaN ? .infinity : max($0, difference)
             }
-            if found.count != expected.count || error > 1e-4 * scale {
+            if found.count != expected.count || error > Self.tolerance(method.precision) * scale {
                 failures.append("\(layer.name), \(method.text): error \(error) of \(scale)")
             }
         }
@@ -205,7 +221,7 @@ struct LayerDump {
 }
 
 struct LayerTests {
-    @Test("Every layer matches PyTorch to 1e-4", arguments: [1, 2, 3])
+    @Test("Every layer matches PyTorch in every precision", arguments: [1, 2, 3])
     func matchesPyTorch(threads: Int) throws {
         let dump = try LayerDump()
         #expect(dump.count >= 20)

@@ -3,13 +3,16 @@
 internal import FoundationEssentials
 internal import Logging
 internal import Models
+internal import NeuralEngine
 
-/// Model, size and threads of `lucida bench`. Control thread.
+/// Model, size, threads and precision of `lucida bench`. Control thread.
 struct BenchSubject {
     let model: String
     let width: Int
     let height: Int
     let threads: Int
+    // nil: what the model's calibration allows.
+    let precision: Precision?
 
     /// - Throws: if there is no such model.
     init(_ configuration: Configuration) throws {
@@ -21,6 +24,7 @@ struct BenchSubject {
         height = output.height > 0 ? output.height : configuration.camera.height
         let wanted = configuration.performance.threads
         threads = wanted > 0 ? wanted : ProcessStatistics.coreCount
+        precision = configuration.performance.precision.precision
     }
 
     /// Times the model; how its layers are computed is looked up, or measured first and kept.
@@ -31,7 +35,7 @@ struct BenchSubject {
         let tuning = cache.load()
         let result = try EngineBenchmark.run(
             model: model, width: width, height: height, threads: threads, iterations: iterations,
-            tuning: tuning, check: check)
+            tuning: tuning, wanted: precision, check: check)
         cache.save(tuning, log: log)
         return result
     }

@@ -39,6 +39,7 @@ public struct ClipBench: Codable {
     private let worstTilePSNR: Double
     private let workShare: Double
     private let noiseLevels: Double
+    private let precision: String
     private let whole: Times
     private let reuse: Times
     private let speedup: Double
@@ -81,7 +82,7 @@ public struct ClipBench: Codable {
         let tuning = cache.load()
         let result = try ClipBenchmark.run(
             model: subject.model, width: subject.width, height: subject.height,
-            threads: subject.threads, tuning: tuning
+            threads: subject.threads, tuning: tuning, wanted: subject.precision
         ) { reader.next(into: $0) }
         cache.save(tuning, log: log)
         guard !result.frames.isEmpty else {
@@ -101,6 +102,7 @@ public struct ClipBench: Codable {
         worstFramePSNR = Self.decibels(result.frames.map(\.squaredError).max() ?? 0)
         worstTilePSNR = Self.decibels(result.frames.map(\.worstTileSquaredError).max() ?? 0)
         workShare = thousandths(mean(\.workShare))
+        precision = result.precision
         noiseLevels = thousandths(result.noiseLevels)
         whole = Times(
             result.frames.map(\.wholeMilliseconds), arenaBytes: result.wholeArenaBytes)
@@ -140,7 +142,8 @@ public struct ClipBench: Codable {
             ]
         }
         return """
-            \(clip), noise \(noise), \(model) at \(size), \(threadText(threads)), \(processor)
+            \(clip), noise \(noise), \(model) at \(size), \(threadText(threads)), \(precision), \
+            \(processor)
             \(frames) frames, \(decimalText(speedup, 2)) times as fast; \
             PSNR \(psnr) dB, worst frame \(worstFramePSNR) dB, worst 32-pixel tile \
             \(worstTilePSNR) dB; noise in the picture \(decimalText(noiseLevels, 2)) levels

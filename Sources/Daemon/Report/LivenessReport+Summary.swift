@@ -44,6 +44,7 @@ extension LivenessReport {
                 "\(setup.model), \(setup.size) (network \(setup.modelSize)), "
                     + "\(setup.threads) threads, \(setup.instructionSet), BLAS \(setup.blasCore), "
                     + setup.processor),
+            row("precision", "\(setup.precision); \(setup.precisionReason)"),
             row("audio delay", "set \(audioDelayMilliseconds) ms in your app to match sound"),
             verdictText,
         ]

@@ -122,6 +122,10 @@ public struct LivenessReport: Codable, Sendable {
         public var instructionSet: String
         /// OpenBLAS's core type.
         public var blasCore: String
+        /// In what the convolutions were multiplied, and how many in each.
+        public var precision: String
+        /// Why in these.
+        public var precisionReason: String
     }
 
     /// Length of the run in seconds.
