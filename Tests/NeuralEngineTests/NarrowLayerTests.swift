@@ -55,7 +55,7 @@ struct NarrowLayerTests {
             plan.view(of: residual).load(planar: $0)
         }
         plan.run()
-        return (plan.view(of: y).planar(), try #require(builder.chosenPrecisions.first))
+        return (plan.view(of: y).planar(), try #require(plan.precisions.first))
     }
 
     private func input(_ g: Geometry) -> [Float] {
