@@ -66,7 +66,7 @@ public final class ModelSession: @unchecked Sendable {
                     + (reuses ? TemporalReuse.byteCount(geometry) : 0))
             return FrameNetwork(
                 backend: backend, geometry: geometry, plan: plan,
-                precisions: builder.chosenPrecisions, image: plan.view(of: image),
+                precisions: plan.precisions, image: plan.view(of: image),
                 residual: plan.view(of: residual), check: check)
         }
         whole = try prepare(reuses: false, besides: 0)

@@ -73,12 +73,14 @@ extension PlanBuilder {
         }
         let y = makeTensor(a.shape)
         return append(
-            Node(inputs: [a] + (b.map { [$0] } ?? []), output: y) { resources in
-                AddStep(
-                    name: name, a: resources.views[a.index],
-                    b: b.map { resources.views[$0.index] }, target: resources.views[y.index],
-                    activation: activation, kernels: resources.backend.kernels)
-            })
+            Node(
+                inputs: [a] + (b.map { [$0] } ?? []), output: y,
+                withoutWeights: { resources in
+                    AddStep(
+                        name: name, a: resources.views[a.index],
+                        b: b.map { resources.views[$0.index] }, target: resources.views[y.index],
+                        activation: activation, kernels: resources.backend.kernels)
+                }))
     }
 
     /// The channels of all `parts`, one after another.
@@ -95,10 +97,12 @@ extension PlanBuilder {
                 channels: parts.reduce(0) { $0 + $1.shape.channels }, height: first.shape.height,
                 width: first.shape.width))
         return append(
-            Node(inputs: parts, output: y) { resources in
-                ConcatenateStep(
-                    name: name, parts: parts.map { resources.views[$0.index] },
-                    target: resources.views[y.index])
-            })
+            Node(
+                inputs: parts, output: y,
+                withoutWeights: { resources in
+                    ConcatenateStep(
+                        name: name, parts: parts.map { resources.views[$0.index] },
+                        target: resources.views[y.index])
+                }))
     }
 }
