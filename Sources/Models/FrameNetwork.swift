@@ -5,8 +5,6 @@ internal import NeuralEngine
 /// The steps of one plan for one frame size.
 final class FrameNetwork {
     let plan: Plan
-    /// In which each convolution is multiplied.
-    let precisions: [Precision]
     /// Where the network's image lies.
     let image: TensorView
     /// Where the network's residual lies.
@@ -21,15 +19,19 @@ final class FrameNetwork {
     private let output: ResidualOutputStep?
     private let blend: ResidualBlendStep?
 
-    /// - Parameter check: told what is not finite.
+    /// - Parameters:
+    ///   - check: told what is not finite.
+    ///   - sensitivities: for a plan that computes what changed; nil: for any other.
     init(
-        backend: Backend, geometry: FrameGeometry, plan: Plan, precisions: [Precision],
-        image: TensorView, residual: TensorView, check: FiniteCheck
+        backend: Backend, geometry: FrameGeometry, plan: Plan, image: TensorView,
+        residual: TensorView, check: FiniteCheck, sensitivities: ReuseSensitivities?
     ) {
         let threads = plan.pool.threads
         let entrance: [ParallelWork]
-        if let parts = TemporalReuse.prepare(
-            backend: backend, geometry: geometry, plan: plan, image: image, residual: residual)
+        if let sensitivities,
+            let parts = TemporalReuse.prepare(
+                backend: backend, geometry: geometry, plan: plan, image: image,
+                sensitivities: sensitivities)
         {
             reuse = parts.reuse
             input = parts.input
@@ -58,7 +60,6 @@ final class FrameNetwork {
             steps = entrance + plan.steps + [rows, blend]
         }
         self.plan = plan
-        self.precisions = precisions
         self.image = image
         self.residual = residual
     }

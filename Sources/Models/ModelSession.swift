@@ -51,11 +51,12 @@ public final class ModelSession: @unchecked Sendable {
         let backend = try Backend.shared()
         let pool = try WorkerPool(threads: threads)
         let check = FiniteCheck()
-        func prepare(reuses: Bool, besides bytes: Int) throws(EngineError) -> FrameNetwork {
-            // What int8 rounds differently from frame to frame would pass for a change.
+        func plan(
+            _ geometry: FrameGeometry, _ tuning: ConvolutionTuning, _ precisions: Set<Precision>,
+            reuses: Bool, besides bytes: Int
+        ) throws(EngineError) -> (plan: Plan, image: TensorView, residual: TensorView) {
             let builder = PlanBuilder(
-                backend: backend, pool: pool, tuning: tuning,
-                precisions: reuses ? precisions.subtracting([.int8]) : precisions,
+                backend: backend, pool: pool, tuning: tuning, precisions: precisions,
                 reuses: reuses)
             let image = builder.input(geometry.blocks(channels: imageChannels))
             let residual = try network(builder, image)
@@ -64,16 +65,33 @@ public final class ModelSession: @unchecked Sendable {
                 for: "\(geometry.modelWidth)×\(geometry.modelHeight) pixels and \(threads) threads",
                 besides: bytes + geometry.byteCount(threads: threads)
                     + (reuses ? TemporalReuse.byteCount(geometry) : 0))
+            return (plan, plan.view(of: image), plan.view(of: residual))
+        }
+        func prepare(reuses: Bool, besides bytes: Int) throws(EngineError) -> FrameNetwork {
+            // What int8 rounds differently from frame to frame would pass for a change.
+            let parts = try plan(
+                geometry, tuning, reuses ? precisions.subtracting([.int8]) : precisions,
+                reuses: reuses, besides: bytes)
+            let sensitivities = reuses ? try measureSensitivities() : nil
             return FrameNetwork(
-                backend: backend, geometry: geometry, plan: plan,
-                precisions: plan.precisions, image: plan.view(of: image),
-                residual: plan.view(of: residual), check: check)
+                backend: backend, geometry: geometry, plan: parts.plan, image: parts.image,
+                residual: parts.residual, check: check, sensitivities: sensitivities)
+        }
+        // On a picture of its own, smaller than most: every frame's size has the same.
+        func measureSensitivities() throws(EngineError) -> ReuseSensitivities {
+            let (width, height) = ReuseSensitivities.pictureSize
+            let small = try FrameGeometry(
+                frameWidth: width, frameHeight: height, modelWidth: width, modelHeight: height,
+                multiple: 64)
+            let parts = try plan(small, ConvolutionTuning(), [], reuses: true, besides: 0)
+            return ReuseSensitivities(
+                measuring: parts.plan, image: parts.image, residual: parts.residual)
         }
         whole = try prepare(reuses: false, besides: 0)
         partial = reuses ? try prepare(reuses: true, besides: whole.plan.byteCount) : nil
         reuse = partial?.reuse
         precision = Precision.allCases.reversed().compactMap { [whole] precision in
-            let count = whole.precisions.count { $0 == precision }
+            let count = whole.plan.precisions.count { $0 == precision }
             return count > 0 ? "\(precision.rawValue) (\(count))" : nil
         }.joined(separator: ", ")
         self.geometry = geometry

@@ -2,9 +2,35 @@
 
 internal import Glibc
 
-/// Disturbs a drawn scene, and every layer's result on it, and measures what comes out. Control
-/// thread, before the first frame; takes about as long as half as many frames as there are layers.
-struct ReuseCalibration {
+/// What a change of the frame, or of a layer's result, does to the picture. It belongs to the weights
+/// and not to the size of the picture.
+public struct ReuseSensitivities: Sendable {
+    /// Weights of the measures of `cell_changes`, so that their sum is the expected mean square
+    /// change of the picture.
+    let frame: [Float]
+    /// Expected change of the picture, in levels² summed over its values, for each change² of one
+    /// number of a step's result, step by step. The last step's is exact.
+    let layers: [Float]
+
+    /// A size at which they can be measured in little time: width and height in pixels.
+    public static let pictureSize = (width: 256, height: 192)
+
+    /// Disturbs a drawn scene, and every layer's result on it, and measures what comes out. Control
+    /// thread; takes about as long as half as many runs of the plan as there are layers.
+    ///
+    /// - Parameters:
+    ///   - plan: built for reuse.
+    ///   - image: the network's input, pixel-unshuffled by 4.
+    ///   - residual: its result, likewise.
+    public init(measuring plan: Plan, image: TensorView, residual: TensorView) {
+        plan.reuse?.computeAll()
+        let calibration = ReuseCalibration(plan: plan, image: image, residual: residual)
+        frame = calibration.frameWeights()
+        layers = calibration.layerSensitivities()
+    }
+}
+
+private struct ReuseCalibration {
     private let plan: Plan
     private let image: TensorView
     private let residual: TensorView
@@ -32,8 +58,6 @@ struct ReuseCalibration {
         undisturbed = Array(residual.picture)
     }
 
-    /// Expected change of the picture, in levels² summed over its values, for each change² of one
-    /// number of a step's result, step by step. The last step's is exact.
     func layerSensitivities() -> [Float] {
         var random = RandomNumbers(seed: 2)
         var result: [Float] = []
@@ -52,8 +76,6 @@ struct ReuseCalibration {
         return result.reversed()
     }
 
-    /// Weights of the measures of `cell_changes`, so that their sum is the expected mean square
-    /// change of the picture.
     func frameWeights() -> [Float] {
         // What each pattern, at a mean square of 1, is in terms of the four measures.
         let patterns: [(NoisePattern, [Float])] = [
@@ -217,22 +239,21 @@ private struct DrawnScene {
     /// Interleaved RGB in levels.
     private(set) var values: [Float]
 
-    private static let shapes = 250
+    private static let pixelsPerShape = 1000
 
     init(width: Int, height: Int) {
         self.width = width
         self.height = height
         values = (0..<3 * width * height).map { 40 + 160 * Float($0 / 3 % width) / Float(width) }
         var random = RandomNumbers(seed: 1)
-        for _ in 0..<Self.shapes { draw(&random) }
+        for _ in 0..<width * height / Self.pixelsPerShape { draw(&random) }
     }
 
     private mutating func draw(_ random: inout RandomNumbers) {
-        let size = Float(height) / 384
         let x0 = random.unit() * Float(width)
         let y0 = random.unit() * Float(height)
         let u = random.unit()
-        let long = (4 + 100 * u * u * u) * size
+        let long = 4 + 100 * u * u * u
         let short = long * (0.4 + 0.6 * random.unit())
         let angle = random.unit() * .pi
         let colour = (0..<3).map { _ in random.unit() * 255 }
@@ -257,21 +278,17 @@ extension TemporalReuse {
     ///
     /// - Parameters:
     ///   - image: the network's input, shape `geometry.blocks`.
-    ///   - residual: its result, likewise.
+    ///   - sensitivities: of the same network.
     /// - Returns: the two steps that bring a frame in; nil if the plan was not built for it.
     public static func prepare(
         backend: Backend, geometry: FrameGeometry, plan: Plan, image: TensorView,
-        residual: TensorView
+        sensitivities: ReuseSensitivities
     ) -> (reuse: TemporalReuse, steps: [ParallelWork], input: any FrameInput)? {
         guard let planReuse = plan.reuse else { return nil }
         let memory = FrameMemory(backend: backend, geometry: geometry, threads: plan.pool.threads)
         let reuse = TemporalReuse(plan: planReuse, memory: memory)
-        planReuse.computeAll()
-        let calibration = ReuseCalibration(plan: plan, image: image, residual: residual)
-        for (index, weight) in calibration.frameWeights().enumerated() {
-            memory.weights[index] = weight
-        }
-        for (step, sensitivity) in zip(planReuse.steps, calibration.layerSensitivities()) {
+        for (index, weight) in sensitivities.frame.enumerated() { memory.weights[index] = weight }
+        for (step, sensitivity) in zip(planReuse.steps, sensitivities.layers) {
             step.work.reuse?.sensitivity = sensitivity
         }
         let change = FrameChangeStep(memory: memory, backend: backend)
