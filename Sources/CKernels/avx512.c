@@ -10,6 +10,7 @@
     apply_to = function)
 #define LANES 16
 #define TABLE ck_avx512_kernels
+#define MATRIX_TABLE ck_avx512_f32_kernels
 #include "simd.h"
 #pragma clang attribute pop
 #endif

@@ -38,3 +38,17 @@ const ck_kernels *ck_kernels_for(ck_isa isa) {
         return &ck_reference_kernels;
     }
 }
+
+const ck_matrix_kernels *ck_matrix_kernels_for(ck_isa isa, ck_operand operand) {
+    if (!ck_supports(isa) || operand != CK_F32) return NULL;
+    switch (isa) {
+#if defined(__x86_64__)
+    case CK_AVX512:
+        return &ck_avx512_f32_kernels;
+    case CK_AVX2:
+        return &ck_avx2_f32_kernels;
+#endif
+    default:
+        return &ck_reference_f32_kernels;
+    }
+}

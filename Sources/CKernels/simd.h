@@ -74,73 +74,60 @@ INLINE vector activate(vector value, ck_activation activation) {
 
 // Winograd.
 
-INLINE void transform_input(const vector d[6], vector out[6]) {
-    // The ± pairs share their even and odd halves.
-    vector even_a = d[4] - 2.0f * d[2], odd_a = CK_SQRT_HALF * d[3] - CK_SQRT_2 * d[1];
-    vector even_b = d[4] - 0.5f * d[2], odd_b = CK_SQRT_2 * d[3] - CK_SQRT_HALF * d[1];
-    out[0] = d[0] + d[4] - 2.5f * d[2];
-    out[1] = even_a + odd_a;
-    out[2] = even_a - odd_a;
-    out[3] = even_b + odd_b;
-    out[4] = even_b - odd_b;
-    out[5] = d[1] + d[5] - 2.5f * d[3];
-}
+#include "winograd.h"
 
-INLINE void transform_output(const vector m[6], vector out[4]) {
-    vector sum_a = m[1] + m[2], difference_a = m[1] - m[2];
-    vector sum_b = m[3] + m[4], difference_b = m[3] - m[4];
-    out[0] = m[0] + sum_a + sum_b;
-    out[1] = CK_SQRT_HALF * difference_a + CK_SQRT_2 * difference_b;
-    out[2] = 0.5f * sum_a + 2.0f * sum_b;
-    out[3] = 0.5f * CK_SQRT_HALF * difference_a + 2.0f * CK_SQRT_2 * difference_b + m[5];
-}
-
-static void winograd_input(
-    const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, float *target,
+INLINE void winograd_input_body(
+    const int m, const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, float *target,
     ptrdiff_t point_stride, ptrdiff_t tile_stride) {
+    const int n = m + 2;
     for (ptrdiff_t tile = 0; tile < tiles; tile++)
         for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-            const float *from = source + tile * 4 * CK_BLOCK + lane;
+            const float *from = source + tile * m * CK_BLOCK + lane;
             float *to = target + tile * tile_stride + lane;
-            vector rows[6][6], column[6], result[6];
+            vector rows[8][8], column[8], result[8];
 #pragma clang loop unroll(full)
-            for (int y = 0; y < 6; y++) {
-                for (int x = 0; x < 6; x++)
+            for (int y = 0; y < n; y++) {
+                for (int x = 0; x < n; x++)
                     column[x] = LOAD(vector, from + y * row_stride + x * CK_BLOCK);
-                transform_input(column, rows[y]);
+                // Rows are too far apart, and runs too short, for the hardware to foresee this.
+                if (lane == 0)
+                    for (int x = n; x < n + m; x++)
+                        __builtin_prefetch(from + y * row_stride + (x + m) * CK_BLOCK, 0, 3);
+                transform_input(m, column, rows[y]);
             }
 #pragma clang loop unroll(full)
-            for (int x = 0; x < 6; x++) {
-                for (int y = 0; y < 6; y++) column[y] = rows[y][x];
-                transform_input(column, result);
-                for (int y = 0; y < 6; y++) STORE(to + (y * 6 + x) * point_stride, result[y]);
+            for (int x = 0; x < n; x++) {
+                for (int y = 0; y < n; y++) column[y] = rows[y][x];
+                transform_input(m, column, result);
+                for (int y = 0; y < n; y++) STORE(to + (y * n + x) * point_stride, result[y]);
             }
         }
 }
 
 INLINE void winograd_output_body(
-    const float *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
-    ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
+    const int m, const float *source, ptrdiff_t point_stride, ptrdiff_t tile_stride,
+    ptrdiff_t rows, ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
     const float *residual, ck_activation activation) {
-    for (ptrdiff_t left = 0; left < columns; left += 4)
+    const int n = m + 2;
+    for (ptrdiff_t left = 0; left < columns; left += m)
         for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-            const float *from = source + left / 4 * tile_stride + lane;
-            vector half[4][6], column[6], result[4];
+            const float *from = source + left / m * tile_stride + lane;
+            vector half[6][8], column[8], result[6];
 #pragma clang loop unroll(full)
-            for (int x = 0; x < 6; x++) {
-                for (int y = 0; y < 6; y++)
-                    column[y] = LOAD(vector, from + (y * 6 + x) * point_stride);
-                transform_output(column, result);
-                for (int y = 0; y < 4; y++) half[y][x] = result[y];
+            for (int x = 0; x < n; x++) {
+                for (int y = 0; y < n; y++)
+                    column[y] = LOAD(vector, from + (y * n + x) * point_stride);
+                transform_output(m, column, result);
+                for (int y = 0; y < m; y++) half[y][x] = result[y];
             }
             vector offset = LOAD(vector, bias + lane);
-            ptrdiff_t width = columns - left < 4 ? columns - left : 4;
+            ptrdiff_t width = columns - left < m ? columns - left : m;
 #pragma clang loop unroll(full)
-            for (int y = 0; y < 4; y++) {
+            for (int y = 0; y < m; y++) {
                 if (y >= rows) break;
-                transform_output(half[y], result);
+                transform_output(m, half[y], result);
 #pragma clang loop unroll(full)
-                for (int x = 0; x < 4; x++) {
+                for (int x = 0; x < m; x++) {
                     if (x >= width) break;
                     ptrdiff_t at = y * row_stride + (left + x) * CK_BLOCK + lane;
                     vector value = result[x] + offset;
@@ -151,27 +138,131 @@ INLINE void winograd_output_body(
         }
 }
 
-static void winograd_output(
+// Stride 2: the rows of the window first, odd and even ones, then the columns of each.
+INLINE void stride2_input_body(
+    const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, float *target,
+    ptrdiff_t point_stride, ptrdiff_t tile_stride) {
+    for (ptrdiff_t tile = 0; tile < tiles; tile++)
+        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
+            const float *from = source + tile * 8 * CK_BLOCK + lane;
+            float *to = target + tile * tile_stride + lane;
+            vector odd[9][5], column[5], result[5];
+            // Odd rows are the window's 0, 2, … 8.
+#pragma clang loop unroll(full)
+            for (int x = 0; x < 9; x++) {
+                for (int y = 0; y < 5; y++)
+                    column[y] = LOAD(vector, from + 2 * y * row_stride + x * CK_BLOCK);
+                transform_odd(column, odd[x]);
+            }
+#pragma clang loop unroll(full)
+            for (int p = 0; p < 5; p++) {
+                for (int x = 0; x < 5; x++) column[x] = odd[2 * x][p];
+                transform_odd(column, result);
+                for (int q = 0; q < 5; q++) STORE(to + (5 * p + q) * point_stride, result[q]);
+                for (int x = 0; x < 4; x++)
+                    STORE(to + (25 + 4 * p + x) * point_stride, odd[2 * x + 1][p]);
+            }
+#pragma clang loop unroll(full)
+            for (int y = 0; y < 4; y++) {
+                const float *row = from + (2 * y + 1) * row_stride;
+                for (int x = 0; x < 5; x++) column[x] = LOAD(vector, row + 2 * x * CK_BLOCK);
+                transform_odd(column, result);
+                for (int q = 0; q < 5; q++)
+                    STORE(to + (45 + 4 * q + y) * point_stride, result[q]);
+                for (int x = 0; x < 4; x++)
+                    STORE(
+                        to + (65 + 4 * y + x) * point_stride,
+                        LOAD(vector, row + (2 * x + 1) * CK_BLOCK));
+            }
+        }
+}
+
+INLINE void stride2_output_body(
     const float *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
     ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
     const float *residual, ck_activation activation) {
-    SPECIALISE(
-        winograd_output_body, residual, activation, source, point_stride, tile_stride, rows,
-        columns, target, row_stride, bias);
+    for (ptrdiff_t left = 0; left < columns; left += 4)
+        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
+            const float *from = source + left / 4 * tile_stride + lane;
+            vector half[4][5], mixed[4][4], column[5], result[4];
+#define POINT(index) LOAD(vector, from + (index) * point_stride)
+#pragma clang loop unroll(full)
+            for (int q = 0; q < 5; q++) {
+                for (int p = 0; p < 5; p++) column[p] = POINT(5 * p + q);
+                transform_odd_output(column, result);
+                for (int y = 0; y < 4; y++) half[y][q] = result[y] + POINT(45 + 4 * q + y);
+            }
+#pragma clang loop unroll(full)
+            for (int x = 0; x < 4; x++) {
+                for (int p = 0; p < 5; p++) column[p] = POINT(25 + 4 * p + x);
+                transform_odd_output(column, result);
+                for (int y = 0; y < 4; y++) mixed[y][x] = result[y] + POINT(65 + 4 * y + x);
+            }
+#undef POINT
+            vector offset = LOAD(vector, bias + lane);
+            ptrdiff_t width = columns - left < 4 ? columns - left : 4;
+#pragma clang loop unroll(full)
+            for (int y = 0; y < 4; y++) {
+                if (y >= rows) break;
+                transform_odd_output(half[y], result);
+#pragma clang loop unroll(full)
+                for (int x = 0; x < 4; x++) {
+                    if (x >= width) break;
+                    ptrdiff_t at = y * row_stride + (left + x) * CK_BLOCK + lane;
+                    vector value = result[x] + mixed[y][x] + offset;
+                    if (residual) value += LOAD(vector, residual + at);
+                    STORE(target + at, activate(value, activation));
+                }
+            }
+        }
 }
+
+// The bodies as the table wants them; before `source` comes what picks the size.
+#define WINOGRAD(name, input_body, output_body, ...) \
+    static void winograd_input_##name( \
+        const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, void *target, \
+        ptrdiff_t point_stride, ptrdiff_t tile_stride, const float *scales, \
+        ptrdiff_t scale_stride) { \
+        (void)scales, (void)scale_stride; \
+        input_body( \
+            __VA_ARGS__ source, row_stride, tiles, target, point_stride, tile_stride); \
+    } \
+    static void winograd_output_##name( \
+        const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows, \
+        ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias, \
+        const float *residual, ck_activation activation, const float *scales, \
+        ptrdiff_t scale_stride) { \
+        (void)scales, (void)scale_stride; \
+        SPECIALISE( \
+            output_body, residual, activation, __VA_ARGS__ source, point_stride, tile_stride, \
+            rows, columns, target, row_stride, bias); \
+    }
+#define COMMA ,
+WINOGRAD(2, winograd_input_body, winograd_output_body, 2 COMMA)
+WINOGRAD(4, winograd_input_body, winograd_output_body, 4 COMMA)
+WINOGRAD(6, winograd_input_body, winograd_output_body, 6 COMMA)
+WINOGRAD(stride2, stride2_input_body, stride2_output_body)
+
+#include "gemm.h"
+
+static void convert(
+    const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride,
+    const float *scales) {
+    (void)scales;
+    for (ptrdiff_t i = 0; i < count; i++)
+        STORE((float *)target + i * target_stride, LOAD(pixel, source + i * CK_BLOCK));
+}
+
+const ck_matrix_kernels MATRIX_TABLE = {
+    .winograd_input = {
+        winograd_input_2, winograd_input_4, winograd_input_6, winograd_input_stride2},
+    .winograd_output = {
+        winograd_output_2, winograd_output_4, winograd_output_6, winograd_output_stride2},
+    .multiply = multiply,
+    .convert = convert,
+};
 
 // Around the other GEMMs.
-
-static void gather(
-    const float *source, ptrdiff_t row_stride, ptrdiff_t step, ptrdiff_t kernel, ptrdiff_t count,
-    float *target, ptrdiff_t target_stride, ptrdiff_t tap_stride) {
-    for (ptrdiff_t i = 0; i < count; i++)
-        for (ptrdiff_t y = 0; y < kernel; y++)
-            for (ptrdiff_t x = 0; x < kernel; x++)
-                STORE(
-                    target + i * target_stride + (y * kernel + x) * tap_stride,
-                    LOAD(pixel, source + i * step + y * row_stride + x * CK_BLOCK));
-}
 
 INLINE void scatter_body(
     const float *source, ptrdiff_t source_stride, ptrdiff_t count, float *target,
@@ -207,13 +298,30 @@ static void add_activate(
     SPECIALISE(add_activate_body, b, activation, a, count, target);
 }
 
-static void upsample2_add(
-    const float *source, const float *skip, ptrdiff_t count, float *target) {
-    for (ptrdiff_t i = 0; i < count; i++) {
-        pixel value = LOAD(pixel, source + i / 2 * CK_BLOCK);
-        if (skip) value += LOAD(pixel, skip + i * CK_BLOCK);
-        STORE(target + i * CK_BLOCK, value);
+INLINE void scatter_2x2_body(
+    const float *source, ptrdiff_t source_stride, ptrdiff_t count, float *target,
+    ptrdiff_t row_stride, const float *bias, const float *residual, ck_activation activation) {
+    for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
+        vector offset = LOAD(vector, bias + lane);
+        for (ptrdiff_t i = 0; i < count; i++) {
+            vector value = LOAD(vector, source + i * source_stride + lane) + offset;
+#pragma clang loop unroll(full)
+            for (int corner = 0; corner < 4; corner++) {
+                ptrdiff_t at =
+                    corner / 2 * row_stride + (2 * i + corner % 2) * CK_BLOCK + lane;
+                vector sum = residual ? value + LOAD(vector, residual + at) : value;
+                STORE(target + at, activate(sum, activation));
+            }
+        }
     }
+}
+
+static void scatter_2x2(
+    const float *source, ptrdiff_t source_stride, ptrdiff_t count, float *target,
+    ptrdiff_t row_stride, const float *bias, const float *residual, ck_activation activation) {
+    SPECIALISE(
+        scatter_2x2_body, residual, activation, source, source_stride, count, target, row_stride,
+        bias);
 }
 
 // RGB24.
@@ -445,12 +553,9 @@ static void bf16_to_f32(const uint16_t *source, ptrdiff_t count, float *target) 
 }
 
 const ck_kernels TABLE = {
-    .winograd_input = winograd_input,
-    .winograd_output = winograd_output,
-    .gather = gather,
     .scatter = scatter,
     .add_activate = add_activate,
-    .upsample2_add = upsample2_add,
+    .scatter_2x2 = scatter_2x2,
     .unshuffle_rgb = unshuffle_rgb,
     .shuffle_add_rgb = shuffle_add_rgb,
     .shuffle_rgb = shuffle_rgb,

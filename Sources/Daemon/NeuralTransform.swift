@@ -1,6 +1,8 @@
 // The network as the pipeline's transform.
 
+internal import FoundationEssentials
 internal import LibAV
+internal import Logging
 internal import Models
 internal import NeuralEngine
 internal import Pipeline
@@ -21,6 +23,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     private var session: ModelSession?
     private var picture: BeforeAfterPicture?
     private let takesPicture: Bool
+    private let log: Logger
 
     /// Loads and checks the weights.
     ///
@@ -28,8 +31,10 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     ///   - threads: of the engine; 0: one a core.
     ///   - takesPicture: keeps one frame before and after, for `writePicture`.
     init(
-        modelPath: String, settings: Configuration.Transform, threads: Int, takesPicture: Bool
+        modelPath: String, settings: Configuration.Transform, threads: Int, takesPicture: Bool,
+        log: Logger
     ) throws {
+        self.log = log
         model = try DistilledUNet(file: modelPath)
         try model.file.requireStyle(settings.style)
         self.settings = settings
@@ -40,9 +45,12 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     func prepare(format: VideoFormat) throws {
         let width = settings.modelWidth > 0 ? settings.modelWidth : format.width
         let height = settings.modelHeight > 0 ? settings.modelHeight : format.height
+        let cache = TuningCache(environment: ProcessInfo.processInfo.environment)
+        let tuning = cache.load()
         session = try model.prepare(
             frameWidth: format.width, frameHeight: format.height, modelWidth: width,
-            modelHeight: height, threads: threadCount)
+            modelHeight: height, threads: threadCount, tuning: tuning)
+        cache.save(tuning, log: log)
         if takesPicture { picture = BeforeAfterPicture(format: format) }
     }
 

@@ -79,10 +79,7 @@ public struct Session {
             }
         }
         for path in [configuration.report.path, options.picturePath ?? ""] where !path.isEmpty {
-            let folder = URL(filePath: path).deletingLastPathComponent().path
-            guard FileManager.default.isWritableFile(atPath: folder) else {
-                throw SessionError("cannot write \(path): the folder is not there, or not yours")
-            }
+            try requireWritableFolder(of: path)
         }
     }
 
@@ -138,7 +135,7 @@ public struct Session {
             .path(model: settings.model, style: settings.style)
         return try NeuralTransform(
             modelPath: path, settings: settings, threads: configuration.performance.threads,
-            takesPicture: options.picturePath != nil)
+            takesPicture: options.picturePath != nil, log: log)
     }
 
     private func makeSink(_ name: SinkName) throws -> any FrameSink {
@@ -254,4 +251,12 @@ public struct SessionError: Error, CustomStringConvertible {
     public let description: String
     /// An error with its text.
     public init(_ description: String) { self.description = description }
+}
+
+/// Throws if no file can be made at `path`.
+func requireWritableFolder(of path: String) throws {
+    let folder = URL(filePath: path).deletingLastPathComponent().path
+    guard FileManager.default.isWritableFile(atPath: folder) else {
+        throw SessionError("cannot write \(path): the folder is not there, or not yours")
+    }
 }

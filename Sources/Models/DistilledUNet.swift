@@ -1,6 +1,6 @@
 // The distilled U-Net: pixel space, three scales, residual on the input.
 
-internal import NeuralEngine
+public import NeuralEngine
 
 /// The architecture `distilled-unet`, version 1.
 ///
@@ -18,13 +18,15 @@ public struct DistilledUNet: Sendable {
     public let file: ModelFile
     /// Channels at 1/4, 1/8 and 1/16 of the input size.
     public let channels: [Int]
+    /// Channels of image and residual: 48 (pixel-unshuffle by 4 of red, green and blue), or more; a
+    /// frame then leaves the others zero, and what the network gives there is ignored.
+    public let imageChannels: Int
 
     private let layers: [String: ConvolutionWeights]
 
     /// Width and height that the network divides by: two halvings of 4 × 4 squares.
     static let sizeMultiple = 16
-    /// Pixel-unshuffle by 4 makes these of red, green and blue.
-    private static let imageChannels = 48
+    private static let imageChannelRange = 48...256
 
     /// Reads and checks a model file.
     public init(file path: String) throws(ModelError) {
@@ -34,18 +36,36 @@ public struct DistilledUNet: Sendable {
         try file.check("color_range", is: "full")
         try file.check("size_multiple", is: "\(Self.sizeMultiple)")
         let channels = try file.numbers("channels", count: 3)
+        let imageChannels = try Self.imageChannels(of: file)
         var layers: [String: ConvolutionWeights] = [:]
-        for layer in Self.layerTable(channels) {
+        for layer in Self.layerTable(channels, imageChannels: imageChannels) {
             layers[layer.name] = try file.convolution(
                 layer.name, inputs: layer.inputs, outputs: layer.outputs, kernel: layer.kernel)
         }
         self.file = file
         self.channels = channels
+        self.imageChannels = imageChannels
         self.layers = layers
     }
 
+    /// The metadata `image_channels`; files without it have 48.
+    private static func imageChannels(of file: ModelFile) throws(ModelError) -> Int {
+        guard let text = file.metadata["image_channels"] else {
+            return imageChannelRange.lowerBound
+        }
+        guard let count = Int(text), imageChannelRange.contains(count),
+            count % channelBlock == 0
+        else {
+            throw file.failure(
+                "its image_channels is \"\(text)\": a multiple of \(channelBlock) from "
+                    + "\(imageChannelRange.lowerBound) to \(imageChannelRange.upperBound) is "
+                    + "expected")
+        }
+        return count
+    }
+
     private static func layerTable(
-        _ c: [Int]
+        _ c: [Int], imageChannels: Int
     ) -> [(name: String, inputs: Int, outputs: Int, kernel: Int)] {
         func block(_ name: String, _ channels: Int) -> [(String, Int, Int, Int)] {
             [("\(name).a", channels, channels, 3), ("\(name).b", channels, channels, 3)]
@@ -66,14 +86,18 @@ public struct DistilledUNet: Sendable {
     ///   - modelWidth: at which the network works; any size, padded inside.
     ///   - modelHeight: likewise.
     ///   - threads: of the engine, the calling one included.
+    ///   - tuning: chooses how convolutions are computed; may measure first.
     public func prepare(
-        frameWidth: Int, frameHeight: Int, modelWidth: Int, modelHeight: Int, threads: Int
+        frameWidth: Int, frameHeight: Int, modelWidth: Int, modelHeight: Int, threads: Int,
+        tuning: ConvolutionTuning = ConvolutionTuning()
     ) throws(ModelError) -> ModelSession {
         do throws(EngineError) {
             let geometry = try FrameGeometry(
                 frameWidth: frameWidth, frameHeight: frameHeight, modelWidth: modelWidth,
                 modelHeight: modelHeight, multiple: Self.sizeMultiple)
-            return try ModelSession(geometry: geometry, threads: threads) {
+            return try ModelSession(
+                geometry: geometry, imageChannels: imageChannels, threads: threads, tuning: tuning
+            ) {
                 builder, image throws(EngineError) in
                 try residual(of: image, in: builder)
             }
@@ -82,7 +106,8 @@ public struct DistilledUNet: Sendable {
         }
     }
 
-    /// The network itself: image (48, H/4, W/4) in [0, 1] to residual (48, H/4, W/4).
+    /// The network itself: image (C, H/4, W/4) in [0, 1] to residual (C, H/4, W/4), C being
+    /// `imageChannels`.
     func residual(
         of image: Tensor, in builder: PlanBuilder
     ) throws(EngineError) -> Tensor {
@@ -98,7 +123,8 @@ public struct DistilledUNet: Sendable {
             try convolve("\(name).b", convolve("\(name).a", x, .relu), .relu, adding: x)
         }
         func up(_ name: String, _ x: Tensor, adding skip: Tensor) throws(EngineError) -> Tensor {
-            try builder.upsampleNearest2("\(name) ×2", convolve(name, x), adding: skip)
+            guard let weights = layers[name] else { throw .invalid("no layer \(name)") }
+            return try builder.convolutionUpsampled2(name, x, weights, adding: skip)
         }
 
         let skip0 = try block("enc0.0", convolve("stem", image, .relu))

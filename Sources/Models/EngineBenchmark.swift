@@ -1,7 +1,6 @@
 // How long the engine takes for a frame: what `lucida bench engine` prints.
 
-internal import NeuralEngine
-internal import Realtime
+public import NeuralEngine
 
 /// Times of a model at one size, measured on this machine now.
 public struct EngineBenchmark: Sendable {
@@ -13,6 +12,8 @@ public struct EngineBenchmark: Sendable {
         public let minimumMilliseconds: Double
         /// Middle of all runs.
         public let medianMilliseconds: Double
+        /// What it has to do at least.
+        public let cost: StepCost
     }
 
     /// Time of every frame, in the order in which they ran.
@@ -27,6 +28,10 @@ public struct EngineBenchmark: Sendable {
     public let threads: Int
     /// Bytes of activations, packed weights and scratch memory.
     public let arenaBytes: Int
+    /// Heap allocations during all measured frames; nil in a program that does not count them.
+    public let allocations: Int64?
+    /// How far the network's answer is from the one that was given for comparison; nil without.
+    public let relativeError: Double?
 
     /// Fastest frame.
     public var minimumMilliseconds: Double { percentile(0) }
@@ -53,73 +58,39 @@ public struct EngineBenchmark: Sendable {
     ///   - frameHeight: likewise.
     ///   - threads: of the engine, the calling one included.
     ///   - iterations: frames to measure; at least one is.
+    ///   - tuning: chooses how convolutions are computed.
+    ///   - check: compared with what the network answers.
     public static func run(
         model file: String, width: Int, height: Int, frameWidth: Int? = nil,
-        frameHeight: Int? = nil, threads: Int, iterations: Int
+        frameHeight: Int? = nil, threads: Int, iterations: Int,
+        tuning: ConvolutionTuning = ConvolutionTuning(), check: NetworkCheck? = nil
     ) throws(ModelError) -> EngineBenchmark {
         let model = try DistilledUNet(file: file)
         let session = try model.prepare(
             frameWidth: frameWidth ?? width, frameHeight: frameHeight ?? height,
-            modelWidth: width, modelHeight: height, threads: threads)
+            modelWidth: width, modelHeight: height, threads: threads, tuning: tuning)
+        let relativeError = try check?.relativeError(of: session)
+        let frames = BenchmarkFrames(session, iterations: max(iterations, 1))
         let backend: Backend
         do throws(EngineError) {
             backend = try Backend.shared()
+            try frames.measure()
         } catch {
             throw .engine(error)
         }
-        let stride = 3 * session.geometry.frameWidth
-        let count = stride * session.geometry.frameHeight
-        let input = UnsafeMutablePointer<UInt8>.allocate(capacity: count)
-        let output = UnsafeMutablePointer<UInt8>.allocate(capacity: count)
-        defer {
-            input.deallocate()
-            output.deallocate()
-        }
-        // Noise, so that no branch or cache line profits from a flat picture.
-        var state: UInt32 = 1
-        for index in 0..<count {
-            state = state &* 1_664_525 &+ 1_013_904_223
-            input[index] = UInt8(state >> 24)
-            output[index] = 0
-        }
-        let pointers = FramePointers(
-            frame: input, frameStride: stride, output: output, outputStride: stride, strength: 1)
-        let runs = measureRuns(session, pointers, iterations)
         return EngineBenchmark(
-            runsMilliseconds: runs, steps: measureSteps(session, pointers, iterations),
+            runsMilliseconds: frames.milliseconds, steps: steps(of: session, frames),
             instructionSet: backend.instructionSet.rawValue, blasCore: backend.blasCore,
-            threads: threads, arenaBytes: session.byteCount)
+            threads: threads, arenaBytes: session.byteCount, allocations: frames.allocations,
+            relativeError: relativeError)
     }
 
-    private static func measureRuns(
-        _ session: ModelSession, _ pointers: FramePointers, _ iterations: Int
-    ) -> [Double] {
-        for _ in 0..<min(iterations, 5) { _ = session.process(pointers, stepNanoseconds: nil) }
-        return (0..<max(iterations, 1)).map { _ in
-            let start = MonotonicClock.nowNanoseconds
-            _ = session.process(pointers, stepNanoseconds: nil)
-            return Double(MonotonicClock.nowNanoseconds - start) / 1e6
-        }
-    }
-
-    private static func measureSteps(
-        _ session: ModelSession, _ pointers: FramePointers, _ iterations: Int
-    ) -> [Step] {
-        let names = session.stepNames
-        let runs = max(iterations, 1)
-        // Run after run, the steps of each in order.
-        var times = [Int64](repeating: 0, count: names.count * runs)
-        times.withUnsafeMutableBufferPointer { buffer in
-            guard let base = buffer.baseAddress else { return }
-            for run in 0..<runs {
-                _ = session.process(pointers, stepNanoseconds: base + run * names.count)
-            }
-        }
-        return names.enumerated().map { index, name in
-            let sorted = (0..<runs).map { times[$0 * names.count + index] }.sorted()
+    private static func steps(of session: ModelSession, _ frames: BenchmarkFrames) -> [Step] {
+        zip(session.stepNames, session.stepCosts).enumerated().map { index, step in
+            let sorted = frames.sortedMilliseconds(ofStep: index)
             return Step(
-                name: name, minimumMilliseconds: Double(sorted[0]) / 1e6,
-                medianMilliseconds: Double(sorted[runs / 2]) / 1e6)
+                name: step.0, minimumMilliseconds: sorted[0],
+                medianMilliseconds: sorted[sorted.count / 2], cost: step.1)
         }
     }
 }

@@ -8,6 +8,8 @@ public enum ModelError: Error, Sendable, Equatable, CustomStringConvertible {
     case file(SafetensorsError)
     /// The file is sound, but not a model that this program can run.
     case model(file: String, reason: String)
+    /// A file to compare a network with cannot be used for that.
+    case check(file: String, reason: String)
     /// The engine cannot run here, or not at that size.
     case engine(EngineError)
 
@@ -16,6 +18,7 @@ public enum ModelError: Error, Sendable, Equatable, CustomStringConvertible {
         switch self {
         case .file(let error): error.description
         case .model(let file, let reason): "\(file): not a usable model: \(reason)"
+        case .check(let file, let reason): "\(file): not a usable check: \(reason)"
         case .engine(let error): error.description
         }
     }

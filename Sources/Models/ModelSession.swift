@@ -18,6 +18,8 @@ public final class ModelSession: @unchecked Sendable {
     public var byteCount: Int { plan.byteCount }
     /// Names of the steps of a frame, in order.
     public var stepNames: [String] { steps.map(\.name) }
+    /// What each of them has to do.
+    var stepCosts: [StepCost] { steps.map(\.cost) }
 
     private let pool: WorkerPool
     private let plan: Plan
@@ -27,17 +29,22 @@ public final class ModelSession: @unchecked Sendable {
     private let blend: ResidualBlendStep?
     private let steps: [ParallelWork]
     private let check = FiniteCheck()
+    // Where the network's image and residual lie.
+    private let image: TensorView
+    private let residual: TensorView
 
-    /// - Parameter network: adds the network to the plan: image to residual, both of the shape
-    ///   `geometry.blocks`.
+    /// - Parameters:
+    ///   - imageChannels: of image and residual, 48 or more; those past 48 are zero for a frame.
+    ///   - network: adds the network to the plan: image to residual, both of the size
+    ///     `geometry.blocks`.
     init(
-        geometry: FrameGeometry, threads: Int,
+        geometry: FrameGeometry, imageChannels: Int, threads: Int, tuning: ConvolutionTuning,
         network: (PlanBuilder, Tensor) throws(EngineError) -> Tensor
     ) throws(EngineError) {
         let backend = try Backend.shared()
         let pool = try WorkerPool(threads: threads)
-        let builder = PlanBuilder(backend: backend, pool: pool)
-        let image = builder.input(geometry.blocks)
+        let builder = PlanBuilder(backend: backend, pool: pool, tuning: tuning)
+        let image = builder.input(geometry.blocks(channels: imageChannels))
         let residual = try network(builder, image)
         let plan = try builder.build(
             outputs: [residual],
@@ -49,6 +56,8 @@ public final class ModelSession: @unchecked Sendable {
         self.pool = pool
         self.plan = plan
         self.input = input
+        self.image = plan.view(of: image)
+        self.residual = plan.view(of: residual)
         if geometry.isSameSize {
             let output = ResidualOutputStep(
                 backend: backend, geometry: geometry, residual: plan.view(of: residual),
@@ -116,6 +125,19 @@ public final class ModelSession: @unchecked Sendable {
             stepNanoseconds[index] = MonotonicClock.nowNanoseconds - start
         }
         return check.takeResult()
+    }
+
+    /// Shape of the network's image and of its residual.
+    var networkShape: TensorShape { image.shape }
+
+    /// Runs the network alone.
+    ///
+    /// - Parameter planes: channels × height × width of `networkShape`, row by row.
+    /// - Returns: the residual, in the same order.
+    func residual(of planes: [Float]) -> [Float] {
+        planes.withUnsafeBufferPointer { image.load(planar: $0) }
+        plan.run()
+        return residual.planar()
     }
 
     private func copy(_ pointers: FramePointers) {

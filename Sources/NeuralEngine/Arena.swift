@@ -12,6 +12,9 @@ final class Arena {
         let count: Int
     }
 
+    // Of a huge page.
+    private static let pageSize = 2 << 20
+
     private(set) var plannedCount = 0
     private var base: UnsafeMutablePointer<Float>?
 
@@ -31,9 +34,12 @@ final class Arena {
     func allocate() throws(EngineError) {
         precondition(base == nil, "an arena is allocated once")
         // Not Swift's allocate, which traps where there is no memory.
-        guard let raw = aligned_alloc(64, max(roundUp(byteCount, to: 64), 64)) else {
+        let bytes = max(roundUp(byteCount, to: Self.pageSize), Self.pageSize)
+        guard let raw = aligned_alloc(Self.pageSize, bytes) else {
             throw .invalid("the system has no \(byteCount >> 20) MiB of memory for the network")
         }
+        // A group of tiles touches hundreds of small pages; refusal costs only speed.
+        madvise(raw, bytes, MADV_HUGEPAGE)
         base = raw.initializeMemory(as: Float.self, repeating: 0, count: plannedCount)
     }
 

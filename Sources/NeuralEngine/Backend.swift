@@ -73,6 +73,8 @@ public struct Backend: @unchecked Sendable {
     public let instructionSet: InstructionSet
     /// The kernels; the table is constant data of the executable.
     let kernels: UnsafePointer<ck_kernels>
+    /// Those for f32 operands.
+    let matrix: UnsafePointer<ck_matrix_kernels>
     /// The kernel family that OpenBLAS uses, for example `SkylakeX`.
     public let blasCore: String
 
@@ -89,13 +91,16 @@ public struct Backend: @unchecked Sendable {
 
     private static func load() throws(EngineError) -> Backend {
         let set = try InstructionSet.requested(getenv("LUCIDA_ISA").map { String(cString: $0) })
-        guard let kernels = ck_kernels_for(set.code) else {
+        guard let kernels = ck_kernels_for(set.code),
+            let matrix = ck_matrix_kernels_for(set.code, CK_F32)
+        else {
             throw .unsupportedInstructionSet(set)
         }
         if let problem = lucida_blas_load(set.rawValue) {
             throw .blas(String(cString: problem))
         }
         return Backend(
-            instructionSet: set, kernels: kernels, blasCore: String(cString: lucida_blas_core()))
+            instructionSet: set, kernels: kernels, matrix: matrix,
+            blasCore: String(cString: lucida_blas_core()))
     }
 }

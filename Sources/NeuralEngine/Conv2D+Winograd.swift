@@ -1,159 +1,144 @@
-// 3 × 3 convolutions of stride 1 by Winograd F(4 × 4, 3 × 3): 36 small GEMMs on a block of tiles.
+// 3 × 3 convolutions by Winograd: one GEMM for each product of a tile, on a group of tiles.
 
 internal import CBLAS
 internal import CKernels
 
-/// Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015), equation 8, with
-/// the interpolation points 0, ±√½, ±√2, ∞.
-final class WinogradStep: ParallelWork {
+/// Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015), equation 8. The
+/// interpolation points are those of `ck_winograd`.
+final class WinogradStep: TiledWork {
     private let convolution: Convolution
-    private let tilesPerPiece: Int
+    private let size: WinogradSize
+    private let usesBLAS: Bool
+    private let matrix: UnsafePointer<ck_matrix_kernels>
+    // Where a row of the left-hand operand has its runs of 16 channels: one after another.
+    private let offsets: [Int32]
 
-    init(name: String, _ convolution: Convolution, tilesPerPiece: Int) {
+    init(
+        name: String, _ convolution: Convolution, size: WinogradSize, usesBLAS: Bool,
+        tilesPerPiece: Int
+    ) {
         self.convolution = convolution
-        self.tilesPerPiece = tilesPerPiece
-        let tiles = convolution.target.shape.tiles
-        super.init(name: name, pieces: (tiles + tilesPerPiece - 1) / tilesPerPiece)
+        self.size = size
+        self.usesBLAS = usesBLAS
+        matrix = convolution.matrix
+        offsets = (0..<convolution.inputs / channelBlock).map { Int32($0 * channelBlock) }
+        super.init(
+            name: name, shape: convolution.target.shape, edge: size.edge,
+            tilesPerPiece: tilesPerPiece)
+        let packed = Self.packedCount(
+            size, inputs: convolution.inputs, outputs: convolution.outputs)
+        cost = StepCost(
+            convolution, kernel: 3, over: convolution.target.shape,
+            multipliedMACs: tileCount * size.points * convolution.inputs * convolution.outputs,
+            weightBytes: packed * MemoryLayout<Float>.stride)
+        let name = size == .stride2 ? "F(4,3)/2" : "F(\(size.edge),3)"
+        cost.algorithm = name + (usesBLAS ? " BLAS" : "")
     }
 
     override func perform(piece: Int, worker: Int) {
-        let first = piece * tilesPerPiece
-        let count = min(tilesPerPiece, convolution.target.shape.tiles - first)
-        let inputs = convolution.inputs
-        let outputs = convolution.outputs
-        // 16 floats apart from a power of two, or all 36 points would fall into the same cache set.
-        let inputStride = tilesPerPiece * inputs + channelBlock
-        let outputStride = tilesPerPiece * outputs + channelBlock
+        let inputStride = Self.pointStride(tilesPerPiece, convolution.inputs)
+        let outputStride = Self.pointStride(tilesPerPiece, convolution.outputs)
         let transformed = convolution.scratch + worker * convolution.scratchStride
-        let products = transformed + Self.points * inputStride
+        let products = transformed + size.points * inputStride
+        transformInput(piece, to: transformed, stride: inputStride)
+        multiply(
+            count(of: piece), transformed, inputStride, to: products, stride: outputStride)
+        transformOutput(piece, from: products, stride: outputStride)
+    }
 
-        transformInput(first, count, to: transformed, stride: inputStride)
-        for point in 0..<Self.points {
-            lucida_sgemm(
-                outputs, count, inputs, convolution.weights + point * inputs * outputs, outputs,
-                transformed + point * inputStride, inputs, 0, products + point * outputStride,
-                outputs)
-        }
-        transformOutput(first, count, from: products, stride: outputStride)
+    /// 16 floats apart from a power of two, or all points would fall into the same cache set.
+    private static func pointStride(_ tiles: Int, _ channels: Int) -> Int {
+        tiles * channels + channelBlock
     }
 
     private func transformInput(
-        _ first: Int, _ count: Int, to target: UnsafeMutablePointer<Float>, stride: Int
+        _ piece: Int, to target: UnsafeMutablePointer<Float>, stride: Int
     ) {
         let source = convolution.source
-        let columns = source.shape.tileColumns
-        var done = 0
-        while done < count {
-            let (row, column) = (first + done).quotientAndRemainder(dividingBy: columns)
-            let run = min(columns - column, count - done)
+        forEachRun(of: piece) { run in
             for block in 0..<source.shape.blocks {
-                convolution.kernels.pointee.winograd_input(
-                    source.pixel(block: block, y: 4 * row - 1, x: 4 * column - 1),
-                    source.shape.rowStride, run,
-                    target + done * convolution.inputs + block * channelBlock, stride,
+                size.input(
+                    matrix,
+                    source.pixel(
+                        block: block, y: size.stride * run.y - 1, x: size.stride * run.x - 1),
+                    source.shape.rowStride, run.count,
+                    target + run.done * convolution.inputs + block * channelBlock, stride,
                     convolution.inputs)
             }
-            done += run
+        }
+    }
+
+    private func multiply(
+        _ count: Int, _ transformed: UnsafeMutablePointer<Float>, _ inputStride: Int,
+        to products: UnsafeMutablePointer<Float>, stride outputStride: Int
+    ) {
+        let inputs = convolution.inputs
+        let outputs = convolution.outputs
+        for point in 0..<size.points {
+            let weights = convolution.weights + size.operand(of: point) * inputs * outputs
+            if usesBLAS {
+                lucida_sgemm(
+                    outputs, count, inputs, weights, outputs, transformed + point * inputStride,
+                    inputs, 0, products + point * outputStride, outputs)
+            } else {
+                let following =
+                    point + 1 < size.points
+                    ? convolution.weights + size.operand(of: point + 1) * inputs * outputs : nil
+                matrix.pointee.multiply(
+                    transformed + point * inputStride, inputs, offsets, offsets.count, weights,
+                    outputs / channelBlock, count, products + point * outputStride, outputs,
+                    following)
+            }
         }
     }
 
     private func transformOutput(
-        _ first: Int, _ count: Int, from source: UnsafeMutablePointer<Float>, stride: Int
+        _ piece: Int, from source: UnsafeMutablePointer<Float>, stride: Int
     ) {
         let target = convolution.target
-        let columns = target.shape.tileColumns
-        var done = 0
-        while done < count {
-            let (row, column) = (first + done).quotientAndRemainder(dividingBy: columns)
-            let run = min(columns - column, count - done)
-            let y = 4 * row
-            let x = 4 * column
+        forEachRun(of: piece) { run in
             for block in 0..<target.shape.blocks {
-                convolution.kernels.pointee.winograd_output(
-                    source + done * convolution.outputs + block * channelBlock, stride,
-                    convolution.outputs, min(4, target.shape.height - y),
-                    min(4 * run, target.shape.width - x), target.pixel(block: block, y: y, x: x),
-                    target.shape.rowStride, convolution.bias + block * channelBlock,
-                    convolution.residual?.pixel(block: block, y: y, x: x), convolution.activation)
+                size.output(
+                    matrix,
+                    source + run.done * convolution.outputs + block * channelBlock, stride,
+                    convolution.outputs, min(edge, target.shape.height - run.y),
+                    min(edge * run.count, target.shape.width - run.x),
+                    target.pixel(block: block, y: run.y, x: run.x), target.shape.rowStride,
+                    convolution.bias + block * channelBlock,
+                    convolution.residual?.pixel(block: block, y: run.y, x: run.x),
+                    convolution.activation)
             }
-            done += run
         }
     }
 
-    static let points = Int(CK_WINOGRAD_POINTS)
+    static func packedCount(_ size: WinogradSize, inputs: Int, outputs: Int) -> Int {
+        size.operands * inputs * outputs
+    }
 
-    /// G g Gᵀ of every window, in blocks of one GEMM operand a point: inputs × outputs.
+    static func scratchCount(
+        _ size: WinogradSize, tiles: Int, inputs: Int, outputs: Int
+    ) -> Int {
+        size.points * (pointStride(tiles, inputs) + pointStride(tiles, outputs))
+    }
+
+    /// G g Gᵀ of every window: one GEMM operand a point, in panels of 16 outputs for our own
+    /// kernel, inputs × outputs for BLAS.
     static func pack(
-        _ weights: ConvolutionWeights, inputs: Int, outputs: Int,
-        to target: UnsafeMutablePointer<Float>
+        _ weights: ConvolutionWeights, size: WinogradSize, usesBLAS: Bool, inputs: Int,
+        outputs: Int, to target: UnsafeMutablePointer<Float>
     ) {
+        var transformed = [Double](repeating: 0, count: size.operands)
         for output in 0..<weights.outputs {
+            let (panel, lane) = output.quotientAndRemainder(dividingBy: channelBlock)
             for input in 0..<weights.inputs {
-                let window = weights.window(output: output, input: input)
-                let transformed = transform(window.map(Double.init))
-                for point in 0..<points {
-                    target[(point * inputs + input) * outputs + output] =
-                        Float(transformed[point])
+                size.transform(weights.window(output: output, input: input), to: &transformed)
+                let index =
+                    usesBLAS
+                    ? input * outputs + output : (panel * inputs + input) * channelBlock + lane
+                for operand in 0..<size.operands {
+                    target[operand * inputs * outputs + index] = Float(transformed[operand])
                 }
             }
         }
-    }
-
-    // Row of G for the point p: (1, p, p²) / Π (p − other points).
-    private static let matrix: [[Double]] = {
-        let a = 0.5.squareRoot()
-        let b = 2.0.squareRoot()
-        return [
-            [1, 0, 0],
-            [-1 / 1.5, -a / 1.5, -0.5 / 1.5],
-            [-1 / 1.5, a / 1.5, -0.5 / 1.5],
-            [1.0 / 6, b / 6, 2.0 / 6],
-            [1.0 / 6, -b / 6, 2.0 / 6],
-            [0, 0, 1],
-        ]
-    }()
-
-    /// G g Gᵀ, 36 numbers; `window` has 9.
-    private static func transform(_ window: [Double]) -> [Double] {
-        let half = matrix.map { g in
-            (0..<3).map { x in g[0] * window[x] + g[1] * window[3 + x] + g[2] * window[6 + x] }
-        }
-        return half.flatMap { row in
-            matrix.map { g in g[0] * row[0] + g[1] * row[1] + g[2] * row[2] }
-        }
-    }
-}
-
-extension PlanBuilder {
-    func appendWinograd(
-        _ name: String, _ x: Tensor, _ y: Tensor, _ weights: ConvolutionWeights,
-        _ activation: Activation, _ adding: Tensor?
-    ) -> Tensor {
-        let inputs = x.shape.paddedChannels
-        let outputs = y.shape.paddedChannels
-        let limit = winogradTileLimit(inputs: inputs, outputs: outputs)
-        let tilesPerPiece = pieceSize(y.shape.tiles, limit: limit, threads: threads)
-        let packedCount = WinogradStep.points * inputs * outputs
-        let scratchCount =
-            WinogradStep.points * (tilesPerPiece * (inputs + outputs) + 2 * channelBlock)
-        return append(
-            Node(
-                inputs: [x] + (adding.map { [$0] } ?? []), output: y,
-                weightCount: packedCount + outputs, scratchCount: scratchCount
-            ) { resources in
-                let convolution = Convolution(
-                    resources, from: x, to: y, adding: adding, weights, packedCount: packedCount,
-                    activation: activation)
-                WinogradStep.pack(
-                    weights, inputs: inputs, outputs: outputs, to: convolution.weights)
-                return WinogradStep(name: name, convolution, tilesPerPiece: tilesPerPiece)
-            })
-    }
-
-    /// Tiles of a piece: both transformed operands stay near the second-level cache.
-    private func winogradTileLimit(inputs: Int, outputs: Int) -> Int {
-        let cacheBytes = 1 << 20
-        let perTile = WinogradStep.points * (inputs + outputs) * MemoryLayout<Float>.stride
-        return max(1, min(cacheBytes / perTile, gemmLimit / (inputs * outputs)))
     }
 }

@@ -1,4 +1,4 @@
-// Layers without weights: sums, activations, nearest ×2, concatenation.
+// Layers without weights: sums, activations, concatenation.
 
 internal import CKernels
 
@@ -20,6 +20,8 @@ final class AddStep: ParallelWork {
         self.activation = activation.code
         self.kernels = kernels
         super.init(name: name, pieces: target.shape.height)
+        cost = StepCost(
+            reading: [a.shape] + (b.map { [$0.shape] } ?? []), writing: target.shape)
     }
 
     override func perform(piece: Int, worker: Int) {
@@ -28,36 +30,6 @@ final class AddStep: ParallelWork {
                 a.pixel(block: block, y: piece, x: 0), b?.pixel(block: block, y: piece, x: 0),
                 target.shape.width * channelBlock, target.pixel(block: block, y: piece, x: 0),
                 activation)
-        }
-    }
-}
-
-/// Every pixel becomes 2 × 2, then a skip connection is added.
-final class UpsampleStep: ParallelWork {
-    private let source: TensorView
-    private let skip: TensorView?
-    private let target: TensorView
-    private let kernels: UnsafePointer<ck_kernels>
-
-    init(
-        name: String, source: TensorView, skip: TensorView?, target: TensorView,
-        kernels: UnsafePointer<ck_kernels>
-    ) {
-        self.source = source
-        self.skip = skip
-        self.target = target
-        self.kernels = kernels
-        super.init(name: name, pieces: source.shape.height)
-    }
-
-    override func perform(piece: Int, worker: Int) {
-        for block in 0..<target.shape.blocks {
-            for y in 2 * piece..<2 * piece + 2 {
-                kernels.pointee.upsample2_add(
-                    source.pixel(block: block, y: piece, x: 0),
-                    skip?.pixel(block: block, y: y, x: 0), target.shape.width,
-                    target.pixel(block: block, y: y, x: 0))
-            }
         }
     }
 }
@@ -72,6 +44,7 @@ final class ConcatenateStep: ParallelWork {
         self.parts = parts
         self.target = target
         super.init(name: name, pieces: target.shape.height)
+        cost = StepCost(reading: parts.map(\.shape), writing: target.shape)
     }
 
     override func perform(piece: Int, worker: Int) {
@@ -105,25 +78,6 @@ extension PlanBuilder {
                     name: name, a: resources.views[a.index],
                     b: b.map { resources.views[$0.index] }, target: resources.views[y.index],
                     activation: activation, kernels: resources.backend.kernels)
-            })
-    }
-
-    /// Nearest-neighbour ×2 in both directions, plus `skip` of the result's shape.
-    public func upsampleNearest2(
-        _ name: String, _ x: Tensor, adding skip: Tensor? = nil
-    ) throws(EngineError) -> Tensor {
-        let shape = TensorShape(
-            channels: x.shape.channels, height: 2 * x.shape.height, width: 2 * x.shape.width)
-        guard skip.map({ $0.shape == shape }) ?? true else {
-            throw .invalid("\(name): what is added has another shape than the result")
-        }
-        let y = makeTensor(shape)
-        return append(
-            Node(inputs: [x] + (skip.map { [$0] } ?? []), output: y) { resources in
-                UpsampleStep(
-                    name: name, source: resources.views[x.index],
-                    skip: skip.map { resources.views[$0.index] },
-                    target: resources.views[y.index], kernels: resources.backend.kernels)
             })
     }
 

@@ -44,10 +44,21 @@ public struct FrameGeometry: Sendable, Equatable {
     /// Whether frame and model have the same size.
     public var isSameSize: Bool { frameWidth == modelWidth && frameHeight == modelHeight }
 
-    /// The network's input and output: 48 channels at a quarter of the padded size.
-    public var blocks: TensorShape {
-        TensorShape(channels: 48, height: paddedHeight / 4, width: paddedWidth / 4)
+    /// A picture as the network takes and gives it: 48 channels at a quarter of the padded size.
+    public var blocks: TensorShape { blocks(channels: 48) }
+
+    /// The same with another number of channels.
+    public func blocks(channels: Int) -> TensorShape {
+        TensorShape(channels: channels, height: paddedHeight / 4, width: paddedWidth / 4)
     }
+
+    /// Whether a tensor can hold a picture: 48 channels or more of the right size.
+    func fits(_ shape: TensorShape) -> Bool {
+        shape.channels >= blocks.channels && shape == blocks(channels: shape.channels)
+    }
+
+    /// Bytes of a frame without gaps between its rows.
+    var frameBytes: Int { 3 * frameWidth * frameHeight }
 
     /// Bytes that the steps below allocate at most, together with one frame.
     public func byteCount(threads: Int) -> Int {
@@ -56,7 +67,7 @@ public struct FrameGeometry: Sendable, Equatable {
         let input = float * (frameRow + 3 * modelWidth + 64) + 12 * paddedWidth + 64
         let output = float * (frameRow + 12 * paddedWidth + 16)
         let residualRows = isSameSize ? 0 : float * frameRow * modelHeight
-        return threads * (input + output) + residualRows + 3 * frameWidth * frameHeight
+        return threads * (input + output) + residualRows + frameBytes
     }
 }
 
@@ -79,11 +90,11 @@ public final class FrameInputStep: ParallelWork {
     private let bytes: UnsafeMutablePointer<UInt8>
     private let bytesStride: Int
 
-    /// - Parameter target: shape `geometry.blocks`.
+    /// - Parameter target: `geometry.blocks`, or more channels, which are filled with zeros.
     public init(
         backend: Backend, geometry: FrameGeometry, target: TensorView, threads: Int
     ) {
-        precondition(target.shape == geometry.blocks, "the target has the network's input shape")
+        precondition(geometry.fits(target.shape), "the target has the network's input shape")
         self.geometry = geometry
         self.target = target
         kernels = backend.kernels
@@ -96,6 +107,8 @@ public final class FrameInputStep: ParallelWork {
         bytes = .allocate(capacity: bytesStride * threads)
         bytes.initialize(repeating: 0, count: bytesStride * threads)
         super.init(name: "frame in", pieces: geometry.blocks.height)
+        cost.bytesRead = geometry.frameBytes
+        cost.bytesWritten = target.shape.interiorBytes
     }
 
     deinit {
@@ -109,6 +122,11 @@ public final class FrameInputStep: ParallelWork {
     public override func perform(piece: Int, worker: Int) {
         guard let frame else { return }
         let squares = geometry.paddedWidth / 4
+        // Every frame anew: later layers may have used the memory.
+        for block in geometry.blocks.blocks..<target.shape.blocks {
+            target.pixel(block: block, y: piece, x: 0)
+                .update(repeating: 0, count: squares * channelBlock)
+        }
         let to = target.pixel(block: 0, y: piece, x: 0)
         let isWhole =
             4 * piece + 4 <= geometry.modelHeight && geometry.paddedWidth == geometry.modelWidth
@@ -205,16 +223,18 @@ public final class ResidualOutputStep: ParallelWork {
     private let kernels: UnsafePointer<ck_kernels>
     private let check: FiniteCheck
 
-    /// - Parameter residual: shape `geometry.blocks`.
+    /// - Parameter residual: `geometry.blocks`, or more channels, which are ignored.
     public init(
         backend: Backend, geometry: FrameGeometry, residual: TensorView, check: FiniteCheck
     ) {
-        precondition(residual.shape == geometry.blocks, "the residual has the network's shape")
+        precondition(geometry.fits(residual.shape), "the residual has the network's shape")
         self.geometry = geometry
         self.residual = residual
         kernels = backend.kernels
         self.check = check
         super.init(name: "frame out", pieces: (geometry.modelHeight + 3) / 4)
+        cost.bytesRead = geometry.frameBytes + geometry.blocks.interiorBytes
+        cost.bytesWritten = geometry.frameBytes
     }
 
     /// One row of blocks.
@@ -247,12 +267,12 @@ public final class ResidualRowsStep: ParallelWork {
     private let scratch: UnsafeMutablePointer<Float>
     private let scratchStride: Int
 
-    /// - Parameter residual: shape `geometry.blocks`.
+    /// - Parameter residual: `geometry.blocks`, or more channels, which are ignored.
     public init(
         backend: Backend, geometry: FrameGeometry, residual: TensorView, check: FiniteCheck,
         threads: Int
     ) {
-        precondition(residual.shape == geometry.blocks, "the residual has the network's shape")
+        precondition(geometry.fits(residual.shape), "the residual has the network's shape")
         self.geometry = geometry
         self.residual = residual
         kernels = backend.kernels
@@ -265,6 +285,8 @@ public final class ResidualRowsStep: ParallelWork {
         scratch = .allocate(capacity: scratchStride * threads)
         scratch.initialize(repeating: 0, count: scratchStride * threads)
         super.init(name: "residual rows", pieces: (geometry.modelHeight + 3) / 4)
+        cost.bytesRead = geometry.blocks.interiorBytes
+        cost.bytesWritten = rowStride * geometry.modelHeight * MemoryLayout<Float>.stride
     }
 
     deinit {
@@ -317,6 +339,8 @@ public final class ResidualBlendStep: ParallelWork {
         super.init(
             name: "frame out",
             pieces: (geometry.frameHeight + Self.rowsPerPiece - 1) / Self.rowsPerPiece)
+        cost.bytesRead = geometry.frameBytes + source.cost.bytesWritten
+        cost.bytesWritten = geometry.frameBytes
     }
 
     deinit { scratch.deallocate() }

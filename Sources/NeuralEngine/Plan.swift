@@ -37,6 +37,7 @@ public final class PlanBuilder {
 
     let backend: Backend
     let pool: WorkerPool
+    let tuning: ConvolutionTuning
     var threads: Int { pool.threads }
 
     /// Memory and threads of the plan, once allocated.
@@ -61,10 +62,13 @@ public final class PlanBuilder {
     private var nodes: [Node] = []
     private var sources: [Tensor] = []
 
-    /// An empty plan for the threads of a pool.
-    public init(backend: Backend, pool: WorkerPool) {
+    /// An empty plan for the threads of a pool; `tuning` chooses how convolutions are computed.
+    public init(
+        backend: Backend, pool: WorkerPool, tuning: ConvolutionTuning = ConvolutionTuning()
+    ) {
         self.backend = backend
         self.pool = pool
+        self.tuning = tuning
     }
 
     /// A tensor that is filled from outside before each run.

@@ -7,7 +7,7 @@ public let channelBlock = 16
 func roundUp(_ value: Int, to unit: Int) -> Int { (value + unit - 1) / unit * unit }
 
 /// Shape of a tensor in blocks of 16 channels (NCHW16c, N = 1) with a border of zeros: one pixel on
-/// each side, and more on the right and below up to whole 4 × 4 Winograd tiles. Channels are
+/// each side, and more on the right and below up to whole Winograd tiles. Channels are
 /// padded to whole blocks; the padding holds zeros.
 public struct TensorShape: Sendable, Hashable {
     /// Channels in use.
@@ -30,15 +30,16 @@ public struct TensorShape: Sendable, Hashable {
     /// Channels with padding.
     public var paddedChannels: Int { blocks * channelBlock }
     /// Floats from one row of a block to the next.
-    public var rowStride: Int { (roundUp(width, to: 4) + 2) * channelBlock }
+    public var rowStride: Int { (Self.wholeTiles(width) + 2) * channelBlock }
     /// Floats from one block to the next.
-    public var blockStride: Int { (roundUp(height, to: 4) + 2) * rowStride }
+    public var blockStride: Int { (Self.wholeTiles(height) + 2) * rowStride }
     /// Floats of the whole tensor.
     public var count: Int { blocks * blockStride }
-    /// Winograd tiles in a row.
-    var tileColumns: Int { (width + 3) / 4 }
-    /// Winograd tiles.
-    var tiles: Int { tileColumns * ((height + 3) / 4) }
+
+    /// `length` up to the end of the last tile of 2, 4, 6 and (stride 2) 8 pixels.
+    private static func wholeTiles(_ length: Int) -> Int {
+        max(roundUp(length, to: 6), roundUp(length, to: 8))
+    }
 }
 
 /// A tensor in memory: f32, NCHW16c, zero borders. Does not own the memory; valid while its

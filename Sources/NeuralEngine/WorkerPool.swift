@@ -13,6 +13,8 @@ open class ParallelWork {
     public let name: String
     /// Pieces of one dispatch.
     public internal(set) var pieces: Int
+    /// What a dispatch has to do at least; a step fills it in when it is made.
+    public internal(set) var cost = StepCost()
 
     /// Work of `pieces` pieces (at most 2²⁰ − 1).
     public init(name: String, pieces: Int) {

@@ -12,16 +12,31 @@ struct BenchCommand: ParsableCommand {
             Set LUCIDA_ISA=scalar, avx2 or avx512 to hold the engine to an instruction set. \
             Compare only figures of one run: machines differ, and differ from minute to minute.
             """,
-        subcommands: [Engine.self, Pipe.self])
+        subcommands: [Engine.self, BenchRooflineCommand.self, Pipe.self])
 
     struct Engine: ParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "engine", abstract: "The network alone: time per frame, and per step.")
+            commandName: "engine", abstract: "The network alone: time per frame, and per step.",
+            discussion: """
+                Minimum, median and 99th percentile, and the heap allocations per frame, which \
+                should be 0. Steps are timed in a second round.
+                """)
 
         @OptionGroup var options: ConfigurationOptions
 
+        @OptionGroup var model: ModelOption
+
         @Option(name: .long, help: ArgumentHelp("Frames to measure.", valueName: "count"))
         var iterations = 100
+
+        @Option(
+            name: .long,
+            help: ArgumentHelp(
+                "Run the network on the tensor input of a safetensors file, and print the relative "
+                    + "error (L2) against its tensor output. Both have the shape "
+                    + "(channels, height / 4, width / 4).",
+                valueName: "file"))
+        var check: String?
 
         @Flag(name: .long, help: "Print JSON.")
         var json = false
@@ -33,8 +48,10 @@ struct BenchCommand: ParsableCommand {
         }
 
         func run() throws {
+            let configuration = try options.load(model.overrides).configuration
             let bench = try EngineBench(
-                configuration: try options.load().configuration, iterations: iterations)
+                configuration: configuration, iterations: iterations, check: check,
+                log: makeLogger(configuration))
             print(json ? try bench.json() : bench.text, terminator: "")
         }
     }

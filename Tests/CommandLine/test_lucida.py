@@ -6,6 +6,7 @@ Needs ffmpeg and ffprobe, and nothing beyond Python's standard library. Times ar
 tests count frames, drops, allocations and bytes.
 """
 
+import array
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "Tests/VM"))
@@ -40,6 +42,38 @@ def probe(path):
         capture_output=True, text=True, check=True).stdout
     stream = json.loads(out)["streams"][0]
     return int(stream["nb_read_frames"]), stream["width"], stream["height"], stream["codec_name"]
+
+
+def write_safetensors(path, tensors, metadata={}):
+    """A safetensors file of f32 tensors: name to shape and values, or one value for all."""
+    header, data = {"__metadata__": metadata}, bytearray()
+    for name, (shape, values) in tensors.items():
+        if isinstance(values, (int, float)):
+            count = 1
+            for size in shape:
+                count *= size
+            values = [values] * count
+        start = len(data)
+        data += array.array("f", values).tobytes()
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, len(data)]}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+def write_constant_model(path, residual, image_channels=64):
+    """A small network whose answer is `residual` everywhere, whatever it sees."""
+    c, tensors = 8, {}
+    layers = [("stem", image_channels, c, 3), ("down1", c, c, 3), ("down2", c, c, 3),
+              ("up1", c, c, 1), ("up0", c, c, 1), ("head", c, image_channels, 3)]
+    for block in ("enc0.0", "enc1.0", "mid.0", "mid.1", "dec1.0", "dec0.0"):
+        layers += [(f"{block}.a", c, c, 3), (f"{block}.b", c, c, 3)]
+    for name, inputs, outputs, kernel in layers:
+        tensors[f"{name}.weight"] = ([outputs, inputs, kernel, kernel], 0)
+        tensors[f"{name}.bias"] = ([outputs], residual if name == "head" else 0)
+    write_safetensors(path, tensors, {
+        "format": "lucida-model", "format_version": "1", "architecture": "distilled-unet",
+        "architecture_version": "1", "channels": f"{c},{c},{c}", "size_multiple": "16",
+        "color_range": "full", "image_channels": str(image_channels)})
 
 
 class Case(unittest.TestCase):
@@ -334,18 +368,110 @@ class Listings(Case):
     def test_devices_json(self):
         self.assertIsInstance(json.loads(lucida("devices", "--json").stdout), list)
 
-    def test_bench_json(self):
-        result = lucida("bench", "engine", "--iterations", "3", "--size", "64x64", "--json")
-        figures = json.loads(result.stdout)
-        self.assertEqual(figures["iterations"], 3)
-        self.assertGreater(figures["minimumMilliseconds"], 0)
-
     def test_help_and_version(self):
         self.assertRegex(lucida("--version").stdout, r"^lucida \d+\.\d+\.\d+$")
-        for command in ("run", "devices", "transform", "check-config", "bench", "demo"):
-            result = lucida(command, "--help")
+        for command in ("run", "devices", "transform", "check-config", "bench", "bench engine",
+                        "bench roofline", "bench pipeline", "demo"):
+            result = lucida(*command.split(), "--help")
             self.assertEqual(result.returncode, 0)
             self.assertIn("USAGE", result.stdout)
+
+
+class Bench(Case):
+    small = ("--iterations", "3", "--size", "64x48")
+
+    def test_engine_times_a_frame_and_allocates_nothing(self):
+        result = lucida("bench", "engine", *self.small, "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        figures = json.loads(result.stdout)
+        self.assertEqual(figures["iterations"], 3)
+        self.assertEqual(figures["allocationsPerFrame"], 0)
+        self.assertGreater(figures["minimumMilliseconds"], 0)
+        self.assertLessEqual(figures["minimumMilliseconds"], figures["medianMilliseconds"])
+        self.assertLessEqual(figures["medianMilliseconds"], figures["p99Milliseconds"])
+        self.assertEqual(figures["steps"][0]["name"], "frame in")
+        self.assertNotIn("relativeError", figures)
+        text = lucida("bench", "engine", *self.small).stdout
+        self.assertIn("0.00 allocations per frame", text)
+        self.assertIn("minimum ms", text)
+
+    def test_engine_takes_a_model_and_compares_its_answer(self):
+        model, check = self.folder / "m.safetensors", self.folder / "c.safetensors"
+        write_constant_model(model, 1.0)
+        shape = [64, 12, 16]
+        write_safetensors(check, {"input": (shape, 0.3), "output": (shape, 0.8)})
+        command = ("bench", "engine", *self.small, "--model", model, "--check", check)
+        result = lucida(*command, "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        figures = json.loads(result.stdout)
+        self.assertEqual(figures["model"], str(model))
+        self.assertAlmostEqual(figures["relativeError"], 0.25, places=5)
+        self.assertIn("relative error 2.50e-1", lucida(*command).stdout)
+
+    def test_engine_refuses_bad_models_and_checks_by_name(self):
+        model, check = self.folder / "m.safetensors", self.folder / "c.safetensors"
+        command = ("bench", "engine", *self.small, "--model", model)
+        self.assertRefused(lucida(*command), model)
+        for channels in (47, 50, 272):
+            write_constant_model(model, 1.0, channels)
+            self.assertRefused(lucida(*command), model, "image_channels", channels)
+        write_constant_model(model, 1.0)
+        command += ("--check", check)
+        self.assertRefused(lucida(*command), check)
+        good = ([64, 12, 16], 0.5)
+        for tensors, reason in [
+            ({"input": good}, "output"), ({"input": good, "output": ([64, 12, 15], 1)}, "shape"),
+            ({"input": good, "output": (good[0], 0)}, "zero"),
+            ({"input": (good[0], float("nan")), "output": good}, "NaN"),
+            ({"input": ([64, 8, 16], 1), "output": ([64, 8, 16], 1)}, "--size 64x32"),
+            ({"input": ([48, 12, 16], 1), "output": ([48, 12, 16], 1)}, "[64, 12, 16]"),
+        ]:
+            write_safetensors(check, tensors)
+            self.assertRefused(lucida(*command), check, reason)
+
+    def test_roofline_measures_the_machine_and_every_layer(self):
+        plot = self.folder / "a & b.svg"
+        result = lucida("bench", "roofline", *self.small, "--threads", "2", "--json",
+                        "--plot", plot)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        figures = json.loads(result.stdout)
+        peaks = {(peak["operand"], peak["threads"]) for peak in figures["arithmetic"]}
+        self.assertLessEqual({("f32", 1), ("f32", 2)}, peaks)
+        self.assertTrue(all(peak["gigaMACsPerSecond"] > 0 for peak in figures["arithmetic"]))
+        levels = {(memory["level"], memory["threads"]) for memory in figures["bandwidths"]}
+        self.assertLessEqual({("L1", 1), ("L1", 2), ("DRAM", 1), ("DRAM", 2)}, levels)
+        for memory in figures["bandwidths"]:
+            self.assertGreater(memory["readGBPerSecond"], 0)
+            self.assertGreater(memory["copyGBPerSecond"], 0)
+        layers = {layer["name"]: layer for layer in figures["layers"]}
+        # 3 × 3, 48 channels to 48, on blocks of 4 × 4 pixels.
+        self.assertEqual(layers["enc0.0.a"]["directMACs"], 16 * 12 * 48 * 48 * 9)
+        for layer in layers.values():
+            self.assertGreater(layer["milliseconds"], 0)
+            self.assertGreater(layer["roofMilliseconds"], 0)
+            self.assertGreater(layer["activationBytes"], 0)
+        self.assertEqual(figures["frame"]["directMACs"],
+                         sum(layer["directMACs"] for layer in layers.values()))
+        picture = xml.etree.ElementTree.parse(plot).getroot()
+        self.assertEqual(picture.tag, "{http://www.w3.org/2000/svg}svg")
+        self.assertIn("stem", "".join(picture.itertext()))
+
+    def test_roofline_prints_tables(self):
+        model = self.folder / "<m> & co.safetensors"
+        write_constant_model(model, 1.0)
+        plot = self.folder / "p.svg"
+        result = lucida("bench", "roofline", *self.small, "--threads", "1", "--model", model,
+                        "--plot", plot)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for word in ("GMAC/s, 1 thread", "read GB/s", "DRAM", "share %", "enc0.0.a", str(model)):
+            self.assertIn(word, result.stdout)
+        self.assertIn("<m> & co", "".join(xml.etree.ElementTree.parse(plot).getroot().itertext()))
+
+    def test_roofline_refuses_what_it_cannot_do(self):
+        self.assertRefused(lucida("bench", "roofline", "--iterations", "0"), "--iterations")
+        self.assertRefused(lucida("bench", "roofline", *self.small, "--plot",
+                                  self.folder / "none/p.svg"), "none/p.svg")
+        self.assertRefused(lucida("bench", "roofline", "--model", "/nonexistent"), "/nonexistent")
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ func withTemporaryFile<Result>(
 }
 
 /// An RGB24 picture whose rows may be padded; the padding must survive.
-struct Picture {
+struct Picture: Equatable {
     let width: Int
     let height: Int
     let stride: Int

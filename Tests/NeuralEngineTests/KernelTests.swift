@@ -58,61 +58,114 @@ struct KernelTests {
         #expect(isClose(results[0], results[1], tolerance: tolerance), "\(what)")
     }
 
-    @Test("Winograd input transform equals the reference", arguments: tables)
-    func winogradInput(isa: ck_isa) throws {
+    /// An algorithm of `ck_winograd`: its tiles and windows.
+    struct Size: CustomTestStringConvertible {
+        let index: Int
+        let edge: Int
+        let window: Int
+        let spacing: Int
+        let points: Int
+        var testDescription: String { "algorithm \(index)" }
+    }
+
+    static let sizes = [
+        Size(index: 0, edge: 2, window: 4, spacing: 2, points: 16),
+        Size(index: 1, edge: 4, window: 6, spacing: 4, points: 36),
+        Size(index: 2, edge: 6, window: 8, spacing: 6, points: 64),
+        Size(index: 3, edge: 4, window: 9, spacing: 8, points: 81),
+    ]
+
+    typealias MatrixBody = (ck_matrix_kernels, UnsafeMutablePointer<Float>) -> Void
+
+    /// As `compare`, for the kernels that depend on the type of operands.
+    static func compareMatrix(
+        _ isa: ck_isa, count: Int, tolerance: Float = 1e-5, _ what: String, _ body: MatrixBody
+    ) throws {
+        let fast = try #require(ck_matrix_kernels_for(isa, CK_F32)).pointee
+        let plain = try #require(ck_matrix_kernels_for(CK_SCALAR, CK_F32)).pointee
+        var isFast = true
+        try compare(isa, count: count, tolerance: tolerance, what) { _, target in
+            body(isFast ? fast : plain, target)
+            isFast = false
+        }
+    }
+
+    @Test("Winograd input transforms equal the reference", arguments: tables, sizes)
+    func winogradInput(isa: ck_isa, size: Size) throws {
         for tiles in [1, 2, 3, 7] {
             for inputs in [16, 48] {
                 var noise = Noise(seed: UInt64(tiles * inputs))
-                let rowStride = (4 * tiles + 2) * 16
-                let source = noise.floats(6 * rowStride)
+                let rowStride = (size.spacing * tiles + 2) * 16
+                let source = noise.floats(size.window * rowStride)
                 let pointStride = tiles * inputs + 16
-                try Self.compare(isa, count: 36 * pointStride, "\(tiles) tiles") { table, target in
-                    table.winograd_input(source, rowStride, tiles, target, pointStride, inputs)
+                try Self.compareMatrix(
+                    isa, count: size.points * pointStride, tolerance: 1e-4, "\(tiles) tiles"
+                ) { table, target in
+                    let kernels = [
+                        table.winograd_input.0, table.winograd_input.1,
+                        table.winograd_input.2, table.winograd_input.3,
+                    ]
+                    kernels[size.index]?(
+                        source, rowStride, tiles, target, pointStride, inputs, nil, 0)
                 }
             }
         }
     }
 
-    @Test("Winograd output transform equals the reference at every edge", arguments: tables)
-    func winogradOutput(isa: ck_isa) throws {
-        for columns in [1, 3, 4, 5, 10, 16] {
-            for rows in 1...4 {
-                for activation in Self.activations {
-                    var noise = Noise(seed: UInt64(columns * 8 + rows))
-                    let tiles = (columns + 3) / 4
-                    let pointStride = tiles * 32 + 16
-                    let source = noise.floats(36 * pointStride)
-                    let rowStride = (4 * tiles + 2) * 16
-                    let residual = noise.floats(4 * rowStride)
-                    let bias = noise.floats(16)
-                    for adds in [true, false] {
-                        try Self.compare(
-                            isa, count: 4 * rowStride, "\(columns)×\(rows) \(activation) \(adds)"
-                        ) { table, target in
-                            residual.withUnsafeBufferPointer {
-                                table.winograd_output(
-                                    source, pointStride, 32, rows, columns, target, rowStride,
-                                    bias, adds ? $0.baseAddress : nil, activation)
-                            }
-                        }
+    @Test("Winograd output transforms equal the reference at every edge", arguments: tables, sizes)
+    func winogradOutput(isa: ck_isa, size: Size) throws {
+        let edge = size.edge
+        for columns in [1, edge - 1, edge, edge + 1, 2 * edge + 2, 16] {
+            for rows in 1...edge {
+                for (activation, adds) in [(CK_RELU, true), (CK_NONE, false), (CK_SILU, true)] {
+                    try Self.compareOutput(isa, size, columns, rows, activation, adds)
+                }
+            }
+        }
+    }
+
+    private static func compareOutput(
+        _ isa: ck_isa, _ size: Size, _ columns: Int, _ rows: Int, _ activation: ck_activation,
+        _ adds: Bool
+    ) throws {
+        var noise = Noise(seed: UInt64(columns * 8 + rows))
+        let tiles = (columns + size.edge - 1) / size.edge
+        let pointStride = tiles * 32 + 16
+        let source = noise.floats(size.points * pointStride)
+        let rowStride = (size.edge * tiles + 2) * 16
+        let residual = noise.floats(size.edge * rowStride)
+        let bias = noise.floats(16)
+        try compareMatrix(
+            isa, count: size.edge * rowStride, tolerance: 1e-4,
+            "\(columns)×\(rows) \(activation) \(adds)"
+        ) { table, target in
+            let kernels = [
+                table.winograd_output.0, table.winograd_output.1, table.winograd_output.2,
+                table.winograd_output.3,
+            ]
+            residual.withUnsafeBufferPointer {
+                kernels[size.index]?(
+                    source, pointStride, 32, rows, columns, target, rowStride, bias,
+                    adds ? $0.baseAddress : nil, activation, nil, 0)
+            }
+        }
+    }
+
+    @Test("The GEMM equals the reference for every number of rows and panels", arguments: tables)
+    func multiply(isa: ck_isa) throws {
+        for rows in [1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 24, 31] {
+            for blocks in [1, 2, 3, 4, 5, 6, 8] {
+                for steps in [1, 3] {
+                    var noise = Noise(seed: UInt64(rows * 64 + blocks))
+                    // Runs that lie apart and out of order, as the windows of a convolution do.
+                    let offsets: [Int32] = [64, 0, 32]
+                    let a = noise.floats(rows * 96 + 96)
+                    let b = noise.floats(steps * 16 * blocks * 16)
+                    let stride = blocks * 16 + 16
+                    try Self.compareMatrix(isa, count: rows * stride, "\(rows) \(blocks)") {
+                        table, target in
+                        table.multiply(a, 96, offsets, steps, b, blocks, rows, target, stride, nil)
                     }
-                }
-            }
-        }
-    }
-
-    @Test("im2col gathers the same windows as the reference", arguments: tables)
-    func gather(isa: ck_isa) throws {
-        for (kernel, stride) in [(1, 1), (1, 2), (3, 1), (3, 2)] {
-            for count in [1, 2, 5, 13] {
-                var noise = Noise(seed: UInt64(count))
-                let rowStride = (stride * count + 4) * 16
-                let source = noise.floats(4 * rowStride)
-                let targetStride = kernel * kernel * 48
-                try Self.compare(isa, count: count * targetStride, "\(kernel) \(stride)") {
-                    table, target in
-                    table.gather(
-                        source, rowStride, stride * 16, kernel, count, target, targetStride, 48)
                 }
             }
         }
@@ -164,16 +217,20 @@ struct KernelTests {
         }
     }
 
-    @Test("Nearest ×2 equals the reference", arguments: tables)
-    func upsample(isa: ck_isa) throws {
+    @Test("Scatter with nearest ×2 equals the reference", arguments: tables)
+    func scatterTwice(isa: ck_isa) throws {
         for count in [1, 2, 7, 16] {
-            var noise = Noise(seed: UInt64(count))
-            let source = noise.floats((count + 1) / 2 * 16)
-            let skip = noise.floats(count * 16)
-            for adds in [true, false] {
-                try Self.compare(isa, count: count * 16, "\(count)") { table, target in
+            for (activation, adds) in [(CK_NONE, true), (CK_RELU, true), (CK_NONE, false)] {
+                var noise = Noise(seed: UInt64(count))
+                let source = noise.floats(count * 48)
+                let rowStride = (2 * count + 2) * 16
+                let skip = noise.floats(2 * rowStride)
+                let bias = noise.floats(16)
+                try Self.compare(isa, count: 2 * rowStride, "\(count)") { table, target in
                     skip.withUnsafeBufferPointer {
-                        table.upsample2_add(source, adds ? $0.baseAddress : nil, count, target)
+                        table.scatter_2x2(
+                            source, 48, count, target, rowStride, bias,
+                            adds ? $0.baseAddress : nil, activation)
                     }
                 }
             }

@@ -35,12 +35,24 @@ struct LayerDump {
         cases = try JSONDecoder().decode([LayerCase].self, from: Data(json.utf8))
     }
 
-    /// Names of the cases whose result is off by more than 1e-4 relative to its largest value.
+    /// Names of the cases whose result is off by more than 1e-4 relative to its largest value, with
+    /// every method that computes convolutions.
     func failures(threads: Int) throws -> [String] {
+        var failures: [String] = []
+        for algorithm in ConvolutionMethod.Algorithm.allCases {
+            for tiles in [5, 24] {
+                let method = ConvolutionMethod(algorithm: algorithm, tiles: tiles)
+                failures += try self.failures(method, threads: threads)
+            }
+        }
+        return failures
+    }
+
+    private func failures(_ method: ConvolutionMethod, threads: Int) throws -> [String] {
         var failures: [String] = []
         for layer in cases {
             let expected = try file.values(of: "\(layer.name)/output")
-            let found = try run(layer, threads: threads)
+            let found = try run(layer, method, threads: threads)
             let scale = expected.reduce(Float(0)) { max($0, abs($1)) }
             let error = zip(found, expected).reduce(Float(0)) {
                 // NaN must not slip through a maximum.
@@ -48,7 +60,7 @@ struct LayerDump {
                 return difference.isNaN ? .infinity : max($0, difference)
             }
             if found.count != expected.count || error > 1e-4 * scale {
-                failures.append("\(layer.name): error \(error) of \(scale)")
+                failures.append("\(layer.name), \(method.text): error \(error) of \(scale)")
             }
         }
         return failures
@@ -61,11 +73,14 @@ struct LayerDump {
         return TensorShape(channels: shape[1], height: shape[2], width: shape[3])
     }
 
-    private func run(_ layer: LayerCase, threads: Int) throws -> [Float] {
+    private func run(
+        _ layer: LayerCase, _ method: ConvolutionMethod, threads: Int
+    ) throws -> [Float] {
         if layer.op == "pixel_shuffle" { return try shuffle(layer) }
         if layer.op == "pixel_unshuffle" { return try unshuffle(layer) }
         let builder = PlanBuilder(
-            backend: try Backend.shared(), pool: try WorkerPool(threads: threads))
+            backend: try Backend.shared(), pool: try WorkerPool(threads: threads),
+            tuning: ConvolutionTuning(fixed: method))
         var inputs = [("input", builder.input(try shape("\(layer.name)/input")))]
         for extra in ["residual", "input2"] where file.shape(of: "\(layer.name)/\(extra)") != nil {
             inputs.append((extra, builder.input(try shape("\(layer.name)/\(extra)"))))
@@ -84,7 +99,8 @@ struct LayerDump {
                 layer.name, x, convolution, stride: layer.stride,
                 activation: try #require(activations[layer.activation]),
                 adding: layer.residual ? inputs[1].1 : nil)
-        case "upsample_nearest": y = try builder.upsampleNearest2(layer.name, x)
+        case "upsample_nearest":
+            y = try builder.convolutionUpsampled2(layer.name, x, identity(x.shape.channels))
         case "concat": y = try builder.concatenate(layer.name, inputs.map(\.1))
         default:
             Issue.record("the dump has an operation \(layer.op) that no test knows")
@@ -100,6 +116,12 @@ struct LayerDump {
         plan.run()
         plan.run()
         return plan.view(of: y).planar()
+    }
+
+    private func identity(_ channels: Int) throws -> ConvolutionWeights {
+        try ConvolutionWeights(
+            outputs: channels, inputs: channels, kernel: 1,
+            values: (0..<channels * channels).map { $0 % (channels + 1) == 0 ? 1 : 0 })
     }
 
     /// 48 planes to interleaved rows by the kernel, then to planes as PyTorch has them.

@@ -77,7 +77,14 @@ struct PlanTests {
         let weights = try weights(8, seed: 1)
         #expect(throws: EngineError.self) { try builder.convolution("c", x, weights) }
         #expect(throws: EngineError.self) { try builder.add("a", x, small) }
-        #expect(throws: EngineError.self) { try builder.upsampleNearest2("u", x, adding: small) }
+        let single = try ConvolutionWeights(
+            outputs: 16, inputs: 16, kernel: 1, values: [Float](repeating: 1, count: 256))
+        #expect(throws: EngineError.self) {
+            try builder.convolutionUpsampled2("u", x, single, adding: small)
+        }
+        #expect(throws: EngineError.self) {
+            try builder.convolutionUpsampled2("u", x, self.weights(16, seed: 1))
+        }
         #expect(throws: EngineError.self) { try builder.concatenate("c", [x, small]) }
         #expect(throws: EngineError.self) { try builder.concatenate("c", []) }
         let good = try self.weights(16, seed: 1)
@@ -99,7 +106,7 @@ struct PlanTests {
         let error = try #require(throws: EngineError.self) {
             try builder.build(outputs: [x], for: "a wall")
         }
-        #expect(error.description.contains("a network for a wall needs 2049 MiB"))
+        #expect(error.description.contains("a network for a wall needs 2051 MiB"))
         #expect(error.description.contains("transform.model_width"))
     }
 

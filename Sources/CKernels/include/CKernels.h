@@ -12,8 +12,9 @@
 
 /// Channels in a block.
 #define CK_BLOCK 16
-/// Matrix points of Winograd F(4×4, 3×3): 6 × 6.
-#define CK_WINOGRAD_POINTS 36
+/// Most rows that one register tile of `multiply` holds: groups of tiles that are a multiple of it
+/// waste nothing.
+#define CK_ROW_TILE 24
 
 /// Instruction sets, each containing those before it.
 typedef enum {
@@ -29,30 +30,77 @@ typedef enum {
     CK_SILU = 2,
 } ck_activation;
 
-/// The kernels of one instruction set.
+/// Winograd F(m × m, 3 × 3): m² results out of (m + 2)² products, one for each pair of
+/// interpolation points.
+typedef enum {
+    CK_F2 = 0,  ///< points 0, ±1, ∞
+    CK_F4 = 1,  ///< points 0, ±√½, ±√2, ∞: half the error of 0, ±1, ±2, ∞, at no cost
+    CK_F6 = 2,  ///< points 0, ±½, ±1, ±2, ∞
+    /// 3 × 3 with stride 2, m = 4, by the phases of the input: odd rows and columns meet a 2 × 2
+    /// filter (Winograd F(4 × 4, 2 × 2), points ±√½, ±√2, ∞: 5 × 5 products), odd rows and even
+    /// columns a 2 × 1 filter (5 × 4), even rows and odd columns 1 × 2 (4 × 5), even ones 1 × 1
+    /// (4 × 4). Together 81 products instead of 144. The window is 9 × 9, tiles lie 8 pixels apart.
+    /// Points in this order: 5 p + q of the odd phase; 25 + 4 p + column; 45 + 4 q + row;
+    /// 65 + 4 row + column.
+    CK_STRIDE2 = 3,
+} ck_winograd;
+#define CK_WINOGRAD_SIZES 4
+
+/// What a GEMM multiplies. Its sums are f32, or int32 for the integers.
+typedef enum {
+    CK_F32 = 0,
+    CK_BF16 = 1,   ///< round to nearest even
+    CK_INT16 = 2,  ///< saturated to ±CK_INT16_LIMIT
+} ck_operand;
+#define CK_OPERANDS 3
+/// Largest magnitude of an int16 operand of the left-hand side; the weights are scaled so that no
+/// sum can then leave int32.
+#define CK_INT16_LIMIT 8191
+
+/// The kernels that depend on the type of a GEMM's operands. "Element" is that type.
 typedef struct {
     /// Winograd input transform Bᵀ d B of `tiles` tiles side by side, one channel block.
-    /// source: top left of the first 6 × 6 tile (tiles are 4 pixels apart), rows `row_stride` apart.
-    /// target: point p of tile t at target + p · point_stride + t · tile_stride, 16 floats.
-    void (*winograd_input)(
-        const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, float *target,
-        ptrdiff_t point_stride, ptrdiff_t tile_stride);
+    /// source: top left of the first (m + 2)² tile (tiles are m pixels apart), rows `row_stride`
+    /// apart. target: point p of tile t at element target + p · point_stride + t · tile_stride, 16
+    /// elements. scales: for the integers, point p of channel c is multiplied by
+    /// scales[p · scale_stride + c] before it is rounded; unused (NULL) by the others.
+    void (*winograd_input[CK_WINOGRAD_SIZES])(
+        const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, void *target,
+        ptrdiff_t point_stride, ptrdiff_t tile_stride, const float *scales,
+        ptrdiff_t scale_stride);
 
     /// Winograd output transform Aᵀ m A of a row of tiles, one channel block, then
-    /// target = activation(result + bias + residual). `rows` (1…4) and `columns` (in pixels, all
-    /// tiles together) are what is written. bias: 16 floats; residual: geometry of target, or NULL.
-    void (*winograd_output)(
-        const float *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
+    /// target = activation(result + bias + residual). `rows` (1…m) and `columns` (in pixels, all
+    /// tiles together) are what is written. source: sums, f32 or int32, strides in sums.
+    /// bias: 16 floats; residual: geometry of target, or NULL. scales: for the integers, sum p of
+    /// channel c is multiplied by scales[p · scale_stride + c] first; unused (NULL) by the others.
+    void (*winograd_output[CK_WINOGRAD_SIZES])(
+        const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
         ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
-        const float *residual, ck_activation activation);
+        const float *residual, ck_activation activation, const float *scales,
+        ptrdiff_t scale_stride);
 
-    /// im2col of `count` output pixels side by side, one channel block, a `kernel` × `kernel` window:
-    /// tap (y, x) of pixel i, 16 floats, goes to target + i · target_stride + (y · kernel + x) ·
-    /// tap_stride. Windows are `step` floats apart in the source.
-    void (*gather)(
-        const float *source, ptrdiff_t row_stride, ptrdiff_t step, ptrdiff_t kernel,
-        ptrdiff_t count, float *target, ptrdiff_t target_stride, ptrdiff_t tap_stride);
+    /// GEMM: C = A · B.
+    /// A: `rows` rows, `a_stride` elements apart; a row is `steps` runs of 16 elements, run s at
+    /// element offsets[s] of the row (so that a convolution needs no im2col).
+    /// B: `blocks` panels of 16 columns one after another; in a panel the 16 columns of each group
+    /// of g = 4 / sizeof(element) rows lie together, column by column: element
+    /// ((block · depth / g + row / g) · 16 + column) · g + row % g, where depth = 16 · steps.
+    /// C: sums (f32 or int32), rows `c_stride` apart, 16 · blocks columns.
+    /// next: what will be B in the next call (it is prefetched), or NULL.
+    void (*multiply)(
+        const void *a, ptrdiff_t a_stride, const int32_t *offsets, ptrdiff_t steps, const void *b,
+        ptrdiff_t blocks, ptrdiff_t rows, void *c, ptrdiff_t c_stride, const void *next);
 
+    /// f32 to elements: `count` pixels side by side of one channel block, 16 elements each, pixel i
+    /// at element target + i · target_stride. scales: for the integers, 16 factors; else NULL.
+    void (*convert)(
+        const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride,
+        const float *scales);
+} ck_matrix_kernels;
+
+/// The kernels of one instruction set.
+typedef struct {
     /// GEMM result to blocks: target pixel i = activation(source[i · source_stride …] + bias +
     /// residual), 16 floats each. residual may be NULL.
     void (*scatter)(
@@ -63,10 +111,12 @@ typedef struct {
     void (*add_activate)(
         const float *a, const float *b, ptrdiff_t count, float *target, ck_activation activation);
 
-    /// Nearest ×2 of one row, added: target pixel i = source pixel i / 2 + skip pixel i, `count`
-    /// target pixels; skip may be NULL.
-    void (*upsample2_add)(
-        const float *source, const float *skip, ptrdiff_t count, float *target);
+    /// As `scatter`, and nearest ×2: source pixel i goes to the target's pixels 2i and 2i + 1 of
+    /// two rows, each with its own residual. activation(source + bias + residual).
+    void (*scatter_2x2)(
+        const float *source, ptrdiff_t source_stride, ptrdiff_t count, float *target,
+        ptrdiff_t row_stride, const float *bias, const float *residual,
+        ck_activation activation);
 
     /// Pixel-unshuffle by 4 of RGB24: `count` squares of 4 × 4 pixels side by side to values in
     /// [0, 1]; colour c of square i goes to target + c · block_stride + 16 · i, lane 4 · y + x.
@@ -126,11 +176,17 @@ int ck_supports(ck_isa isa);
 /// The kernels of `isa`; NULL if this machine cannot run them.
 const ck_kernels *ck_kernels_for(ck_isa isa);
 
+/// The kernels of `isa` for operands of one type; NULL if this machine cannot run them, or has no
+/// instruction that makes them pay.
+const ck_matrix_kernels *ck_matrix_kernels_for(ck_isa isa, ck_operand operand);
+
 /// One turn of a spin loop: lets the sibling hyperthread run.
 static inline void ck_pause(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
 }
+
+#include "peak.h"
 
 #endif

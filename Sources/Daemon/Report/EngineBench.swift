@@ -1,6 +1,6 @@
 // `lucida bench engine`: the network alone, for people and for programs. Control thread.
 
-internal import FoundationEssentials
+public import Logging
 internal import Models
 
 /// Times of one model at one size.
@@ -16,6 +16,8 @@ public struct EngineBench: Codable {
     private let medianMilliseconds: Double
     private let p99Milliseconds: Double
     private let arenaMB: Double
+    private let allocationsPerFrame: Double?
+    private let relativeError: Double?
     private let steps: [Step]
 
     private struct Step: Codable {
@@ -26,62 +28,64 @@ public struct EngineBench: Codable {
 
     /// Runs the benchmark: as many frames as told, after some to warm up.
     ///
-    /// - Parameter configuration: model, output or camera size, and threads are taken from it.
-    /// - Throws: what the model loader says.
-    public init(configuration: Configuration, iterations: Int) throws {
-        let settings = configuration.transform
-        let path = try ModelLocator(environment: ProcessInfo.processInfo.environment)
-            .path(model: settings.model, style: settings.style)
-        let output = configuration.output
-        let width = output.width > 0 ? output.width : configuration.camera.width
-        let height = output.height > 0 ? output.height : configuration.camera.height
-        let wanted = configuration.performance.threads
-        let result = try EngineBenchmark.run(
-            model: path, width: width, height: height,
-            threads: wanted > 0 ? wanted : ProcessStatistics.coreCount, iterations: iterations)
-        model = path
-        size = "\(width)×\(height)"
+    /// - Parameters:
+    ///   - configuration: model, output or camera size, and threads are taken from it.
+    ///   - iterations: frames to measure.
+    ///   - check: a safetensors file with an `input` of the network and the `output` to expect.
+    ///   - log: told if the choice of methods cannot be kept.
+    /// - Throws: what the loaders of model and check say.
+    public init(
+        configuration: Configuration, iterations: Int, check: String? = nil, log: Logger
+    ) throws {
+        let subject = try BenchSubject(configuration)
+        let result = try subject.measure(
+            iterations: iterations, check: try check.map { try NetworkCheck(file: $0) }, log: log)
+        model = subject.model
+        size = subject.size
         threads = result.threads
         instructionSet = result.instructionSet
         blasCore = result.blasCore
         processor = ProcessStatistics.processorName
         self.iterations = iterations
-        minimumMilliseconds = Self.rounded(result.minimumMilliseconds)
-        medianMilliseconds = Self.rounded(result.medianMilliseconds)
-        p99Milliseconds = Self.rounded(result.p99Milliseconds)
-        arenaMB = Self.rounded(Double(result.arenaBytes) / 1e6)
+        minimumMilliseconds = thousandths(result.minimumMilliseconds)
+        medianMilliseconds = thousandths(result.medianMilliseconds)
+        p99Milliseconds = thousandths(result.p99Milliseconds)
+        arenaMB = thousandths(Double(result.arenaBytes) / 1e6)
+        allocationsPerFrame = result.allocations.map { Double($0) / Double(iterations) }
+        relativeError = result.relativeError
         steps = result.steps.map {
             Step(
-                name: $0.name, minimumMilliseconds: Self.rounded($0.minimumMilliseconds),
-                medianMilliseconds: Self.rounded($0.medianMilliseconds))
+                name: $0.name, minimumMilliseconds: thousandths($0.minimumMilliseconds),
+                medianMilliseconds: thousandths($0.medianMilliseconds))
         }
     }
-
-    private static func rounded(_ value: Double) -> Double { (value * 1000).rounded() / 1000 }
 
     /// The figures as JSON.
     ///
     /// - Throws: `EncodingError`.
-    public func json() throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
-    }
+    public func json() throws -> String { try jsonText() }
 
     /// The figures for a terminal.
     public var text: String {
-        let width = steps.map(\.name.count).max() ?? 0
-        let rows = steps.map { step in
-            "  " + step.name + String(repeating: " ", count: width - step.name.count)
-                + "  minimum \(step.minimumMilliseconds) ms, median \(step.medianMilliseconds) ms"
+        let rows = steps.map {
+            [
+                $0.name, decimalText($0.minimumMilliseconds, 3),
+                decimalText($0.medianMilliseconds, 3),
+            ]
         }
+        let frame = [
+            "a frame (p99 \(decimalText(p99Milliseconds, 3)))",
+            decimalText(minimumMilliseconds, 3), decimalText(medianMilliseconds, 3),
+        ]
+        let allocations =
+            allocationsPerFrame.map { "\(decimalText($0, 2)) allocations per frame" }
+            ?? "allocations not counted"
+        let error = relativeError.map { ", relative error \(scientificText($0))" } ?? ""
         return """
-            \(model) at \(size), \(threads) threads, \(instructionSet), BLAS \(blasCore), \
+            \(model) at \(size), \(threadText(threads)), \(instructionSet), BLAS \(blasCore), \
             \(processor)
-              minimum \(minimumMilliseconds) ms, median \(medianMilliseconds) ms, \
-            p99 \(p99Milliseconds) ms over \(iterations) frames; arena \(arenaMB) MB
-            \(rows.joined(separator: "\n"))
-
+            \(iterations) frames, \(allocations), arena \(decimalText(arenaMB, 1)) MB\(error)
+            \(tableText([["step", "minimum ms", "median ms"]] + rows + [frame]))
             """
     }
 }

@@ -29,7 +29,7 @@ extension LivenessReport {
     /// Lines for the terminal.
     public var text: String {
         var lines = [
-            "Liveness of \(Self.decimal(seconds, 1)) s: \(input.source)",
+            "Liveness of \(decimalText(seconds, 1)) s: \(input.source)",
             row(
                 "in", "\(input.frames) frames, \(input.bad) bad, \(input.lostBySource) lost before"),
         ]
@@ -38,7 +38,7 @@ extension LivenessReport {
             row("capture", Self.times(stages.capture)), row("queue", Self.times(stages.queue)),
             row("transform", Self.times(stages.transform)),
             row("memory", memoryText),
-            row("processor", "\(Self.decimal(resources.processorLoad, 2)) cores busy"),
+            row("processor", "\(decimalText(resources.processorLoad, 2)) cores busy"),
             row(
                 "setup",
                 "\(setup.model), \(setup.size) (network \(setup.modelSize)), "
@@ -53,10 +53,10 @@ extension LivenessReport {
     private var memoryText: String {
         let allocations =
             resources.allocationsPerFrame.map {
-                "\(Self.decimal($0, 2)) allocations per frame over \(resources.steadyStateFrames) frames"
+                "\(decimalText($0, 2)) allocations per frame over \(resources.steadyStateFrames) frames"
             } ?? "allocations not counted"
-        let growth = resources.residentGrowthMB.map { ", grew \(Self.decimal($0, 1)) MB" } ?? ""
-        return "peak \(Self.decimal(resources.peakResidentMB, 0)) MB\(growth), \(allocations)"
+        let growth = resources.residentGrowthMB.map { ", grew \(decimalText($0, 1)) MB" } ?? ""
+        return "peak \(decimalText(resources.peakResidentMB, 0)) MB\(growth), \(allocations)"
     }
 
     private var verdictText: String {
@@ -78,7 +78,8 @@ extension LivenessReport {
                     + (output.isLost ? ", then LOST" : "")),
             row(
                 "rate",
-                "\(decimal(output.fps, 2)) fps, harmonic \(decimal(output.harmonicFPS, 2)) fps"),
+                "\(decimalText(output.fps, 2)) fps, harmonic \(decimalText(output.harmonicFPS, 2)) fps"
+            ),
             row("frame age", times(output.age)),
         ]
         if let barcode = output.ageByBarcode {
@@ -92,18 +93,8 @@ extension LivenessReport {
     }
 
     private static func times(_ times: Percentiles) -> String {
-        "p50 \(decimal(times.p50, 1))  p95 \(decimal(times.p95, 1))  "
-            + "p99 \(decimal(times.p99, 1))  max \(decimal(times.max, 1)) ms"
-    }
-
-    /// A number with a fixed count of decimals.
-    private static func decimal(_ value: Double, _ digits: Int) -> String {
-        let scale = (0..<digits).reduce(1) { product, _ in product * 10 }
-        let scaled = Int((value * Double(scale)).rounded())
-        guard digits > 0 else { return "\(scaled)" }
-        let fraction = String(abs(scaled) % scale)
-        let zeros = String(repeating: "0", count: digits - fraction.count)
-        return "\(scaled < 0 ? "-" : "")\(abs(scaled) / scale).\(zeros)\(fraction)"
+        "p50 \(decimalText(times.p50, 1))  p95 \(decimalText(times.p95, 1))  "
+            + "p99 \(decimalText(times.p99, 1))  max \(decimalText(times.max, 1)) ms"
     }
 
     private static func row(_ name: String, _ value: String) -> String {

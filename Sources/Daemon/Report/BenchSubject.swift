@@ -1,0 +1,54 @@
+// What a configuration asks a benchmark to measure.
+
+internal import FoundationEssentials
+internal import Logging
+internal import Models
+
+/// Model, size and threads of `lucida bench`. Control thread.
+struct BenchSubject {
+    let model: String
+    let width: Int
+    let height: Int
+    let threads: Int
+
+    /// - Throws: if there is no such model.
+    init(_ configuration: Configuration) throws {
+        let settings = configuration.transform
+        model = try ModelLocator(environment: ProcessInfo.processInfo.environment)
+            .path(model: settings.model, style: settings.style)
+        let output = configuration.output
+        width = output.width > 0 ? output.width : configuration.camera.width
+        height = output.height > 0 ? output.height : configuration.camera.height
+        let wanted = configuration.performance.threads
+        threads = wanted > 0 ? wanted : ProcessStatistics.coreCount
+    }
+
+    /// Times the model; how its layers are computed is looked up, or measured first and kept.
+    func measure(
+        iterations: Int, check: NetworkCheck? = nil, log: Logger
+    ) throws -> EngineBenchmark {
+        let cache = TuningCache(environment: ProcessInfo.processInfo.environment)
+        let tuning = cache.load()
+        let result = try EngineBenchmark.run(
+            model: model, width: width, height: height, threads: threads, iterations: iterations,
+            tuning: tuning, check: check)
+        cache.save(tuning, log: log)
+        return result
+    }
+
+    /// For people.
+    var size: String { "\(width)×\(height)" }
+}
+
+/// A value of which JSON is printed for programs.
+extension Encodable {
+    /// Sorted keys, one a line.
+    func jsonText() throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(self), as: UTF8.self) + "\n"
+    }
+}
+
+/// Thousandths are as fine as a figure of milliseconds or megabytes need be.
+func thousandths(_ value: Double) -> Double { (value * 1000).rounded() / 1000 }
