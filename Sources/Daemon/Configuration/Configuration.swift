@@ -87,7 +87,7 @@ public struct Configuration: Sendable, Equatable {
 
     /// Bounds on what Lucida uses.
     public struct Performance: Sendable, Equatable {
-        /// Threads of the network, up to 64; 0: one a core.
+        /// Threads of the network, up to 64; 0: one a physical core.
         public internal(set) var threads = 0
         /// In what numbers the network is multiplied.
         public internal(set) var precision = PrecisionName.auto

@@ -84,7 +84,7 @@ public struct Roofline: Codable {
         threads = subject.threads
         instructionSet = result.instructionSet
         blasCore = result.blasCore
-        processor = ProcessStatistics.processorName
+        processor = Processor.shared.name
         self.iterations = iterations
         arithmetic = peak.arithmetic.map(Arithmetic.init)
         bandwidths = peak.bandwidths.map(Bandwidth.init)
