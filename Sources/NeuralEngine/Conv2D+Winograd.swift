@@ -8,6 +8,8 @@ internal import CKernels
 final class WinogradStep: TiledWork {
     private let convolution: Convolution
     private let size: WinogradSize
+    private let transformInputKernel: WinogradSize.InputKernel
+    private let transformOutputKernel: WinogradSize.OutputKernel
     private let usesBLAS: Bool
     private let matrix: UnsafePointer<ck_matrix_kernels>
     private let scratch: WinogradScratch
@@ -25,6 +27,11 @@ final class WinogradStep: TiledWork {
     ) {
         self.convolution = convolution
         size = operand.size
+        guard let input = size.input(matrix), let output = size.output(matrix) else {
+            preconditionFailure("a method is chosen among those that have kernels")
+        }
+        transformInputKernel = input
+        transformOutputKernel = output
         self.usesBLAS = usesBLAS
         self.factors = factors
         self.matrix = matrix
@@ -53,9 +60,8 @@ final class WinogradStep: TiledWork {
         let source = convolution.source
         let target = UnsafeMutableRawPointer(memory)
         let rowFactors = memory + scratch.rowFactors
-        let kernel = size.input(matrix)
         forEachRun(of: piece) { run in
-            kernel?(
+            transformInputKernel(
                 source.pixel(block: 0, y: size.stride * run.y - 1, x: size.stride * run.x - 1),
                 source.shape.rowStride, source.shape.blockStride, source.shape.blocks, run.count,
                 target + run.done * convolution.inputs * scratch.elementByteCount,
@@ -95,10 +101,9 @@ final class WinogradStep: TiledWork {
         let outputs = convolution.outputs
         let products = memory + scratch.products
         let rowFactors = memory + scratch.rowFactors
-        let kernel = size.output(matrix)
         forEachRun(of: piece) { run in
             for block in 0..<target.shape.blocks {
-                kernel?(
+                transformOutputKernel(
                     products + run.done * outputs + block * channelBlock, scratch.outputStride,
                     outputs, min(edge, target.shape.height - run.y),
                     min(edge * run.count, target.shape.width - run.x),
