@@ -102,7 +102,7 @@ let package = Package(
         tests(
             "DaemonTests",
             [
-                "Daemon", "NeuralEngine", "Pipeline", "Video",
+                "Daemon", "Models", "NeuralEngine", "Pipeline", "Video",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests("ArchitectureTests", []),

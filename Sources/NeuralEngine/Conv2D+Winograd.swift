@@ -42,9 +42,15 @@ final class WinogradStep: TiledWork {
             name: name, shape: convolution.target.shape, edge: size.edge,
             tilesPerPiece: tilesPerPiece)
         cost = StepCost(
-            convolution, kernel: 3, over: convolution.target.shape,
+            convolution, kernel: 3, stride: size.stride, over: convolution.target.shape,
             multipliedMACs: tileCount * size.points * convolution.inputs * convolution.outputs,
-            weightBytes: operand.totalByteCount, operand: operand.precision)
+            weightBytes: operand.totalByteCount, operand: operand.precision, matrix: matrix)
+        cost.scratchBytes = scratch.count * MemoryLayout<Float>.stride
+        // Transformed input and products, each written once and read once.
+        cost.scratchTraffic =
+            2 * tileCount * size.points
+            * (convolution.inputs * scratch.elementByteCount
+                + convolution.outputs * MemoryLayout<Float>.stride)
         let name = size == .stride2 ? "F(4,3)/2" : "F(\(size.edge),3)"
         cost.algorithm = name + (usesBLAS ? " BLAS" : "")
     }
