@@ -156,6 +156,12 @@ struct AccuracyNetwork {
                 .mapValues(\.count))
     }
 
+    /// Half as much again as any instruction set needs, or twice: other interpolation points for tiles
+    /// of 4 × 4, which are as good by every other test, double the error.
+    private static func limit(_ algorithm: ConvolutionMethod.Algorithm) -> Double {
+        algorithm == .winograd6 ? 5e-6 : 1e-6
+    }
+
     /// What is wrong with any method, for people.
     func failures() throws -> [String] {
         // Seven 3 × 3 convolutions, one of stride 2, one of 1 × 1.
@@ -172,7 +178,7 @@ struct AccuracyNetwork {
                 failures.append("\(algorithm) ran as \(outcome.algorithms)")
             }
             // Written so that NaN fails.
-            if !(outcome.relativeError <= 5e-6) {
+            if !(outcome.relativeError <= Self.limit(algorithm)) {
                 failures.append("\(algorithm): relative error \(outcome.relativeError)")
             }
             return failures
