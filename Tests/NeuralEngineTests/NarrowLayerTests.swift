@@ -55,7 +55,11 @@ struct NarrowLayerTests {
             plan.view(of: residual).load(planar: $0)
         }
         plan.run()
-        return (plan.view(of: y).planar(), try #require(builder.chosenPrecisions.first))
+        let precision = try #require(builder.chosenPrecisions.first)
+        let cost = try #require(plan.steps.first).cost
+        #expect(cost.operand == precision)
+        #expect(cost.weightBytes % precision.byteCount == 0)
+        return (plan.view(of: y).planar(), precision)
     }
 
     private func input(_ g: Geometry) -> [Float] {
