@@ -68,7 +68,7 @@ final class TuningCache {
             log.info(
                 """
                 the engine's measurements cannot be kept in \(path), and every start takes them \
-                again: \(error.message)
+                again: \(error.message). Make its folder writable, or set XDG_CACHE_HOME to another
                 """)
         }
     }
@@ -109,7 +109,7 @@ final class TuningCache {
             try FileManager.default.createDirectory(
                 atPath: folder, withIntermediateDirectories: true)
         } catch {
-            throw WriteProblem("\(folder) cannot be made; make it, writable, or set XDG_CACHE_HOME")
+            throw WriteProblem("\(folder) cannot be made")
         }
         let lock = try takeLock(path + ".lock")
         defer { close(lock) }
