@@ -51,14 +51,14 @@ public final class ModelSession: @unchecked Sendable {
             backend: backend, pool: pool, tuning: tuning, precisions: precisions)
         let image = builder.input(geometry.blocks(channels: imageChannels))
         let residual = try network(builder, image)
-        precision = Precision.allCases.reversed().compactMap { precision in
-            let count = builder.chosenPrecisions.count { $0 == precision }
-            return count > 0 ? "\(precision.rawValue) (\(count))" : nil
-        }.joined(separator: ", ")
         let plan = try builder.build(
             outputs: [residual],
             for: "\(geometry.modelWidth)×\(geometry.modelHeight) pixels and \(threads) threads",
             besides: geometry.byteCount(threads: threads))
+        precision = Precision.allCases.reversed().compactMap { precision in
+            let count = plan.precisions.count { $0 == precision }
+            return count > 0 ? "\(precision.rawValue) (\(count))" : nil
+        }.joined(separator: ", ")
         let input = FrameInputStep(
             backend: backend, geometry: geometry, target: plan.view(of: image), threads: threads)
         self.geometry = geometry

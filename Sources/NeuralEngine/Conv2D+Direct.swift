@@ -105,10 +105,12 @@ final class DirectStep: TiledWork {
         let taps = weights.kernel * weights.kernel
         for output in 0..<weights.outputs {
             let (panel, lane) = output.quotientAndRemainder(dividingBy: channelBlock)
-            for input in 0..<weights.inputs {
-                for (tap, value) in weights.window(output: output, input: input).enumerated() {
-                    let row = panel * taps * inputs + tap * inputs + input
-                    target[row * channelBlock + lane] = value
+            weights.withFilters(of: output) { filters in
+                for input in 0..<weights.inputs {
+                    for tap in 0..<taps {
+                        let row = panel * taps * inputs + tap * inputs + input
+                        target[row * channelBlock + lane] = filters[input * taps + tap]
+                    }
                 }
             }
         }

@@ -121,23 +121,6 @@ final class WinogradStep: TiledWork {
             }
         }
     }
-
-    /// As `WinogradOperand.pack` for f32, but inputs × outputs as BLAS wants them.
-    static func packForBLAS(
-        _ weights: ConvolutionWeights, size: WinogradSize, inputs: Int, outputs: Int,
-        to target: UnsafeMutablePointer<Float>
-    ) {
-        var transformed = [Double](repeating: 0, count: size.operands)
-        for output in 0..<weights.outputs {
-            for input in 0..<weights.inputs {
-                size.transform(weights.window(output: output, input: input), to: &transformed)
-                for operand in 0..<size.operands {
-                    target[(operand * inputs + input) * outputs + output] =
-                        Float(transformed[operand])
-                }
-            }
-        }
-    }
 }
 
 /// The memory in which a worker computes a group of tiles, in floats: transformed input, products,

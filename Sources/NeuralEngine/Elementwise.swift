@@ -44,11 +44,13 @@ extension PlanBuilder {
         }
         let y = makeTensor(a.shape)
         return append(
-            Node(inputs: [a] + (b.map { [$0] } ?? []), output: y) { resources in
-                AddStep(
-                    name: name, a: resources.views[a.index],
-                    b: b.map { resources.views[$0.index] }, target: resources.views[y.index],
-                    activation: activation, kernels: resources.backend.kernels)
-            })
+            Node(
+                inputs: [a] + (b.map { [$0] } ?? []), output: y,
+                withoutWeights: { resources in
+                    AddStep(
+                        name: name, a: resources.views[a.index],
+                        b: b.map { resources.views[$0.index] }, target: resources.views[y.index],
+                        activation: activation, kernels: resources.backend.kernels)
+                }))
     }
 }

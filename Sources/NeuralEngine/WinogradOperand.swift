@@ -24,38 +24,46 @@ struct WinogradOperand {
     /// - Parameters:
     ///   - target: `totalByteCount` bytes, zero.
     ///   - factors: for integers, points × outputs: what undoes the scaling.
+    ///   - forBLAS: f32 as inputs × outputs, as BLAS wants them, and not in panels.
     func pack(
         _ weights: ConvolutionWeights, to target: UnsafeMutableRawPointer,
-        factors: UnsafeMutablePointer<Float>?
+        factors: UnsafeMutablePointer<Float>?, forBLAS: Bool = false
     ) {
-        var transformed = [Double](repeating: 0, count: size.operands)
-        var columns = [[Double]](
-            repeating: [Double](repeating: 0, count: inputs), count: size.operands)
-        for output in 0..<outputs {
-            for input in 0..<inputs {
-                if output < weights.outputs && input < weights.inputs {
-                    size.transform(
-                        weights.window(output: output, input: input), to: &transformed)
-                } else {
-                    for index in transformed.indices { transformed[index] = 0 }
+        withUnsafeTemporaryAllocation(of: Double.self, capacity: size.operands * inputs) { all in
+            all.initialize(repeating: 0)
+            guard let base = all.baseAddress else { return }
+            for output in 0..<weights.outputs {
+                weights.withFilters(of: output) { size.transform($0, to: base, stride: inputs) }
+                for index in 0..<size.operands {
+                    let column = UnsafeBufferPointer(
+                        rebasing: all[index * inputs..<(index + 1) * inputs])
+                    if forBLAS {
+                        writeForBLAS(column, output: output, operand: index, to: target)
+                        continue
+                    }
+                    let undoing = write(
+                        column, output: output, to: target + index * byteCount)
+                    guard let factors else { continue }
+                    for point in 0..<size.points where size.operand(of: point) == index {
+                        factors[point * outputs + output] = undoing
+                    }
                 }
-                for index in transformed.indices { columns[index][input] = transformed[index] }
-            }
-            var undoing = [Float](repeating: 1, count: size.operands)
-            for (index, column) in columns.enumerated() {
-                undoing[index] = write(
-                    column, output: output, to: target + index * byteCount)
-            }
-            guard let factors else { continue }
-            for point in 0..<size.points {
-                factors[point * outputs + output] = undoing[size.operand(of: point)]
             }
         }
     }
 
+    private func writeForBLAS(
+        _ column: UnsafeBufferPointer<Double>, output: Int, operand: Int,
+        to target: UnsafeMutableRawPointer
+    ) {
+        let elements =
+            target.assumingMemoryBound(to: Float.self) + operand * inputs * outputs + output
+        for (row, value) in column.enumerated() { elements[row * outputs] = Float(value) }
+    }
+
     /// Writes a column of one operand; returns the factor that undoes its scaling.
     private func write(
-        _ column: [Double], output: Int, to operand: UnsafeMutableRawPointer
+        _ column: UnsafeBufferPointer<Double>, output: Int, to operand: UnsafeMutableRawPointer
     ) -> Float {
         let (panelIndex, lane) = output.quotientAndRemainder(dividingBy: channelBlock)
         let panel = operand + panelIndex * panelByteCount
@@ -92,7 +100,7 @@ struct WinogradOperand {
     }
 
     /// What a column of weights is multiplied by before it is rounded; 1 for floats.
-    static func scale(of column: [Double], _ precision: Precision) -> Double {
+    static func scale(of column: some Collection<Double>, _ precision: Precision) -> Double {
         let (largest, limit): (Double, Double)
         switch precision {
         case .f32, .bf16: return 1

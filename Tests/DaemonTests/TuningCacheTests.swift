@@ -53,8 +53,8 @@ private final class Messages: @unchecked Sendable {
             backend: try Backend.shared(), pool: try WorkerPool(threads: 1), tuning: tuning)
         let x = builder.input(TensorShape(channels: channels, height: 8, width: 8))
         let weights = try ConvolutionWeights(
-            outputs: 16, inputs: channels, kernel: 1,
-            values: [Float](repeating: 0, count: 16 * channels))
+            outputs: 16, inputs: channels, kernel: 3,
+            values: [Float](repeating: 0, count: 16 * channels * 9))
         _ = try builder.build(outputs: [try builder.convolution("layer", x, weights)])
     }
 
@@ -65,9 +65,7 @@ private final class Messages: @unchecked Sendable {
         try #require(first.hasMeasured)
         cache().save(first, log: messages.logger)
         let second = cache().load(log: messages.logger)
-        #expect(second.choices == first.choices)
-        try measure(second)
-        #expect(!second.hasMeasured)
+        #expect(second.choices == first.choices && !second.hasMeasured)
         #expect(messages.all == [])
     }
 

@@ -55,7 +55,7 @@ struct NarrowLayerTests {
             plan.view(of: residual).load(planar: $0)
         }
         plan.run()
-        let precision = try #require(builder.chosenPrecisions.first)
+        let precision = try #require(plan.precisions.first)
         let cost = try #require(plan.steps.first).cost
         #expect(cost.operand == precision)
         #expect(cost.weightBytes % precision.byteCount == 0)
