@@ -270,7 +270,7 @@ INLINE void stride2_output_body(
         }
 }
 
-// The bodies as the table wants them.
+// A table's functions take no `m`: a constant there lets the compiler unroll everything.
 #define WINOGRAD_INPUT(name, m) \
     static void winograd_input_##name( \
         const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks, \

@@ -148,7 +148,7 @@ private final class Measurement {
             // All convolutions that can be in the precision: the worst that may happen.
             try model.prepare(
                 frameWidth: width, frameHeight: height, modelWidth: width, modelHeight: height,
-                threads: ProcessStatistics.coreCount, precisions: [precision])
+                threads: Processor.shared.threadCount, precisions: [precision])
         }
         reference = try prepare(.f32)
         sessions = try precisions.map { ($0, try prepare($0)) }

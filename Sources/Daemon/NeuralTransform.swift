@@ -13,9 +13,6 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     /// One step, no look-ahead: an output frame depends on its own input frame alone.
     let delayFrames = 0
 
-    /// More threads than this only wait for each other at these sizes.
-    private static let threadCountMax = 64
-
     private let model: DistilledUNet
     private let settings: Configuration.Transform
     private let threadCount: Int
@@ -47,7 +44,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         let threads = performance.threads
         reuses = performance.temporalReuse
         workShare = reuses ? WorkShare() : nil
-        threadCount = threads > 0 ? threads : min(ProcessStatistics.coreCount, Self.threadCountMax)
+        threadCount = threads > 0 ? threads : Processor.shared.threadCount
         wantedPrecision = performance.precision.precision
     }
 
@@ -55,7 +52,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         let width = settings.modelWidth > 0 ? settings.modelWidth : format.width
         let height = settings.modelHeight > 0 ? settings.modelHeight : format.height
         let cache = TuningCache(environment: ProcessInfo.processInfo.environment)
-        let tuning = cache.load()
+        let tuning = cache.load(log: log)
         let choice = PrecisionChoice(
             wanted: wantedPrecision, file: model.file, supported: try Backend.shared().precisions)
         let session = try model.prepare(
@@ -101,7 +98,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
             size: "\(geometry?.frameWidth ?? 0)×\(geometry?.frameHeight ?? 0)",
             modelSize: "\(geometry?.modelWidth ?? 0)×\(geometry?.modelHeight ?? 0)",
             threads: session?.threads ?? threadCount,
-            processor: ProcessStatistics.processorName,
+            processor: Processor.shared.name,
             instructionSet: backend?.instructionSet.rawValue ?? "unknown",
             blasCore: backend?.blasCore ?? "unknown",
             precision: session?.precision ?? "unknown", precisionReason: precisionReason)

@@ -65,11 +65,13 @@ public struct EngineBenchmark: Sendable {
     ///   - tuning: chooses how convolutions are computed.
     ///   - wanted: precision; nil: the fastest that the model's calibration allows.
     ///   - check: compared with what the network answers.
+    ///   - betweenRounds: called on the thread that measures, a few times between the frames of
+    ///     which steps are timed: for what is to be measured under the same conditions.
     public static func run(
         model file: String, width: Int, height: Int, frameWidth: Int? = nil,
         frameHeight: Int? = nil, threads: Int, iterations: Int,
         tuning: ConvolutionTuning = ConvolutionTuning(), wanted: Precision? = .f32,
-        check: NetworkCheck? = nil
+        check: NetworkCheck? = nil, betweenRounds: (@Sendable () -> Void)? = nil
     ) throws(ModelError) -> EngineBenchmark {
         let model = try DistilledUNet(file: file)
         let backend: Backend
@@ -87,7 +89,7 @@ public struct EngineBenchmark: Sendable {
         let relativeError = try check?.relativeError(of: session)
         let frames = BenchmarkFrames(session, iterations: max(iterations, 1))
         do throws(EngineError) {
-            try frames.measure()
+            try frames.measure(betweenRounds: betweenRounds)
         } catch {
             throw .engine(error)
         }

@@ -39,9 +39,14 @@ final class DirectStep: TiledWork {
             threads: threads)
         let packed = offsets.count * channelBlock * convolution.outputs
         cost = StepCost(
-            convolution, kernel: kernel, over: shape,
+            convolution, kernel: kernel, stride: stride, over: shape,
             multipliedMACs: packed * shape.height * shape.width,
-            weightBytes: packed * MemoryLayout<Float>.stride)
+            weightBytes: packed * MemoryLayout<Float>.stride, matrix: convolution.matrix)
+        // One row of a tile at a time.
+        cost.scratchBytes =
+            Self.tileEdge * tilesPerPiece * convolution.outputs * MemoryLayout<Float>.stride
+        cost.scratchTraffic =
+            2 * shape.height * shape.width * convolution.outputs * MemoryLayout<Float>.stride
         cost.algorithm = "direct"
     }
 

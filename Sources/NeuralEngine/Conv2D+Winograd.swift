@@ -8,6 +8,8 @@ internal import CKernels
 final class WinogradStep: TiledWork {
     private let convolution: Convolution
     private let size: WinogradSize
+    private let transformInputKernel: WinogradSize.InputKernel
+    private let transformOutputKernel: WinogradSize.OutputKernel
     private let usesBLAS: Bool
     private let matrix: UnsafePointer<ck_matrix_kernels>
     private let scratch: WinogradScratch
@@ -25,6 +27,11 @@ final class WinogradStep: TiledWork {
     ) {
         self.convolution = convolution
         size = operand.size
+        guard let input = size.input(matrix), let output = size.output(matrix) else {
+            preconditionFailure("a method is chosen among those that have kernels")
+        }
+        transformInputKernel = input
+        transformOutputKernel = output
         self.usesBLAS = usesBLAS
         self.factors = factors
         self.matrix = matrix
@@ -35,9 +42,15 @@ final class WinogradStep: TiledWork {
             name: name, shape: convolution.target.shape, edge: size.edge,
             tilesPerPiece: tilesPerPiece, threads: threads)
         cost = StepCost(
-            convolution, kernel: 3, over: convolution.target.shape,
+            convolution, kernel: 3, stride: size.stride, over: convolution.target.shape,
             multipliedMACs: tileCount * size.points * convolution.inputs * convolution.outputs,
-            weightBytes: operand.totalByteCount, operand: operand.precision)
+            weightBytes: operand.totalByteCount, operand: operand.precision, matrix: matrix)
+        cost.scratchBytes = scratch.count * MemoryLayout<Float>.stride
+        // Transformed input and products, each written once and read once.
+        cost.scratchTraffic =
+            2 * tileCount * size.points
+            * (convolution.inputs * scratch.elementByteCount
+                + convolution.outputs * MemoryLayout<Float>.stride)
         let name = size == .stride2 ? "F(4,3)/2" : "F(\(size.edge),3)"
         cost.algorithm = name + (usesBLAS ? " BLAS" : "")
     }
@@ -53,9 +66,8 @@ final class WinogradStep: TiledWork {
         let source = convolution.source
         let target = UnsafeMutableRawPointer(memory)
         let rowFactors = memory + scratch.rowFactors
-        let kernel = size.input(matrix)
         forEachRun(of: piece) { run in
-            kernel?(
+            transformInputKernel(
                 source.pixel(block: 0, y: size.stride * run.y - 1, x: size.stride * run.x - 1),
                 source.shape.rowStride, source.shape.blockStride, source.shape.blocks, run.count,
                 target + run.done * convolution.inputs * scratch.elementByteCount,
@@ -96,10 +108,9 @@ final class WinogradStep: TiledWork {
         let outputs = convolution.outputs
         let products = memory + scratch.products
         let rowFactors = memory + scratch.rowFactors
-        let kernel = size.output(matrix)
         forEachResult(of: piece, worker: worker, in: target) { run, to in
             for block in 0..<target.shape.blocks {
-                kernel?(
+                transformOutputKernel(
                     products + run.done * outputs + block * channelBlock, scratch.outputStride,
                     outputs, min(edge, target.shape.height - run.y),
                     min(edge * run.count, target.shape.width - run.x),

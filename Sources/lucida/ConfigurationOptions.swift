@@ -36,7 +36,7 @@ struct ConfigurationOptions: ParsableArguments {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "Threads of the network, 0 for all (performance.threads).",
+            "Threads of the network, 0 for one a physical core (performance.threads).",
             valueName: "count"))
     var threads: String?
 

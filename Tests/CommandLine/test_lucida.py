@@ -8,6 +8,7 @@ tests count frames, drops, allocations and bytes.
 
 import array
 import json
+import math
 import os
 import pathlib
 import random
@@ -60,20 +61,93 @@ def write_safetensors(path, tensors, metadata={}):
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
-def write_constant_model(path, residual, image_channels=64, weight=0):
-    """A small network whose answer is `residual` everywhere, whatever it sees, if `weight` is 0."""
-    c, tensors = 8, {}
+CHANNELS = 8
+
+
+def layer_table(image_channels):
+    """Name, channels in, channels out and window of every layer of a small network."""
+    c = CHANNELS
     layers = [("stem", image_channels, c, 3), ("down1", c, c, 3), ("down2", c, c, 3),
               ("up1", c, c, 1), ("up0", c, c, 1), ("head", c, image_channels, 3)]
     for block in ("enc0.0", "enc1.0", "mid.0", "mid.1", "dec1.0", "dec0.0"):
         layers += [(f"{block}.a", c, c, 3), (f"{block}.b", c, c, 3)]
-    for name, inputs, outputs, kernel in layers:
-        tensors[f"{name}.weight"] = ([outputs, inputs, kernel, kernel], weight)
-        tensors[f"{name}.bias"] = ([outputs], residual if name == "head" else 0)
+    return layers
+
+
+def write_model(path, tensors, image_channels):
     write_safetensors(path, tensors, {
         "format": "lucida-model", "format_version": "1", "architecture": "distilled-unet",
-        "architecture_version": "1", "channels": f"{c},{c},{c}", "size_multiple": "16",
-        "color_range": "full", "image_channels": str(image_channels)})
+        "architecture_version": "1", "channels": ",".join([str(CHANNELS)] * 3),
+        "size_multiple": "16", "color_range": "full", "image_channels": str(image_channels)})
+
+
+def write_constant_model(path, residual, image_channels=64, weight=0):
+    """A small network whose answer is `residual` everywhere, whatever it sees, if `weight` is 0."""
+    tensors = {}
+    for name, inputs, outputs, kernel in layer_table(image_channels):
+        tensors[f"{name}.weight"] = ([outputs, inputs, kernel, kernel], weight)
+        tensors[f"{name}.bias"] = ([outputs], residual if name == "head" else 0)
+    write_model(path, tensors, image_channels)
+
+
+def random_model(generator):
+    """Tensors of a network with 48 image channels, every one of which matters to its answer."""
+    tensors = {}
+    for name, inputs, outputs, kernel in layer_table(48):
+        width = math.sqrt(6 / (inputs * kernel * kernel))
+        tensors[f"{name}.weight"] = ([outputs, inputs, kernel, kernel], array.array("f", (
+            generator.uniform(-width, width) for _ in range(outputs * inputs * kernel * kernel))))
+        tensors[f"{name}.bias"] = ([outputs], array.array("f", (
+            generator.uniform(-0.1, 0.1) for _ in range(outputs))))
+    return tensors
+
+
+class Reference:
+    """The network by its definition, in double precision; pictures are lists of rows of pixels."""
+
+    def __init__(self, tensors):
+        self.tensors = tensors
+
+    def convolve(self, name, x, stride=1, relu=False, adding=None):
+        (outputs, inputs, kernel, _), weights = self.tensors[f"{name}.weight"]
+        bias = self.tensors[f"{name}.bias"][1]
+        height, width, count = len(x), len(x[0]), kernel * kernel
+        taps = [(dy, dx, [[weights[(o * inputs + i) * count + dy * kernel + dx]
+                           for i in range(inputs)] for o in range(outputs)])
+                for dy in range(kernel) for dx in range(kernel)]
+        result = []
+        for y in range(0, height, stride):
+            result.append([])
+            for column in range(0, width, stride):
+                sums = list(bias)
+                for dy, dx, matrix in taps:
+                    top, left = y + dy - kernel // 2, column + dx - kernel // 2
+                    if 0 <= top < height and 0 <= left < width:
+                        pixel = x[top][left]
+                        for o, row in enumerate(matrix):
+                            sums[o] += sum(map(float.__mul__, row, pixel))
+                if adding:
+                    skip = adding[len(result) - 1][len(result[-1])]
+                    sums = [a + b for a, b in zip(sums, skip)]
+                result[-1].append([max(value, 0.0) for value in sums] if relu else sums)
+        return result
+
+    def block(self, name, x):
+        return self.convolve(f"{name}.b", self.convolve(f"{name}.a", x, relu=True), relu=True,
+                             adding=x)
+
+    def up(self, name, x, skip):
+        small = self.convolve(name, x)
+        return [[[a + b for a, b in zip(small[y // 2][column // 2], pixel)]
+                 for column, pixel in enumerate(row)] for y, row in enumerate(skip)]
+
+    def residual(self, x):
+        skip0 = self.block("enc0.0", self.convolve("stem", x, relu=True))
+        skip1 = self.block("enc1.0", self.convolve("down1", skip0, stride=2, relu=True))
+        low = self.convolve("down2", skip1, stride=2, relu=True)
+        mid = self.block("mid.1", self.block("mid.0", low))
+        dec1 = self.block("dec1.0", self.up("up1", mid, skip1))
+        return self.convolve("head", self.block("dec0.0", self.up("up0", dec1, skip0)))
 
 
 class Case(unittest.TestCase):
@@ -352,6 +426,9 @@ class Errors(Case):
         self.assertRefused(lucida("run", "--source", "tset"), "tset", "v4l2:PATH")
         self.assertRefused(lucida("run", "--source", "test", "--sink", "nul"), "nul", "frames:DIR")
         self.assertRefused(lucida("run", "--size", "640*360"), "640x360")
+        small = lucida("bench", "engine", "--size", "20x12")
+        self.assertRefused(small, 'output.height is "12"')
+        self.assertNotIn("set both", small.stderr)
         self.assertRefused(lucida("run", "--set", "camera.colour=1"), "camera.colour", "--set")
         self.assertRefused(lucida("run", "--source", "v4l2:/dev/null", "--sink", "null"),
                            "/dev/null")
@@ -563,6 +640,38 @@ class Bench(Case):
         self.assertAlmostEqual(figures["relativeError"], 0.25, places=5)
         self.assertIn("relative error 2.50e-1", lucida(*command).stdout)
 
+    def test_a_check_sees_whether_the_network_computes_what_it_should(self):
+        generator = random.Random(3)
+        tensors, height, width = random_model(generator), 8, 12
+        picture = [[[generator.random() for _ in range(48)] for _ in range(width)]
+                   for _ in range(height)]
+
+        def planes(rows):
+            return ([48, height, width], array.array("f", (
+                pixel[channel] for channel in range(48) for row in rows for pixel in row)))
+
+        model, check = self.folder / "m.safetensors", self.folder / "c.safetensors"
+        write_safetensors(check, {"input": planes(picture),
+                                  "output": planes(Reference(tensors).residual(picture))})
+
+        def error():
+            result = lucida("bench", "engine", "--iterations", "1", "--size", "48x32", "--precision",
+                            "f32", "--model", model, "--check", check, "--json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            return json.loads(result.stdout)["relativeError"]
+
+        write_model(model, tensors, 48)
+        self.assertLess(error(), 1e-5)
+        # One weight of a convolution deep inside: nothing but computing it all finds that.
+        shape, values = tensors["mid.1.a.weight"]
+        values[100] += 0.5
+        write_model(model, tensors, 48)
+        self.assertGreater(error(), 1e-4)
+        whole = model.read_bytes()
+        for damaged in (whole[:-40], whole[:200], whole[:8], b""):
+            model.write_bytes(damaged)
+            self.assertRefused(lucida("bench", "engine", *self.small, "--model", model), model)
+
     def test_engine_refuses_bad_models_and_checks_by_name(self):
         model, check = self.folder / "m.safetensors", self.folder / "c.safetensors"
         command = ("bench", "engine", *self.small, "--model", model)
@@ -605,6 +714,9 @@ class Bench(Case):
             self.assertGreater(layer["milliseconds"], 0)
             self.assertGreater(layer["roofMilliseconds"], 0)
             self.assertGreater(layer["activationBytes"], 0)
+            self.assertLessEqual(layer["bestRoofMilliseconds"], layer["roofMilliseconds"])
+        self.assertGreater(layers["enc0.0.a"]["scratchTrafficBytes"], 0)
+        self.assertTrue(0 <= figures["otherShare"] <= 1 and 0 <= figures["stolenShare"] <= 1)
         self.assertEqual(figures["frame"]["directMACs"],
                          sum(layer["directMACs"] for layer in layers.values()))
         picture = xml.etree.ElementTree.parse(plot).getroot()
@@ -618,7 +730,8 @@ class Bench(Case):
         result = lucida("bench", "roofline", *self.small, "--threads", "1", "--model", model,
                         "--plot", plot)
         self.assertEqual(result.returncode, 0, result.stderr)
-        for word in ("GMAC/s, 1 thread", "read GB/s", "DRAM", "share %", "enc0.0.a", str(model)):
+        for word in ("GMAC/s, 1 thread", "read GB/s", "DRAM", "share %", "of best %", "scratch kB",
+                     "other programs used", "enc0.0.a", str(model)):
             self.assertIn(word, result.stdout)
         self.assertIn("<m> & co", "".join(xml.etree.ElementTree.parse(plot).getroot().itertext()))
 

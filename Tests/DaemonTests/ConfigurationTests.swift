@@ -253,6 +253,10 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
             ])
         #expect(problems("", ["transform.model_height=64"]).first?.hasPrefix("--set: ") == true)
         #expect(problems("[output]\nwidth = 640", ["output.height=360"]) == [])
+        // Both were set: what is wrong with one of them is all there is to say.
+        let small = problems("", ["output.width=20", "output.height=12"])
+        #expect(small.count == 1)
+        #expect(small.first?.contains("output.height is") == true)
     }
 
     @Test func manyProblemsAreNotAllPrinted() {

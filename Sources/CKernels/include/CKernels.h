@@ -12,9 +12,6 @@
 
 /// Channels in a block.
 #define CK_BLOCK 16
-/// Most rows that one register tile of `multiply` holds: groups of tiles that are a multiple of it
-/// waste nothing.
-#define CK_ROW_TILE 24
 
 /// Instruction sets, each containing those before it.
 typedef enum {
@@ -98,7 +95,7 @@ typedef struct {
     /// (row / g · 16 + column) · g + row % g. For CK_INT8, before that, 16 int32: minus 128 times the
     /// sum of each column. ck_panel_bytes is the size of a panel.
     /// C: sums (f32 or int32), rows `c_stride` apart, 16 · blocks columns.
-    /// next: what will be B in the next call (it is prefetched), or NULL.
+    /// next: what will be B in the next call, of the same size (it is prefetched), or NULL.
     void (*multiply)(
         const void *a, ptrdiff_t a_stride, const int32_t *offsets, ptrdiff_t steps, const void *b,
         ptrdiff_t blocks, ptrdiff_t rows, void *c, ptrdiff_t c_stride, const void *next);

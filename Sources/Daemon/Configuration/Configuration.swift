@@ -87,7 +87,7 @@ public struct Configuration: Sendable, Equatable {
 
     /// Bounds on what Lucida uses.
     public struct Performance: Sendable, Equatable {
-        /// Threads of the network, up to 64; 0: one a core.
+        /// Threads of the network, up to 64; 0: one a physical core.
         public internal(set) var threads = 0
         /// Whether what did not change since the last frame is not computed again.
         public internal(set) var temporalReuse = true

@@ -125,7 +125,10 @@ public enum ConfigurationSchema {
             "Quality of H.264: 0 is lossless, 20 looks the same, 28 is small."),
         .integer(
             "performance.threads", \.performance.threads, 0...64,
-            "Threads of the network; 0 is one for each core."),
+            """
+            Threads of the network; 0 is one for each core that Lucida may run on (of the two threads
+            of a hyper-threaded core, one).
+            """),
         .boolean(
             "performance.temporal_reuse", \.performance.temporalReuse,
             """

@@ -79,7 +79,7 @@ public struct ClipBench: Codable {
             options: options, size: FrameSize(width: subject.width, height: subject.height),
             fit: LibAVFit(configuration.output.fit), log: log)
         let cache = TuningCache(environment: ProcessInfo.processInfo.environment)
-        let tuning = cache.load()
+        let tuning = cache.load(log: log)
         let result = try ClipBenchmark.run(
             model: subject.model, width: subject.width, height: subject.height,
             threads: subject.threads, tuning: tuning, wanted: subject.precision
@@ -93,7 +93,7 @@ public struct ClipBench: Codable {
         model = subject.model
         size = subject.size
         threads = subject.threads
-        processor = ProcessStatistics.processorName
+        processor = Processor.shared.name
         frames = result.frames.count
         func mean(_ value: (ClipBenchmark.Frame) -> Double) -> Double {
             result.frames.reduce(0) { $0 + value($1) } / Double(result.frames.count)

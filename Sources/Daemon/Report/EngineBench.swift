@@ -51,7 +51,7 @@ public struct EngineBench: Codable {
         blasCore = result.blasCore
         precision = result.precision
         precisionReason = result.precisionReason
-        processor = ProcessStatistics.processorName
+        processor = Processor.shared.name
         self.iterations = iterations
         minimumMilliseconds = thousandths(result.minimumMilliseconds)
         medianMilliseconds = thousandths(result.medianMilliseconds)
