@@ -52,9 +52,15 @@ public struct Calibration: Codable, Sendable, Equatable {
     public var frames: Int
     /// By precision.
     public var precisions: [String: Figures]
+    /// What changes do, for temporal reuse; nil: to be measured at each start.
+    public var sensitivities: ReuseSensitivities?
 
     /// What was measured.
-    public init(weights: String, frames: Int, figures: [Precision: Figures]) {
+    public init(
+        weights: String, frames: Int, figures: [Precision: Figures],
+        sensitivities: ReuseSensitivities? = nil
+    ) {
+        self.sensitivities = sensitivities
         self.weights = weights
         self.frames = frames
         precisions = Dictionary(

@@ -26,11 +26,25 @@ public final class TemporalReuse {
         var limits = PlanReuse.Limits(tile: 0.9, cell: 0.5)
         /// In how many frames everything is computed anew once.
         var refreshFrames = 128
-        /// From this share of the cells or of the work on, everything is done: comparing has its
-        /// price.
+        /// From this share of the cells or of the work on, the whole network is faster. At most;
+        /// `ModelSession` measures it.
         var crowdedShare = 0.7
-        /// After two such frames, how many are not even compared.
-        var pauseFrames = 45
+        /// After two such frames, how many pass before calm is looked for.
+        var pauseFrames = 15
+        /// Calm is this much less than crowded, or the two would alternate.
+        var calmShare = 0.8
+    }
+
+    /// Which network computes the next frame.
+    public enum Start {
+        /// This one computes it as a whole.
+        case first
+        /// The other one, whatever the frame holds.
+        case whole
+        /// The other one; this frame is what the next one is compared with.
+        case remember
+        /// `decide` says, after the comparison.
+        case compare
     }
 
     var settings = Settings()
@@ -49,9 +63,13 @@ public final class TemporalReuse {
     private let histogram: UnsafeMutablePointer<Int32>
     private var refreshed = 0.0
     private var nextBlock = 0
-    // Frames in a row in which too much changed, and frames to come that are not compared.
+    // Frames in a row in which too much changed, and frames to come until calm is looked for.
     private var crowdedFrames = 0
     private var pauseLeft = 0
+    // Whether the last frame was computed here, in part.
+    private var wasPartial = false
+    // Since too much changed, and until that is over.
+    private var isLookingForCalm = false
 
     // Buckets by exponent and the first three bits of the fraction: 9 % wide.
     private static let bucketShift: UInt32 = 20
@@ -81,18 +99,34 @@ public final class TemporalReuse {
         noise = -1
         pauseLeft = 0
         crowdedFrames = 0
+        wasPartial = false
+        isLookingForCalm = false
+    }
+
+    /// Sets from which share of the work on the whole network is faster, if that is less than usual.
+    public func limitCrowdedShare(to share: Double) {
+        settings.crowdedShare = min(settings.crowdedShare, share)
     }
 
     /// Before each frame.
     ///
-    /// - Returns: whether this plan is to run; if not, so much changes that any other way to compute
-    ///   the whole network will be faster.
     /// - Realtime: safe
-    public func beginFrame() -> Bool {
-        guard pauseLeft > 0 else { return true }
-        pauseLeft -= 1
-        hasPast = false
-        return false
+    public func beginFrame() -> Start {
+        if pauseLeft > 0 {
+            pauseLeft -= 1
+            if pauseLeft > 1 { return .whole }
+            if pauseLeft == 1 {
+                isWhole = true
+                return .remember
+            }
+            return .compare
+        }
+        if !hasPast && !isLookingForCalm {
+            computeAll()
+            hasPast = true
+            return .first
+        }
+        return .compare
     }
 
     /// The cells of a row that have changed hold numbers above 0, or NaN; nil: take all.
@@ -100,30 +134,47 @@ public final class TemporalReuse {
         isWhole ? nil : UnsafePointer(plan.input.cell(row: row, column: 0))
     }
 
-    /// Between the comparison of a frame and its way into the network.
-    func decide() {
-        guard hasPast else {
-            hasPast = true
+    /// After the comparison of a frame.
+    ///
+    /// - Returns: whether this network is to run. If not, the other one is faster; what this one
+    ///   knows stays true of the frame that it saw last.
+    /// - Realtime: safe
+    public func decide() -> Bool {
+        let cells = Double(memory.cellColumns * memory.cellRows)
+        if isLookingForCalm {
+            let limit = settings.calmShare * settings.crowdedShare * cells
+            isLookingForCalm = false
+            if Double(markChanges(forced: .none)) > limit {
+                pause()
+                return false
+            }
             computeAll()
-            return
+            hasPast = true
+            return true
         }
         followNoise()
         let forced = nextRefresh()
-        let changed = markChanges(forced: forced)
-        let limit = settings.crowdedShare * Double(memory.cellColumns * memory.cellRows)
-        let isCrowded = Double(changed) > limit
-        let wasCrowded = !isWhole && plan.workShare > settings.crowdedShare
+        let isCrowded = Double(markChanges(forced: forced)) > settings.crowdedShare * cells
+        let wasCrowded = wasPartial && plan.workShare > settings.crowdedShare
+        wasPartial = false
         crowdedFrames = isCrowded || wasCrowded ? crowdedFrames + 1 : 0
         if crowdedFrames > 1 {
-            crowdedFrames = 0
-            pauseLeft = settings.pauseFrames
+            pause()
+            return false
         }
-        if isCrowded {
-            computeAll()
-        } else {
-            isWhole = false
-            plan.computeChanges(settings.limits, forced: forced)
-        }
+        if isCrowded { return false }
+        isWhole = false
+        wasPartial = true
+        plan.computeChanges(settings.limits, forced: forced)
+        return true
+    }
+
+    private func pause() {
+        crowdedFrames = 0
+        wasPartial = false
+        hasPast = false
+        isLookingForCalm = true
+        pauseLeft = settings.pauseFrames
     }
 
     private func computeAll() {
