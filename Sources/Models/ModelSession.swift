@@ -130,14 +130,14 @@ public final class ModelSession: @unchecked Sendable {
     ) -> Int {
         guard let partial, let reuse else { return 0 }
         let start = stepNanoseconds == nil ? 0 : MonotonicClock.nowNanoseconds
-        let begin = reuse.beginFrame()
-        isPartial = begin == .first
-        if begin != .whole {
+        var choice = reuse.beginFrame()
+        if choice != .elsewhere {
             partial.set(pointers)
             pool.run(partial.steps[0])
         }
-        if begin == .remember { pool.run(partial.steps[1]) }
-        if begin == .compare { isPartial = reuse.decide() }
+        if choice == .afterComparison { choice = reuse.decide() }
+        if choice == .elsewhereRemembered { pool.run(partial.steps[1]) }
+        isPartial = choice == .here
         stepNanoseconds?[0] = MonotonicClock.nowNanoseconds - start
         return 1
     }

@@ -29,22 +29,22 @@ public final class TemporalReuse {
         /// From this share of the cells or of the work on, the whole network is faster. At most;
         /// `ModelSession` measures it.
         var crowdedShare = 0.7
-        /// After two such frames, how many pass before calm is looked for.
+        /// How many frames pass before calm is looked for.
         var pauseFrames = 15
         /// Calm is this much less than crowded, or the two would alternate.
         var calmShare = 0.8
     }
 
-    /// Which network computes the next frame.
-    public enum Start {
-        /// This one computes it as a whole.
-        case first
-        /// The other one, whatever the frame holds.
-        case whole
-        /// The other one; this frame is what the next one is compared with.
-        case remember
+    /// Which network computes a frame.
+    public enum Choice {
+        /// This one.
+        case here
+        /// The other one.
+        case elsewhere
+        /// The other one; and this frame is what the next one is compared with.
+        case elsewhereRemembered
         /// `decide` says, after the comparison.
-        case compare
+        case afterComparison
     }
 
     var settings = Settings()
@@ -63,8 +63,7 @@ public final class TemporalReuse {
     private let histogram: UnsafeMutablePointer<Int32>
     private var refreshed = 0.0
     private var nextBlock = 0
-    // Frames in a row in which too much changed, and frames to come until calm is looked for.
-    private var crowdedFrames = 0
+    // Frames to come until calm is looked for.
     private var pauseLeft = 0
     // Whether the last frame was computed here, in part.
     private var wasPartial = false
@@ -98,7 +97,6 @@ public final class TemporalReuse {
         hasPast = false
         noise = -1
         pauseLeft = 0
-        crowdedFrames = 0
         wasPartial = false
         isLookingForCalm = false
     }
@@ -111,22 +109,13 @@ public final class TemporalReuse {
     /// Before each frame.
     ///
     /// - Realtime: safe
-    public func beginFrame() -> Start {
+    public func beginFrame() -> Choice {
         if pauseLeft > 0 {
             pauseLeft -= 1
-            if pauseLeft > 1 { return .whole }
-            if pauseLeft == 1 {
-                isWhole = true
-                return .remember
-            }
-            return .compare
+            if pauseLeft > 1 { return .elsewhere }
+            return pauseLeft == 1 ? remember() : .afterComparison
         }
-        if !hasPast && !isLookingForCalm {
-            computeAll()
-            hasPast = true
-            return .first
-        }
-        return .compare
+        return hasPast || isLookingForCalm ? .afterComparison : computeAll()
     }
 
     /// The cells of a row that have changed hold numbers above 0, or NaN; nil: take all.
@@ -136,50 +125,49 @@ public final class TemporalReuse {
 
     /// After the comparison of a frame.
     ///
-    /// - Returns: whether this network is to run. If not, the other one is faster; what this one
-    ///   knows stays true of the frame that it saw last.
     /// - Realtime: safe
-    public func decide() -> Bool {
-        let cells = Double(memory.cellColumns * memory.cellRows)
+    public func decide() -> Choice {
+        let limit = settings.crowdedShare * Double(memory.cellColumns * memory.cellRows)
         if isLookingForCalm {
-            let limit = settings.calmShare * settings.crowdedShare * cells
-            isLookingForCalm = false
-            if Double(markChanges(forced: .none)) > limit {
-                pause()
-                return false
-            }
-            computeAll()
-            hasPast = true
-            return true
+            let changed = markChanges(forced: .none)
+            return Double(changed) > settings.calmShare * limit ? pause() : computeAll()
         }
         followNoise()
         let forced = nextRefresh()
-        let isCrowded = Double(markChanges(forced: forced)) > settings.crowdedShare * cells
-        let wasCrowded = wasPartial && plan.workShare > settings.crowdedShare
-        wasPartial = false
-        crowdedFrames = isCrowded || wasCrowded ? crowdedFrames + 1 : 0
-        if crowdedFrames > 1 {
-            pause()
-            return false
-        }
-        if isCrowded { return false }
+        let changed = markChanges(forced: forced)
+        // More came of the last frame's changes than could be foreseen.
+        if wasPartial && plan.workShare > settings.crowdedShare { return pause() }
+        // A cut, or the beginning of something: the next frame tells.
+        if Double(changed) > limit { return remember() }
         isWhole = false
         wasPartial = true
         plan.computeChanges(settings.limits, forced: forced)
-        return true
+        return .here
     }
 
-    private func pause() {
-        crowdedFrames = 0
+    private func computeAll() -> Choice {
+        isWhole = true
+        isLookingForCalm = false
+        wasPartial = false
+        hasPast = true
+        plan.computeAll()
+        return .here
+    }
+
+    private func remember() -> Choice {
+        isWhole = true
+        isLookingForCalm = true
         wasPartial = false
         hasPast = false
-        isLookingForCalm = true
-        pauseLeft = settings.pauseFrames
+        return .elsewhereRemembered
     }
 
-    private func computeAll() {
-        isWhole = true
-        plan.computeAll()
+    private func pause() -> Choice {
+        isLookingForCalm = true
+        wasPartial = false
+        hasPast = false
+        pauseLeft = settings.pauseFrames
+        return .elsewhere
     }
 
     /// The noise is what a quarter of the cells do not exceed; it may fall at once and rises slowly,
