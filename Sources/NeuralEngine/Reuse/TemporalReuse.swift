@@ -23,7 +23,7 @@ public final class TemporalReuse {
         var frameMaximum: Float = 2.1
         /// Between the two: this many times the camera's noise.
         var noiseFactor: Float = 1.5
-        var limits = PlanReuse.Limits(tile: 0.9, cell: 0.5)
+        var limits = PlanReuse.Limits(tile: 0.8, cell: 0.5)
         /// In how many frames everything is computed anew once.
         var refreshFrames = 128
         /// From this share of the cells or of the work on, the whole network is faster. At most;
