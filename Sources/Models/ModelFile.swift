@@ -132,12 +132,14 @@ public struct ModelFile: Sendable {
         (metadata[key] ?? "").split(separator: ",").map { $0.filter { $0 != " " } }
     }
 
-    /// Comma-separated numbers, exactly `count` of them, each 1 to 4096.
-    func numbers(_ key: String, count: Int) throws(ModelError) -> [Int] {
-        let numbers = list(key).compactMap { Int($0) }.filter { (1...4096).contains($0) }
+    /// Comma-separated numbers, exactly `count` of them, each `least` to 4096.
+    func numbers(
+        _ key: String, count: Int, atLeast least: Int = 1
+    ) throws(ModelError) -> [Int] {
+        let numbers = list(key).compactMap { Int($0) }.filter { (least...4096).contains($0) }
         guard numbers.count == count, list(key).count == count else {
             throw failure(
-                "its \(key) is \"\(metadata[key] ?? "")\": \(count) numbers from 1 to 4096 "
+                "its \(key) is \"\(metadata[key] ?? "")\": \(count) numbers from \(least) to 4096 "
                     + "are expected")
         }
         return numbers
@@ -157,13 +159,28 @@ public struct ModelFile: Sendable {
         }
     }
 
-    private func values(_ name: String, shape: [Int]) throws(ModelError) -> [Float] {
+    /// A tensor of U8, which must have this shape.
+    func bytes(_ name: String, shape: [Int]) throws(ModelError) -> [UInt8] {
+        try requireTensor(name, shape: shape)
+        do throws(SafetensorsError) {
+            return try tensors.bytes(of: name)
+        } catch {
+            throw .file(error)
+        }
+    }
+
+    private func requireTensor(_ name: String, shape: [Int]) throws(ModelError) {
         guard let found = tensors.shape(of: name) else {
             throw failure("it lacks the tensor \"\(name)\"")
         }
         guard found == shape else {
             throw failure("its tensor \"\(name)\" has the shape \(found), expected \(shape)")
         }
+    }
+
+    /// A tensor of numbers, which must have this shape and be finite.
+    func values(_ name: String, shape: [Int]) throws(ModelError) -> [Float] {
+        try requireTensor(name, shape: shape)
         let values: [Float]
         do throws(SafetensorsError) {
             values = try tensors.values(of: name)

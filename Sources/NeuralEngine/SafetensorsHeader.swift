@@ -94,7 +94,7 @@ struct SafetensorsHeader {
                 type = Safetensors.ElementType(rawValue: text)
                 guard type != nil else {
                     throw header.problem(
-                        "tensor \"\(name)\" has dtype \"\(text)\"; F32, F16 and BF16 are read")
+                        "tensor \"\(name)\" has dtype \"\(text)\"; F32, F16, BF16 and U8 are read")
                 }
             case "shape" where shape == nil:
                 shape = try header.parseIntegers(atMost: Safetensors.Limits.rank)

@@ -1,0 +1,114 @@
+// What the transform thread calls for every frame, whatever the architecture.
+
+public import NeuralEngine
+
+/// A model of any architecture. Immutable: sessions may share it.
+public protocol FrameModel: Sendable {
+    /// The file the weights came from, with title, styles and licence.
+    var file: ModelFile { get }
+
+    /// Throws unless the weights can draw this.
+    func check(_ look: Look) throws(ModelError)
+
+    /// Plans memory, packs weights and starts threads for one size; runs to warm up. Control thread.
+    func prepare(_ request: SessionRequest) throws(ModelError) -> any FrameSession
+}
+
+/// A model prepared for one size. Made by `FrameModel.prepare`; one thread at a time may call `process`
+/// and `reset`: it becomes worker 0 of the engine's threads.
+public protocol FrameSession: AnyObject, Sendable {
+    /// Sizes of frame and model.
+    var geometry: FrameGeometry { get }
+    /// Threads of the engine, the caller of `process` included.
+    var threads: Int { get }
+    /// Bytes of activations, packed weights and scratch memory.
+    var byteCount: Int { get }
+    /// In what the convolutions are multiplied, and how many in each, for people.
+    var precision: String { get }
+    /// Share of the work that the last frame took: 1 where nothing was reused.
+    var workShare: Double { get }
+    /// Frames by which a result is later than its input.
+    var delayFrames: Int { get }
+    /// Names of the steps of a frame, in order.
+    var stepNames: [String] { get }
+    /// What each of them has to do.
+    var stepCosts: [StepCost] { get }
+
+    /// Transforms one frame.
+    ///
+    /// - Parameters:
+    ///   - pointers: the frame as RGB24, full range, `geometry.frameHeight` rows; where the result
+    ///     goes, which may be the frame itself; and the strength, 0 (the input, bit by bit) to 1.
+    ///   - stepNanoseconds: is given the time of each step, as many as `stepNames`.
+    /// - Returns: what became of it.
+    /// - Realtime: allocates nothing; the engine's other threads share the work
+    func process(
+        _ pointers: FramePointers, stepNanoseconds: UnsafeMutablePointer<Int64>?
+    ) -> FrameResult
+
+    /// Forgets earlier frames: a cut, a pause, another camera.
+    ///
+    /// - Realtime: safe
+    func reset()
+}
+
+/// What became of a frame.
+public enum FrameResult: Sendable {
+    /// The result is a picture.
+    case picture
+    /// It is too early for one: `delayFrames` frames come first. Nothing may be shown.
+    case early
+    /// The network's result held NaN or infinity. Nothing may be shown.
+    case bad
+}
+
+/// What a picture shall look like; changes live.
+public struct Look: Sendable, Equatable {
+    /// Styles and their shares.
+    public var style: StyleMix
+    /// Steps of the flow, 1…4.
+    public var steps = 1
+    /// Whether each frame takes one step in each frame's time.
+    public var streamBatch = false
+    /// How far a picture rests on the one before, 0…1.
+    public var temporal: Float = 1
+    /// Which sheet of paper, which strokes.
+    public var seed = 0
+
+    /// One step, as steady as can be.
+    public init(style: StyleMix) { self.style = style }
+}
+
+/// What a session is prepared for.
+public struct SessionRequest {
+    /// Pixels in a row of the RGB24 frames that come and go.
+    public var frameWidth: Int
+    /// Their rows.
+    public var frameHeight: Int
+    /// Pixels in a row as the network works; any size, padded inside.
+    public var modelWidth: Int
+    /// Likewise rows.
+    public var modelHeight: Int
+    /// Threads of the engine, the calling one included.
+    public var threads: Int
+    /// Chooses how convolutions are computed; may measure first.
+    public var tuning = ConvolutionTuning()
+    /// In which convolutions may be multiplied. Without f32 all that can be are in one of the others;
+    /// none is f32.
+    public var precisions: Set<Precision> = []
+    /// Whether to compute only what changed since the frame before, if the model can. Takes more
+    /// memory.
+    public var reuses = false
+    /// What the first frames look like.
+    public var look: Look
+
+    /// For frames of the network's own size.
+    public init(width: Int, height: Int, threads: Int, look: Look) {
+        frameWidth = width
+        frameHeight = height
+        modelWidth = width
+        modelHeight = height
+        self.threads = threads
+        self.look = look
+    }
+}
