@@ -46,7 +46,7 @@ public struct ModelCalibration {
     public init(
         model path: String, clips: [Clip], width: Int, height: Int, interval: Int, log: Logger
     ) throws {
-        let model = try DistilledUNet(file: path)
+        let model = try loadModel(file: path)
         let measurement = try Measurement(
             model: model, width: width, height: height, precisions: Self.precisions)
         var clipErrors: [ClipErrors] = []
@@ -193,19 +193,21 @@ private struct ClipErrors {
 /// The sessions that are compared, and the frames between them.
 private final class Measurement {
     let format: VideoFormat
-    private let reference: ModelSession
-    private let sessions: [(precision: Precision, session: ModelSession)]
+    private let reference: any FrameSession
+    private let sessions: [(precision: Precision, session: any FrameSession)]
     private let frame: FrameBuffer
     private let teacher: FrameBuffer
     private let expected: FrameBuffer
     private let found: FrameBuffer
 
-    init(model: DistilledUNet, width: Int, height: Int, precisions: [Precision]) throws {
-        func prepare(_ precision: Precision) throws -> ModelSession {
+    init(model: any FrameModel, width: Int, height: Int, precisions: [Precision]) throws {
+        func prepare(_ precision: Precision) throws -> any FrameSession {
+            var request = SessionRequest(
+                width: width, height: height, threads: Processor.shared.threadCount,
+                look: model.file.firstLook)
             // All convolutions that can be in the precision: the worst that may happen.
-            try model.prepare(
-                frameWidth: width, frameHeight: height, modelWidth: width, modelHeight: height,
-                threads: Processor.shared.threadCount, precisions: [precision])
+            request.precisions = [precision]
+            return try model.prepare(request)
         }
         reference = try prepare(.f32)
         sessions = try precisions.map { ($0, try prepare($0)) }
@@ -271,11 +273,11 @@ private final class Measurement {
         return errors
     }
 
-    private func process(_ session: ModelSession, into target: FrameBuffer) throws {
-        let isFinite = session.process(
-            rgb: frame.plane(0), strideBytes: frame.strides[0], into: target.plane(0),
-            strideBytes: target.strides[0], strength: 1)
-        guard isFinite else {
+    private func process(_ session: any FrameSession, into target: FrameBuffer) throws {
+        let pointers = FramePointers(
+            frame: frame.plane(0), frameStride: frame.strides[0], output: target.plane(0),
+            outputStride: target.strides[0], strength: 1)
+        guard session.transform(pointers, stepNanoseconds: nil) == .picture else {
             throw SessionError("the network's result is not finite: the weights are unusable")
         }
     }

@@ -10,10 +10,10 @@ internal import Video
 
 /// A model of a style, prepared for the pipeline's frame size.
 final class NeuralTransform: FrameTransform, @unchecked Sendable {
-    /// One step, no look-ahead: an output frame depends on its own input frame alone.
-    let delayFrames = 0
+    /// Nothing looks ahead; a stream batch of several steps comes later than its frames.
+    var delayFrames: Int { settings.streamBatch ? settings.steps - 1 : 0 }
 
-    private let model: DistilledUNet
+    private let model: any FrameModel
     private let settings: Configuration.Transform
     private let threadCount: Int
     private let reuses: Bool
@@ -21,7 +21,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     let workShare: WorkShare?
     private let wantedPrecision: Precision?
     // Control thread while the pipeline stands, transform thread while it runs.
-    private var session: ModelSession?
+    private var session: (any FrameSession)?
     private var precisionReason = "unknown"
     private var picture: BeforeAfterPicture?
     private let takesPicture: Bool
@@ -37,8 +37,8 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         performance: Configuration.Performance, takesPicture: Bool, log: Logger
     ) throws {
         self.log = log
-        model = try DistilledUNet(file: modelPath)
-        try model.file.requireStyle(settings.style)
+        model = try loadModel(file: modelPath)
+        try model.check(settings.look)
         self.settings = settings
         self.takesPicture = takesPicture
         let threads = performance.threads
@@ -55,10 +55,14 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         let tuning = cache.load(log: log)
         let choice = PrecisionChoice(
             wanted: wantedPrecision, file: model.file, supported: try Backend.shared().precisions)
-        let session = try model.prepare(
-            frameWidth: format.width, frameHeight: format.height, modelWidth: width,
-            modelHeight: height, threads: threadCount, tuning: tuning,
-            precisions: choice.allowed, reuses: reuses)
+        var request = SessionRequest(
+            width: width, height: height, threads: threadCount, look: settings.look)
+        request.frameWidth = format.width
+        request.frameHeight = format.height
+        request.tuning = tuning
+        request.precisions = choice.allowed
+        request.reuses = reuses
+        let session = try model.prepare(request)
         self.session = session
         precisionReason = choice.reason
         cache.save(tuning, log: log)
@@ -69,12 +73,14 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     func process(_ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64) -> Bool
     {
         guard let session else { return false }
-        let isGood = session.process(
-            rgb: input.plane(0), strideBytes: input.strides[0], into: output.plane(0),
-            strideBytes: output.strides[0], strength: Float(settings.strength))
+        let result = session.transform(
+            FramePointers(
+                frame: input.plane(0), frameStride: input.strides[0], output: output.plane(0),
+                outputStride: output.strides[0], strength: Float(settings.strength)),
+            stepNanoseconds: nil)
         workShare?.record(session.workShare)
-        if isGood { picture?.offer(before: input, after: output) }
-        return isGood
+        if result == .picture { picture?.offer(before: input, after: output) }
+        return result == .picture
     }
 
     func reset() { session?.reset() }
@@ -102,6 +108,18 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
             instructionSet: backend?.instructionSet.rawValue ?? "unknown",
             blasCore: backend?.blasCore ?? "unknown",
             precision: session?.precision ?? "unknown", precisionReason: precisionReason)
+    }
+}
+
+extension Configuration.Transform {
+    /// What pictures shall look like.
+    var look: Look {
+        var look = Look(style: style)
+        look.steps = steps
+        look.streamBatch = streamBatch
+        look.temporal = Float(temporal)
+        look.seed = seed
+        return look
     }
 }
 

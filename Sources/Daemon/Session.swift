@@ -132,7 +132,7 @@ public struct Session {
     private func makeTransform() throws -> NeuralTransform {
         let settings = configuration.transform
         let path = try ModelLocator(environment: environment)
-            .path(model: settings.model, style: settings.style)
+            .path(model: settings.model)
         return try NeuralTransform(
             modelPath: path, settings: settings, performance: configuration.performance,
             takesPicture: options.picturePath != nil, log: log)

@@ -6,7 +6,7 @@ internal import Realtime
 /// The memory and the loops of a benchmark. Control thread, but for what `measure` starts, which it
 /// waits for.
 final class BenchmarkFrames: @unchecked Sendable {
-    private let session: ModelSession
+    private let session: any FrameSession
     private let iterations: Int
     private let input: UnsafeMutablePointer<UInt8>
     private let output: UnsafeMutablePointer<UInt8>
@@ -19,7 +19,7 @@ final class BenchmarkFrames: @unchecked Sendable {
     private(set) var allocations: Int64?
 
     /// - Parameter iterations: frames to measure, at least one.
-    init(_ session: ModelSession, iterations: Int) {
+    init(_ session: any FrameSession, iterations: Int) {
         self.session = session
         self.iterations = iterations
         stepCount = session.stepNames.count
@@ -81,7 +81,7 @@ final class BenchmarkFrames: @unchecked Sendable {
 
     private func process(_ stepNanoseconds: UnsafeMutablePointer<Int64>?) {
         let stride = 3 * session.geometry.frameWidth
-        _ = session.process(
+        _ = session.transform(
             FramePointers(
                 frame: input, frameStride: stride, output: output, outputStride: stride,
                 strength: 1),

@@ -42,14 +42,29 @@ public protocol FrameSession: AnyObject, Sendable {
     ///   - stepNanoseconds: is given the time of each step, as many as `stepNames`.
     /// - Returns: what became of it.
     /// - Realtime: allocates nothing; the engine's other threads share the work
-    func process(
+    func transform(
         _ pointers: FramePointers, stepNanoseconds: UnsafeMutablePointer<Int64>?
     ) -> FrameResult
+
+    /// Lets later frames look otherwise. What takes time is done on another thread; styles fade.
+    /// Control thread.
+    ///
+    /// - Parameter fadeSeconds: in which one style turns into the other.
+    func change(to look: Look, fadeSeconds: Double) throws(ModelError)
 
     /// Forgets earlier frames: a cut, a pause, another camera.
     ///
     /// - Realtime: safe
     func reset()
+}
+
+/// Loads a model of whatever architecture the file names.
+public func loadModel(file: String) throws(ModelError) -> any FrameModel {
+    let model = try ModelFile(file: file)
+    switch model.architecture {
+    case StreamingUNet.architecture: return try StreamingUNet(file: file)
+    default: return try DistilledUNet(file: file)
+    }
 }
 
 /// What became of a frame.
@@ -111,4 +126,42 @@ public struct SessionRequest {
         self.threads = threads
         self.look = look
     }
+}
+
+extension DistilledUNet: FrameModel {
+    /// One style, one step, no memory: nothing else can be asked of these weights.
+    public func check(_ look: Look) throws(ModelError) {
+        for part in look.style.parts { try file.requireStyle(part.name) }
+        guard look.style.parts.count == 1 else {
+            throw file.failure("it draws one style, not the mix \"\(look.style)\"")
+        }
+        guard look.steps == 1 else {
+            throw file.failure("it takes one step, not transform.steps = \(look.steps)")
+        }
+    }
+
+    /// As `prepare` with every parameter.
+    public func prepare(_ request: SessionRequest) throws(ModelError) -> any FrameSession {
+        try check(request.look)
+        return try prepare(
+            frameWidth: request.frameWidth, frameHeight: request.frameHeight,
+            modelWidth: request.modelWidth, modelHeight: request.modelHeight,
+            threads: request.threads, tuning: request.tuning, precisions: request.precisions,
+            reuses: request.reuses)
+    }
+}
+
+extension ModelSession: FrameSession {
+    /// One step: a result belongs to its own frame.
+    public var delayFrames: Int { 0 }
+
+    /// As `process`.
+    public func transform(
+        _ pointers: FramePointers, stepNanoseconds: UnsafeMutablePointer<Int64>?
+    ) -> FrameResult {
+        process(pointers, stepNanoseconds: stepNanoseconds) ? .picture : .bad
+    }
+
+    /// These weights draw one style: nothing can change.
+    public func change(to look: Look, fadeSeconds: Double) throws(ModelError) {}
 }

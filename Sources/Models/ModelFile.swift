@@ -110,6 +110,9 @@ public struct ModelFile: Sendable {
     /// Licence of the weights; empty if not stated.
     public var licence: String { metadata["licence"] ?? "" }
 
+    /// The first of `styles`.
+    public var firstLook: Look { Look(style: StyleMix(style: styles.first ?? "")) }
+
     /// Throws unless the weights draw `style`; the text lists the styles that they draw.
     public func requireStyle(_ style: String) throws(ModelError) {
         guard !styles.contains(style) else { return }

@@ -22,7 +22,7 @@ public final class ModelSession: @unchecked Sendable {
     /// `int8 (12), f32 (6)`; with reuse, also in frames of which a part is computed.
     public let precision: String
     /// What each of them has to do.
-    var stepCosts: [StepCost] { steps.map(\.cost) }
+    public var stepCosts: [StepCost] { steps.map(\.cost) }
     /// What share of each of them the last frame took.
     var stepShares: [Double] { isPartial ? steps.map(\.share) : steps.map { _ in 1 } }
     /// Share of the work that the last frame took: 1 without reuse, 0 where nothing was to do.
