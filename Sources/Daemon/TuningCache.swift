@@ -10,6 +10,8 @@ internal import NeuralEngine
 ///
 /// Any number of processes may share the file. It is replaced as a whole, so that readers need no
 /// lock; writers take the lock of `tuning.json.lock` and keep what others have written meanwhile.
+/// Nothing is locked while it is measured: two that start together disturb each other no more than
+/// anything else that a machine does at boot, and neither camera waits for the other.
 final class TuningCache {
     private let path: String?
     private let processor: String

@@ -118,7 +118,7 @@ struct Watch {
         let rate = (Double(written) / max(seconds, 0.1) * 10).rounded() / 10
         return "\(Int(seconds)) s: \(counters.captured) frames in, \(written) out, "
             + "\(rate) fps, age \(age) ms"
-            + (workShare?.mean.map { ", \(Int(100 * $0)) % of the work" } ?? "")
+            + (workShare?.recent.map { ", \(Int((100 * $0).rounded())) % of the work" } ?? "")
     }
 
     private func writeLine(_ text: String) {

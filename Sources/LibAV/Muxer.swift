@@ -45,6 +45,11 @@ public final class Muxer: @unchecked Sendable {
     public let file: String
     /// For people, for example `libx264 in mp4`.
     public let summary: String
+    /// Pixels in a row of the video. One less than the input's where the codec takes even sizes
+    /// only, which H.264 with 4:2:0 does: the last column is left out.
+    public var width: Int { Int(encoder.context.pointee.width) }
+    /// Rows of the video; likewise.
+    public var height: Int { Int(encoder.context.pointee.height) }
     /// Why `write` failed. Sink thread only.
     public private(set) var lastError: LibAVError?
 

@@ -88,9 +88,7 @@ public struct Calibration: Codable, Sendable, Equatable {
         }
         for (name, figures) in calibration.precisions.sorted(by: { $0.key < $1.key }) {
             guard Precision(rawValue: name) != nil else {
-                // Whoever made the file chose the name: it must not steer a terminal.
-                let shown = name.unicodeScalars.prefix(40).map { $0.escaped(asASCII: true) }
-                throw .malformed("\"\(shown.joined())\" is no precision")
+                throw .malformed("\(name.quotedForMessages) is no precision")
             }
             guard figures.isPlausible else {
                 throw .malformed("the figures of \(name) cannot be decibels")

@@ -43,6 +43,11 @@ public struct ClipBenchmark: Sendable {
     public let wholeArenaBytes: Int
     /// The same with reuse.
     public let reuseArenaBytes: Int
+    /// Heap allocations while frames were transformed without reuse, the first frame included; nil
+    /// in a program that does not count them.
+    public let wholeAllocations: Int64?
+    /// The same with reuse.
+    public let reuseAllocations: Int64?
 
     private static let tileEdge = 32
     // Frames in a row through one session, so that each finds the caches as it left them.
@@ -63,6 +68,7 @@ public struct ClipBenchmark: Sendable {
         tuning: ConvolutionTuning = ConvolutionTuning(), wanted: Precision? = nil,
         next: (UnsafeMutableBufferPointer<UInt8>) -> Bool
     ) throws(ModelError) -> ClipBenchmark {
+        AllocationCount.includeThisThread()
         let model = try DistilledUNet(file: file)
         let supported: [Precision]
         do throws(EngineError) {
@@ -136,7 +142,8 @@ public struct ClipBenchmark: Sendable {
             frames: Array(frames.dropFirst()), steps: steps(whole, reusing),
             noiseLevels: Double(reusing.session.reuse?.noiseLevels ?? 0),
             precision: whole.session.precision, wholeArenaBytes: whole.session.byteCount,
-            reuseArenaBytes: reusing.session.byteCount)
+            reuseArenaBytes: reusing.session.byteCount,
+            wholeAllocations: whole.allocations, reuseAllocations: reusing.allocations)
     }
 
     private static func steps(_ whole: TimedSession, _ reusing: TimedSession) -> [Step] {
@@ -184,6 +191,8 @@ private final class TimedSession {
     /// Of each step, the sum over all frames of the share of its tiles that was computed.
     private(set) var shares: [Double]
     private(set) var frames = 0
+    /// While frames were transformed; nil in a program that does not count them.
+    private(set) var allocations = AllocationCount.current.map { _ in Int64(0) }
     private var nanoseconds: [Int64]
     private var latest: [Int64]
 
@@ -202,11 +211,16 @@ private final class TimedSession {
         let stride = 3 * session.geometry.frameWidth
         let pointers = FramePointers(
             frame: from, frameStride: stride, output: to, outputStride: stride, strength: 1)
-        let start = MonotonicClock.nowNanoseconds
-        latest.withUnsafeMutableBufferPointer {
-            _ = session.process(pointers, stepNanoseconds: $0.baseAddress)
+        var time: Int64 = 0
+        latest.withUnsafeMutableBufferPointer { times in
+            let allocationsBefore = AllocationCount.current
+            let start = MonotonicClock.nowNanoseconds
+            _ = session.process(pointers, stepNanoseconds: times.baseAddress)
+            time = MonotonicClock.nowNanoseconds - start
+            if let allocationsBefore, let now = AllocationCount.current {
+                allocations? += now - allocationsBefore
+            }
         }
-        let time = MonotonicClock.nowNanoseconds - start
         frames += 1
         for (index, share) in session.stepShares.enumerated() {
             nanoseconds[index] += latest[index]

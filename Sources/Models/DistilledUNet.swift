@@ -57,9 +57,9 @@ public struct DistilledUNet: Sendable {
             count % channelBlock == 0
         else {
             throw file.failure(
-                "its image_channels is \"\(text)\": a multiple of \(channelBlock) from "
-                    + "\(imageChannelRange.lowerBound) to \(imageChannelRange.upperBound) is "
-                    + "expected")
+                "its image_channels is \(text.quotedForMessages): a multiple of \(channelBlock) "
+                    + "from \(imageChannelRange.lowerBound) to \(imageChannelRange.upperBound) "
+                    + "is expected")
         }
         return count
     }

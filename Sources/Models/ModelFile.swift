@@ -113,11 +113,18 @@ public struct ModelFile: Sendable {
     /// The first of `styles`.
     public var firstLook: Look { Look(style: StyleMix(style: styles.first ?? "")) }
 
+    /// A message lists so many and counts the others.
+    private static let listedStyles = 20
+
     /// Throws unless the weights draw `style`; the text lists the styles that they draw.
     public func requireStyle(_ style: String) throws(ModelError) {
         guard !styles.contains(style) else { return }
-        let known = styles.isEmpty ? "none" : styles.joined(separator: ", ")
-        throw failure("it has no style \"\(style)\"; transform.style can be: \(known)")
+        var known = styles.prefix(Self.listedStyles).map(\.escapedForMessages)
+        if known.isEmpty { known = ["none"] }
+        if known.count < styles.count { known.append("\(styles.count - known.count) more") }
+        throw failure(
+            "it has no style \(style.quotedForMessages); transform.style can be: "
+                + known.joined(separator: ", "))
     }
 
     /// Throws unless the metadata `key` has this `value`.
@@ -126,7 +133,8 @@ public struct ModelFile: Sendable {
             throw failure("its metadata lacks \"\(key)\"")
         }
         guard found == value else {
-            throw failure("its \(key) is \"\(found)\", this program knows \"\(value)\"")
+            throw failure(
+                "its \(key) is \(found.quotedForMessages), this program knows \"\(value)\"")
         }
     }
 
@@ -142,8 +150,8 @@ public struct ModelFile: Sendable {
         let numbers = list(key).compactMap { Int($0) }.filter { (least...4096).contains($0) }
         guard numbers.count == count, list(key).count == count else {
             throw failure(
-                "its \(key) is \"\(metadata[key] ?? "")\": \(count) numbers from \(least) to 4096 "
-                    + "are expected")
+                "its \(key) is \((metadata[key] ?? "").quotedForMessages): \(count) numbers "
+                    + "from \(least) to 4096 are expected")
         }
         return numbers
     }

@@ -33,14 +33,15 @@ struct SafetensorsHeader {
         for (name, entry) in ordered {
             guard entry.range.upperBound <= dataBytes else {
                 throw Problem(
-                    reason: "tensor \"\(name)\" ends at byte \(entry.range.upperBound) of "
+                    reason:
+                        "tensor \(name.quotedForMessages) ends at byte \(entry.range.upperBound) of "
                         + "\(dataBytes): the file is truncated or its header is wrong")
             }
             guard entry.range.lowerBound >= end else {
-                throw Problem(reason: "tensor \"\(name)\" overlaps another one")
+                throw Problem(reason: "tensor \(name.quotedForMessages) overlaps another one")
             }
             guard entry.range.lowerBound == end else {
-                throw Problem(reason: "there is a hole before tensor \"\(name)\"")
+                throw Problem(reason: "there is a hole before tensor \(name.quotedForMessages)")
             }
             end = entry.range.upperBound
         }
@@ -61,7 +62,7 @@ struct SafetensorsHeader {
                 return
             }
             guard header.entries[key] == nil else {
-                throw header.problem("tensor \"\(key)\" appears twice")
+                throw header.problem("tensor \(key.quotedForMessages) appears twice")
             }
             guard header.entries.count < Safetensors.Limits.tensors else {
                 throw header.problem("it has more than \(Safetensors.Limits.tensors) tensors")
@@ -77,7 +78,7 @@ struct SafetensorsHeader {
     private mutating func parseMetadata() throws(Problem) {
         try parseObject { header, key throws(Problem) in
             guard header.metadata[key] == nil else {
-                throw header.problem("metadata \"\(key)\" appears twice")
+                throw header.problem("metadata \(key.quotedForMessages) appears twice")
             }
             header.metadata[key] = try header.parseString()
         }
@@ -94,33 +95,40 @@ struct SafetensorsHeader {
                 type = Safetensors.ElementType(rawValue: text)
                 guard type != nil else {
                     throw header.problem(
-                        "tensor \"\(name)\" has dtype \"\(text)\"; F32, F16, BF16 and U8 are read")
+                        "tensor \(name.quotedForMessages) has dtype \(text.quotedForMessages); "
+                            + "F32, F16, BF16 and U8 are read")
                 }
             case "shape" where shape == nil:
                 shape = try header.parseIntegers(atMost: Safetensors.Limits.rank)
             case "data_offsets" where offsets == nil:
                 offsets = try header.parseIntegers(atMost: 2)
             case "dtype", "shape", "data_offsets":
-                throw header.problem("tensor \"\(name)\" has two entries \"\(key)\"")
+                throw header.problem(
+                    "tensor \(name.quotedForMessages) has two entries \(key.quotedForMessages)")
             default:
-                throw header.problem("tensor \"\(name)\" has an unknown entry \"\(key)\"")
+                throw header.problem(
+                    "tensor \(name.quotedForMessages) has an unknown entry "
+                        + key.quotedForMessages)
             }
         }
         guard let type, let shape, let offsets, offsets.count == 2 else {
-            throw problem("tensor \"\(name)\" lacks its dtype, shape or data_offsets")
+            throw problem("tensor \(name.quotedForMessages) lacks its dtype, shape or data_offsets")
         }
         guard offsets[0] <= offsets[1] else {
-            throw problem("tensor \"\(name)\" ends before it begins")
+            throw problem("tensor \(name.quotedForMessages) ends before it begins")
         }
         var size = type.byteCount
         for dimension in shape {
             let (product, overflow) = size.multipliedReportingOverflow(by: dimension)
-            guard !overflow else { throw problem("the shape of tensor \"\(name)\" overflows") }
+            guard !overflow else {
+                throw problem("the shape of tensor \(name.quotedForMessages) overflows")
+            }
             size = product
         }
         guard size == offsets[1] - offsets[0] else {
             throw problem(
-                "tensor \"\(name)\" has \(offsets[1] - offsets[0]) bytes, its shape needs \(size)")
+                "tensor \(name.quotedForMessages) has \(offsets[1] - offsets[0]) bytes, "
+                    + "its shape needs \(size)")
         }
         return Safetensors.Entry(type: type, shape: shape, range: offsets[0]..<offsets[1])
     }

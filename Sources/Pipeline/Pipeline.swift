@@ -101,7 +101,8 @@ public final class Pipeline {
         join()
         var summary = PipelineSummary()
         guard let capture, let transformer else { return summary }
-        summary.framesIn = counters.captured
+        let cutOff = transformer.wasStopped ? capture.ring.takeRemaining() : 0
+        summary.framesIn = counters.captured - cutOff
         summary.badFrames = counters.bad
         summary.framesLostBySource = counters.lostBySource
         summary.framesSkipped = capture.ring.skippedFrames

@@ -4,7 +4,8 @@ public import Realtime
 
 /// What the whole run amounted to.
 public struct PipelineSummary: Sendable {
-    /// Good frames delivered by the source.
+    /// Good frames delivered by the source, without those that were waiting for the transform when
+    /// the run was asked to stop.
     public var framesIn: UInt64 = 0
     /// Faulty frames, dropped.
     public var badFrames: UInt64 = 0

@@ -8,6 +8,9 @@ final class TransformStage: @unchecked Sendable {
     private(set) var queueTime = LatencyHistogram()
     private(set) var processTime = LatencyHistogram()
     private(set) var steadyState: PipelineSummary.SteadyState?
+    /// Whether it left because it was asked to, and not because nothing was left to do or nobody to
+    /// do it for.
+    private(set) var wasStopped = false
 
     /// Frames until caches, pools and branch predictors are warm and lazy initialisation is over.
     private static let warmUpFrames: UInt64 = 30
@@ -39,7 +42,11 @@ final class TransformStage: @unchecked Sendable {
     }
 
     func run() {
-        while !stop.isSet {
+        while true {
+            guard !stop.isSet else {
+                wasStopped = true
+                break
+            }
             let isLast = input.isClosed
             guard let slot = input.beginRead() else {
                 if isLast { break }

@@ -197,6 +197,18 @@ public final class FrameRing<Element>: @unchecked Sendable {
         released.set()
     }
 
+    /// Takes all that is ready and gives it back unread. For whoever has joined both threads.
+    ///
+    /// - Returns: how many frames.
+    public func takeRemaining() -> UInt64 {
+        var count: UInt64 = 0
+        while let slot = beginRead() {
+            endRead(slot)
+            count += 1
+        }
+        return count
+    }
+
     private func take(_ slot: Int) -> Bool {
         // Acquiring: pairs with the release in `publish`. An exchange, because the producer may
         // reclaim the slot at the same moment.

@@ -18,15 +18,20 @@ struct BenchCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "engine", abstract: "The network alone: time per frame, and per step.",
             discussion: """
-                Minimum, median and 99th percentile, and the heap allocations per frame, which \
-                should be 0. Steps are timed in a second round.
+                Minimum, median and 99th percentile of whole frames, and the heap allocations per \
+                frame, which should be 0. Steps are timed in a second round. What temporal reuse \
+                saves depends on what is filmed: --clip shows it.
                 """)
 
         @OptionGroup var options: ConfigurationOptions
 
         @OptionGroup var model: ModelOption
 
-        @Option(name: .long, help: ArgumentHelp("Frames to measure.", valueName: "count"))
+        @OptionGroup var reuse: NoReuseOption
+
+        @Option(
+            name: .long, parsing: .unconditional,
+            help: ArgumentHelp("Frames to measure.", valueName: "count"))
         var iterations = 100
 
         @Option(
@@ -46,14 +51,14 @@ struct BenchCommand: ParsableCommand {
         var clip: String?
 
         @Option(
-            name: .long,
+            name: .long, parsing: .unconditional,
             help: ArgumentHelp(
-                "With --clip: add seeded sensor noise of this deviation at mid-grey, in levels.",
+                "With --clip: add seeded sensor noise of this deviation at mid-grey, 0 … 64 levels.",
                 valueName: "sigma"))
         var noise = 0.0
 
         @Option(
-            name: .long,
+            name: .long, parsing: .unconditional,
             help: ArgumentHelp("With --clip: repeat the clip for so long.", valueName: "seconds"))
         var loop = 0.0
 
@@ -95,7 +100,11 @@ struct BenchCommand: ParsableCommand {
 
         @OptionGroup var options: ConfigurationOptions
 
-        @Option(name: .long, help: ArgumentHelp("Length of the run.", valueName: "seconds"))
+        @OptionGroup var reuse: ReuseOption
+
+        @Option(
+            name: .long, parsing: .unconditional,
+            help: ArgumentHelp("Length of the run.", valueName: "seconds"))
         var duration = 20.0
 
         @Flag(name: .long, help: "Print JSON.")
@@ -108,10 +117,11 @@ struct BenchCommand: ParsableCommand {
         }
 
         func run() throws {
-            let loaded = try options.load([
+            let source = [
                 ConfigurationOverride(option: "bench", key: "camera.source", value: "test"),
                 ConfigurationOverride(option: "bench", key: "output.sinks", values: ["null"]),
-            ])
+            ]
+            let loaded = try options.load(source + reuse.overrides)
             var session = SessionOptions()
             session.durationSeconds = duration
             session.showsProgress = isTerminal() && !json

@@ -10,7 +10,8 @@ struct BenchRooflineCommand: ParsableCommand {
         discussion: """
             Measures multiply-accumulates on registers for f32, bf16, int16 and int8 (as far as the \
             CPU has them) and the bandwidth of caches and memory, with one thread and with all, in \
-            turn with the layers of the model. Takes a few seconds. Only a machine with nothing else \
+            turn with the layers of the model, of which whole frames are computed: temporal reuse \
+            plays no part. Takes a few seconds. Only a machine with nothing else \
             to do shows its peak; what else it did is printed.
             """)
 
@@ -18,7 +19,11 @@ struct BenchRooflineCommand: ParsableCommand {
 
     @OptionGroup var model: ModelOption
 
-    @Option(name: .long, help: ArgumentHelp("Frames to measure.", valueName: "count"))
+    @OptionGroup var reuse: NoReuseOption
+
+    @Option(
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Frames to measure.", valueName: "count"))
     var iterations = 50
 
     @Flag(name: .long, help: "Print JSON.")

@@ -42,7 +42,8 @@ struct CalibrateCommand: ParsableCommand {
     var size = "640x384"
 
     @Option(
-        name: .long, help: ArgumentHelp("Every which frame is measured.", valueName: "count"))
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Every which frame is measured.", valueName: "count"))
     var interval = 8
 
     func validate() throws {

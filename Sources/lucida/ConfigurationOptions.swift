@@ -26,27 +26,20 @@ struct ConfigurationOptions: ParsableArguments {
         help: ArgumentHelp("Style of the picture (transform.style).", valueName: "name"))
     var style: String?
 
+    // Unconditional, as wherever a number is expected: -1 is a value out of range, no option.
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "0 (the camera as it is) to 1 (the full style) (transform.strength).",
             valueName: "0…1"))
     var strength: String?
 
     @Option(
-        name: .long,
+        name: .long, parsing: .unconditional,
         help: ArgumentHelp(
             "Threads of the network, 0 for one a physical core (performance.threads).",
             valueName: "count"))
     var threads: String?
-
-    @Option(
-        name: .long,
-        help: ArgumentHelp(
-            "Whether to compute only what changed since the last frame "
-                + "(performance.temporal_reuse).",
-            valueName: "true|false"))
-    var reuse: String?
 
     @Option(
         name: .long,
@@ -68,7 +61,6 @@ struct ConfigurationOptions: ParsableArguments {
         result.add("--style", "transform.style", style)
         result.add("--strength", "transform.strength", strength)
         result.add("--threads", "performance.threads", threads)
-        result.add("--reuse", "performance.temporal_reuse", reuse)
         result.add("--precision", "performance.precision", precision)
         if let size {
             let (width, height) = try parseSize(size)
@@ -87,6 +79,38 @@ struct ConfigurationOptions: ParsableArguments {
         try Configuration.load(
             explicitPath: config, environment: ProcessInfo.processInfo.environment,
             overrides: further + overrides())
+    }
+}
+
+/// The option that says whether work is reused, for commands that transform one frame after another.
+struct ReuseOption: ParsableArguments {
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Whether to compute only what changed since the last frame "
+                + "(performance.temporal_reuse).",
+            valueName: "true|false"))
+    var reuse: String?
+
+    var overrides: [ConfigurationOverride] {
+        var result: [ConfigurationOverride] = []
+        result.add("--reuse", "performance.temporal_reuse", reuse)
+        return result
+    }
+}
+
+/// For commands to which `ReuseOption` means nothing: whoever gives it is told so.
+struct NoReuseOption: ParsableArguments {
+    @Option(name: .long, help: .hidden)
+    var reuse: String?
+
+    func validate() throws {
+        guard reuse == nil else {
+            throw ValidationError(
+                "--reuse means nothing here, leave it out: whole frames are measured. "
+                    + "`lucida bench engine --clip FILE` runs a video with temporal reuse and "
+                    + "without")
+        }
     }
 }
 

@@ -20,6 +20,8 @@ struct DemoCommand: ParsableCommand {
 
     @OptionGroup var options: ConfigurationOptions
 
+    @OptionGroup var reuse: ReuseOption
+
     func run() throws {
         let listing = DeviceListing.current()
         do {
@@ -56,7 +58,7 @@ struct DemoCommand: ParsableCommand {
                     option: "demo", key: "output.sinks", values: ["file:" + video]),
             ]
         }
-        let loaded = try options.load(overrides)
+        let loaded = try options.load(overrides + reuse.overrides)
         let result = try Session(
             configuration: loaded.configuration, options: session,
             log: makeLogger(loaded.configuration)

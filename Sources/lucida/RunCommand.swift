@@ -17,6 +17,8 @@ struct RunCommand: ParsableCommand {
 
     @OptionGroup var options: ConfigurationOptions
 
+    @OptionGroup var reuse: ReuseOption
+
     @Option(
         name: .long,
         help: ArgumentHelp(
@@ -33,7 +35,8 @@ struct RunCommand: ParsableCommand {
     var sink: [String] = []
 
     @Option(
-        name: .long, help: ArgumentHelp("Frames a second (camera.rate).", valueName: "fps"))
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Frames a second (camera.rate).", valueName: "fps"))
     var rate: String?
 
     @Option(
@@ -47,7 +50,8 @@ struct RunCommand: ParsableCommand {
     var mirror = false
 
     @Option(
-        name: .long, help: ArgumentHelp("Stop after so many seconds.", valueName: "seconds"))
+        name: .long, parsing: .unconditional,
+        help: ArgumentHelp("Stop after so many seconds.", valueName: "seconds"))
     var duration: Double?
 
     @Option(
@@ -69,7 +73,7 @@ struct RunCommand: ParsableCommand {
     }
 
     func run() throws {
-        let loaded = try options.load(try overrides())
+        let loaded = try options.load(overrides() + reuse.overrides)
         let log = makeLogger(loaded.configuration)
         log.info("configuration: \(loaded.file ?? "the defaults")")
         var session = SessionOptions()
@@ -83,7 +87,7 @@ struct RunCommand: ParsableCommand {
         if let failure = result.failure { throw failure }
     }
 
-    private func overrides() throws -> [ConfigurationOverride] {
+    private func overrides() -> [ConfigurationOverride] {
         var result: [ConfigurationOverride] = []
         result.add("--source", "camera.source", source)
         result.add("--rate", "camera.rate", rate)

@@ -11,7 +11,8 @@ struct TransformCommand: ParsableCommand {
         discussion: """
             The output's extension says what it is: .png and .jpg for pictures, .mp4, .mkv and so \
             on for video; a directory ending in / takes numbered PNG pictures. \
-            `--set output.codec=ffv1` with .mkv is lossless. Only the picture is written: sound is \
+            `--set output.codec=ffv1` with .mkv is lossless. H.264 has pictures of even size only: \
+            of others the last column or row is left out, and the log says so. Only the picture is written: sound is \
             left out, and so is the orientation that a camera noted in a JPEG.
             """)
 
@@ -22,6 +23,8 @@ struct TransformCommand: ParsableCommand {
     var output: String
 
     @OptionGroup var options: ConfigurationOptions
+
+    @OptionGroup var reuse: ReuseOption
 
     @Option(
         name: .long,
@@ -44,7 +47,7 @@ struct TransformCommand: ParsableCommand {
                 ConfigurationOverride(
                     option: "out", key: "performance.temporal_reuse", value: "false"))
         }
-        let loaded = try options.load(overrides)
+        let loaded = try options.load(overrides + reuse.overrides)
         let log = makeLogger(loaded.configuration)
         var session = SessionOptions()
         session.isOffline = true

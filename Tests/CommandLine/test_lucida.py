@@ -206,6 +206,17 @@ class Run(Case):
         self.assertIn("frame age", result.stdout)
         self.assertIn("verdict", result.stdout)
 
+    def test_the_frame_in_flight_at_the_end_is_not_called_dropped(self):
+        report = self.folder / "report.json"
+        # Unpaced, so that a frame is always on its way.
+        for duration in ("0.5", "0.7", "0.9"):
+            result = lucida("run", "--source", "test", "--pace", "fast", "--sink", "null", "--size",
+                            "160x96", "--duration", duration, "--report", report)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            figures = json.loads(report.read_text())
+            self.assertEqual(figures["outputs"][0]["dropped"], 0)
+            self.assertEqual(figures["input"]["frames"], figures["outputs"][0]["frames"])
+
     def test_sigterm_stops_it_cleanly_and_systemd_is_told(self):
         path = str(self.folder / "notify")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
@@ -343,6 +354,25 @@ class Transform(Case):
         self.assertEqual(probe(out)[1:3], (161, 97))
         self.assertEqual(lucida("transform", picture, out, "--size", "320x180").returncode, 0)
         self.assertEqual(probe(out)[1:3], (320, 180))
+
+    def test_odd_sizes_stay_and_where_they_cannot_it_is_said(self):
+        picture = self.folder / "in.png"
+        subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=161x97",
+                        "-frames:v", "1", str(picture)], check=True)
+        for name in ("o.png", "o.jpg", "o.mkv", "series/"):
+            out = f"{self.folder}/{name}"
+            result = lucida("transform", picture, out, "--set", "output.codec=ffv1")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(probe(out + "000001.png" * (name[-1] == "/"))[1:3], (161, 97))
+            self.assertNotIn("left out", result.stderr)
+        out = self.folder / "o.mp4"
+        result = lucida("transform", picture, out)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(probe(out)[1:3], (160, 96))
+        self.assertIn(f"{out} is 160×96, not 161×97", result.stderr)
+        self.assertIn("ffv1", result.stderr)
+        self.assertNotIn("left out", lucida("transform", picture, out, "--size", "160x96").stderr)
+        self.assertIn("column or row is left out", lucida("transform", "--help").stdout)
 
     def test_the_style_changes_the_picture(self):
         clip, out = self.clip("a.mkv"), self.folder / "out.mkv"
@@ -729,11 +759,57 @@ class Bench(Case):
         self.assertEqual(looped["frames"], 29)
         self.assertIn("with reuse", lucida(*command).stdout)
 
+    def test_reuse_allocates_nothing_when_calm_turns_into_motion_and_back(self):
+        clip, width, height = self.folder / "phases.mkv", 160, 96
+        generator = random.Random(1)
+        count = 3 * width * height
+        still = bytes(x % 160 + y % 96 for y in range(height) for x in range(width)
+                      for _ in range(3))
+        moved = bytearray(still)
+        for y in range(20, 44):
+            moved[3 * (y * width + 30):3 * (y * width + 54)] = bytes([255]) * 72
+        # Calm, a square that comes and goes, everything for two pauses, and calm again.
+        frames = [still] * 8 + [bytes(moved), still] * 4
+        frames += [generator.randbytes(count) for _ in range(36)] + [still] * 28
+        subprocess.run(
+            ["ffmpeg", "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size",
+             f"{width}x{height}", "-framerate", "30", "-i", "-", "-c:v", "ffv1", "-pix_fmt", "bgr0",
+             str(clip)], input=b"".join(frames), check=True)
+        for precision in ("auto", "int8", "f32"):
+            result = lucida("bench", "engine", "--clip", clip, "--size", f"{width}x{height}",
+                            "--threads", "2", "--precision", precision, "--json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            figures = json.loads(result.stdout)
+            self.assertEqual(figures["frames"], len(frames) - 1)
+            self.assertEqual(figures["reuse"]["allocationsPerFrame"], 0)
+            self.assertEqual(figures["whole"]["allocationsPerFrame"], 0)
+            # Something was computed as a whole, and something was not.
+            self.assertGreater(figures["workShare"], 36 / len(frames))
+            self.assertLess(figures["workShare"], 0.9)
+
     def test_noise_and_loop_without_a_clip_are_refused(self):
         for option in ("--noise", "--loop"):
             result = lucida("bench", "engine", option, "1")
             self.assertNotEqual(result.returncode, 0)
             self.assertIn("need a --clip", result.stderr)
+
+    def test_numbers_below_zero_are_refused_with_what_is_allowed(self):
+        for command, option, allowed in (
+                ("bench engine", "--noise", "0 … 64"), ("bench engine", "--loop", "0 … 86400"),
+                ("bench engine", "--iterations", "1 … 1000000"),
+                ("bench roofline", "--iterations", "1 … 1000000"),
+                ("bench pipeline", "--duration", "above 0"), ("run", "--duration", "above 0"),
+                ("run", "--strength", "from 0 to 1"), ("run", "--threads", "from 0 to 64")):
+            self.assertRefused(lucida(*command.split(), option, "-1"), option, allowed)
+
+    def test_reuse_is_refused_where_it_means_nothing(self):
+        for command in (("engine",), ("engine", "--clip", "nothing.mkv"), ("roofline",)):
+            for value in ("true", "false"):
+                result = lucida("bench", *command, "--reuse", value)
+                self.assertRefused(result, "--reuse", "bench engine --clip FILE")
+            self.assertNotIn("--reuse", lucida("bench", command[0], "--help").stdout)
+        for command in ("run", "transform", "demo", "bench pipeline"):
+            self.assertIn("--reuse", lucida(*command.split(), "--help").stdout)
 
     def test_engine_takes_a_precision(self):
         for precision in ("f32", "int16", "bf16", "int8"):

@@ -78,6 +78,19 @@ import Video
         #expect(times.max == 80)
     }
 
+    @Test(arguments: [
+        (1.0, "in full, nothing reused"), (0.999, "99 % of the network's work, the rest reused"),
+        (0.25, "25 % of the network's work, the rest reused"), (0, "0 % of the network's work"),
+        (nil, "0.50 cores busy\n"),
+    ])
+    func `the text says what was reused, and no rest where there is none`(
+        share: Double?, words: String
+    ) {
+        var report = live()
+        report.resources.workShare = share
+        #expect(report.text.contains(words), "\(report.text)")
+    }
+
     @Test func `the text names what a person looks for`() {
         var report = live()
         report.outputs[0].isLost = true

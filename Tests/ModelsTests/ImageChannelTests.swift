@@ -7,31 +7,6 @@ import Testing
 @testable import NeuralEngine
 
 struct ImageChannelTests {
-    /// The tiny model with `count` image channels: those past 48 have weights that must not matter.
-    private func widened(_ count: Int, metadata: String? = nil) throws -> ModelFixture {
-        var fixture = try ModelFixture()
-        fixture.metadata["image_channels"] = metadata ?? "\(count)"
-        let extra = count - 48
-        let stem = try #require(fixture.tensors["stem.weight"])
-        let outputs = stem.shape[0]
-        var rows: [Float] = []
-        for output in 0..<outputs {
-            rows += stem.values[output * 48 * 9..<(output + 1) * 48 * 9]
-            rows += [Float](repeating: 0.37, count: extra * 9)
-        }
-        fixture.tensors["stem.weight"] = ([outputs, count, 3, 3], rows)
-        let head = try #require(fixture.tensors["head.weight"])
-        fixture.tensors["head.weight"] = (
-            [count] + head.shape[1...],
-            head.values + [Float](repeating: -0.41, count: extra * head.values.count / 48)
-        )
-        let bias = try #require(fixture.tensors["head.bias"])
-        fixture.tensors["head.bias"] = (
-            [count], bias.values + [Float](repeating: 5, count: extra)
-        )
-        return fixture
-    }
-
     private func session(_ path: String, _ width: Int, _ height: Int) throws -> ModelSession {
         try DistilledUNet(file: path).prepare(
             frameWidth: width, frameHeight: height, modelWidth: width, modelHeight: height,
@@ -42,7 +17,7 @@ struct ImageChannelTests {
     func frames(count: Int) throws {
         let picture = Picture(width: 70, height: 45, seed: 4)
         let plain = try session(resource("distilled-unet.safetensors"), 70, 45).transform(picture)
-        let wide = try widened(count).withFile { path in
+        let wide = try ModelFixture().widened(count).withFile { path in
             let model = try DistilledUNet(file: path)
             #expect(model.imageChannels == count)
             let session = try session(path, 70, 45)
@@ -63,7 +38,7 @@ struct ImageChannelTests {
         "Other numbers of image channels are refused by name",
         arguments: ["", "0", "47", "50", "32", "272", "-64", "64.0", "many", "9999999999999999999"])
     func refused(text: String) throws {
-        try widened(64, metadata: text).withFile { path in
+        try ModelFixture().widened(64, metadata: text).withFile { path in
             let error = try #require(throws: ModelError.self) { try DistilledUNet(file: path) }
             #expect(error.description.hasPrefix(path + ":"))
             #expect(error.description.contains("image_channels is \"\(text)\""))
@@ -72,7 +47,7 @@ struct ImageChannelTests {
 
     @Test("Weights of another number of channels than the metadata says are refused")
     func mismatch() throws {
-        try widened(64, metadata: "80").withFile { path in
+        try ModelFixture().widened(64, metadata: "80").withFile { path in
             let error = try #require(throws: ModelError.self) { try DistilledUNet(file: path) }
             #expect(error.description.contains("stem.weight"))
         }

@@ -71,6 +71,59 @@ struct ModelFileTests {
         }
     }
 
+    /// What moves a cursor, clears, renames, beeps or turns text around in a terminal.
+    private static let hostile = "\u{1B}[2J\u{1B}]0;x\u{7}\r\n\u{8}\u{9B}31m\u{202E}\u{7F}\u{0}é"
+
+    @Test(
+        "What a stranger's file says cannot steer a terminal, nor fill it",
+        arguments: [
+            "format", "format_version", "architecture", "architecture_version", "channels",
+            "image_channels", "color_range", "size_multiple", "styles",
+        ])
+    func hostileMetadata(key: String) throws {
+        for text in [Self.hostile, String(repeating: "é,", count: 10_000)] {
+            var fixture = try ModelFixture()
+            fixture.metadata[key] = text
+            try fixture.withFile { path in
+                let error = try #require(throws: ModelError.self) {
+                    try DistilledUNet(file: path).file.requireStyle(Self.hostile + "x")
+                }
+                #expect(error.description.contains(key == "styles" ? "transform.style" : key))
+                #expect(error.description.unicodeScalars.allSatisfy(Self.isHarmless))
+                #expect(error.description.contains("\\u{"))
+                #expect(error.description.count < 1000)
+            }
+        }
+    }
+
+    @Test("Nor can the names in a broken header")
+    func hostileHeader() throws {
+        let good = "\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]"
+        let name = "\"\\u001b[2J\\u009b\\n\\u202e\(String(repeating: "é", count: 9999))\""
+        for json in [
+            "{\(name):{\(good)},\(name):{\(good)}}", "{\(name):{\(good),\(name):1}}",
+            "{\(name):{}}", "{\(name):{\"dtype\":\(name)}}",
+            "{\(name):{\"dtype\":\"F32\",\"dtype\":\"F32\"}}",
+            "{\(name):{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}",
+            "{\(name):{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}",
+            "{\(name):{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}",
+            "{\(name):{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}",
+            "{\(name):{\(good)},\"b\":{\(good)}}",
+            "{\"__metadata__\":{\(name):\"\",\(name):\"\"}}",
+        ] {
+            let length = (0..<8).map { UInt8(truncatingIfNeeded: json.utf8.count >> (8 * $0)) }
+            let error = try #require(throws: SafetensorsError.self) {
+                try Safetensors(bytes: length + Array(json.utf8) + [0, 0, 0, 0], file: "x")
+            }
+            #expect(error.description.unicodeScalars.allSatisfy(Self.isHarmless), "\(json.count)")
+            #expect(error.description.count < 1000)
+        }
+    }
+
+    private static func isHarmless(_ scalar: Unicode.Scalar) -> Bool {
+        (0x20..<0x7F).contains(scalar.value)
+    }
+
     @Test("A file that does not exist is an error with its path")
     func noFile() throws {
         let error = try #require(throws: ModelError.self) {

@@ -36,6 +36,31 @@ struct ModelFixture {
         }
     }
 
+    /// The same with `count` image channels: those past 48 have weights that must not matter.
+    func widened(_ count: Int, metadata: String? = nil) throws -> ModelFixture {
+        var fixture = self
+        fixture.metadata["image_channels"] = metadata ?? "\(count)"
+        let extra = count - 48
+        let stem = try #require(fixture.tensors["stem.weight"])
+        let outputs = stem.shape[0]
+        var rows: [Float] = []
+        for output in 0..<outputs {
+            rows += stem.values[output * 48 * 9..<(output + 1) * 48 * 9]
+            rows += [Float](repeating: 0.37, count: extra * 9)
+        }
+        fixture.tensors["stem.weight"] = ([outputs, count, 3, 3], rows)
+        let head = try #require(fixture.tensors["head.weight"])
+        fixture.tensors["head.weight"] = (
+            [count] + head.shape[1...],
+            head.values + [Float](repeating: -0.41, count: extra * head.values.count / 48)
+        )
+        let bias = try #require(fixture.tensors["head.bias"])
+        fixture.tensors["head.bias"] = (
+            [count], bias.values + [Float](repeating: 5, count: extra)
+        )
+        return fixture
+    }
+
     /// Bytes of a safetensors file.
     func encoded() throws -> [UInt8] {
         var data: [UInt8] = []

@@ -36,6 +36,53 @@ final class ScriptedSource: FrameSource, @unchecked Sendable {
     func finish() { isOpen = false }
 }
 
+/// A source that delivers a frame whenever `release` is set, until it is interrupted.
+final class SteppedSource: FrameSource, @unchecked Sendable {
+    let name = "steps"
+    let release = Event()
+    private let nap = Event()
+    // Capture thread only.
+    private var frameNumber: UInt64 = 0
+
+    func prepare() throws -> VideoFormat { smallFormat }
+
+    func next(into frame: FrameBuffer) -> SourceStatus {
+        guard release.wait(timeoutNanoseconds: 1_000_000) else { return .again }
+        frame.metadata = FrameMetadata(
+            timestampNanoseconds: MonotonicClock.nowNanoseconds, sequence: frameNumber)
+        frameNumber += 1
+        return .frame
+    }
+
+    func finish() {}
+
+    /// Lets other threads work for a moment. One thread at a time.
+    func pause() { nap.wait(timeoutNanoseconds: 1_000_000) }
+}
+
+/// A transform that says when it has begun a frame, and ends it when it is told to.
+final class BlockingTransform: FrameTransform, @unchecked Sendable {
+    let delayFrames = 0
+    let begun = Event()
+    let release = Event()
+
+    func prepare(format: VideoFormat) throws {}
+
+    func process(_ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64) -> Bool
+    {
+        begun.set()
+        waitLong(release)
+        return true
+    }
+
+    func reset() {}
+}
+
+/// Waits for something that is sure to come, but not for ever.
+func waitLong(_ event: Event) {
+    for _ in 0..<600 where event.wait(timeoutNanoseconds: 100_000_000) { return }
+}
+
 /// Adds 128 to every byte, so that a raw frame (below 128) can be told from a transformed one.
 /// Frames whose number `fails` says yes to have no result.
 final class MarkingTransform: FrameTransform, @unchecked Sendable {

@@ -100,6 +100,44 @@ import Video
         #expect(summary.framesIn < 100_000)
     }
 
+    @Test func `a frame that the stop cuts off counts neither as come nor as dropped`() throws {
+        let source = SteppedSource()
+        let transform = BlockingTransform()
+        let sink = RecordingSink()
+        let pipeline = Pipeline(
+            source: source, transform: transform, sinks: [sink], options: PipelineOptions())
+        try pipeline.start()
+        // Frame 0 is being transformed, and 1 waits, when the stop comes.
+        source.release.set()
+        waitLong(transform.begun)
+        source.release.set()
+        while pipeline.counters.captured < 2 { source.pause() }
+        pipeline.requestStop()
+        transform.release.set()
+        let summary = pipeline.finish()
+        #expect(pipeline.counters.captured == 2)
+        #expect(sink.sequences == [0])
+        #expect(summary.framesIn == 1)
+        #expect(summary.sinks[0].framesOut == 1)
+        #expect(summary.framesSkipped == 0)
+    }
+
+    @Test func `a frame that nobody is left for is dropped`() throws {
+        let source = SteppedSource()
+        let pipeline = Pipeline(
+            source: source, transform: MarkingTransform(), sinks: [RecordingSink { _ in .lost }],
+            options: PipelineOptions())
+        try pipeline.start()
+        source.release.set()
+        while !pipeline.isFinished { source.pause() }
+        // The transform learns of it by the next frame.
+        source.release.set()
+        while pipeline.counters.captured < 2 { source.pause() }
+        let summary = pipeline.finish()
+        #expect(summary.framesIn == 2)
+        #expect(summary.sinks[0].framesOut == 0)
+    }
+
     @Test func `a lost camera is opened again and the frames go on`() throws {
         var options = PipelineOptions()
         options.policy = .everyFrame

@@ -29,6 +29,16 @@ import Testing
         #expect(ring.skippedFrames == 9)
     }
 
+    @Test(arguments: [(RingPolicy.latest, UInt64(1)), (.everyFrame, 3)])
+    func `what nobody took is counted once`(policy: RingPolicy, left: UInt64) {
+        let ring = FrameRing<Box>(policy: policy) { _ in Box() }
+        #expect(ring.takeRemaining() == 0)
+        for number in 1...3 { #expect(publish(number, into: ring)) }
+        #expect(ring.takeRemaining() == left)
+        #expect(ring.takeRemaining() == 0)
+        #expect(ring.skippedFrames == 3 - left)
+    }
+
     @Test func `latest: the producer finds a slot while the consumer holds two`() {
         let ring = FrameRing<Box>(policy: .latest) { _ in Box() }
         _ = publish(1, into: ring)

@@ -51,14 +51,16 @@ public struct ClipBench: Codable {
         let medianMilliseconds: Double
         let p99Milliseconds: Double
         let arenaMB: Double
+        let allocationsPerFrame: Double?
 
-        init(_ milliseconds: [Double], arenaBytes: Int) {
+        init(_ milliseconds: [Double], arenaBytes: Int, allocations: Int64?) {
             let sorted = milliseconds.sorted()
             let count = sorted.count
             meanMilliseconds = thousandths(sorted.reduce(0, +) / Double(count))
             medianMilliseconds = thousandths(sorted[count / 2])
             p99Milliseconds = thousandths(sorted[min(count - 1, count * 99 / 100)])
             arenaMB = thousandths(Double(arenaBytes) / 1e6)
+            allocationsPerFrame = allocations.map { Double($0) / Double(count) }
         }
     }
 
@@ -105,9 +107,11 @@ public struct ClipBench: Codable {
         precision = result.precision
         noiseLevels = thousandths(result.noiseLevels)
         whole = Times(
-            result.frames.map(\.wholeMilliseconds), arenaBytes: result.wholeArenaBytes)
+            result.frames.map(\.wholeMilliseconds), arenaBytes: result.wholeArenaBytes,
+            allocations: result.wholeAllocations)
         reuse = Times(
-            result.frames.map(\.reuseMilliseconds), arenaBytes: result.reuseArenaBytes)
+            result.frames.map(\.reuseMilliseconds), arenaBytes: result.reuseArenaBytes,
+            allocations: result.reuseAllocations)
         speedup = thousandths(mean(\.wholeMilliseconds) / mean(\.reuseMilliseconds))
         steps = result.steps.map {
             Step(
@@ -120,6 +124,12 @@ public struct ClipBench: Codable {
     /// Identical pictures count as 99 dB, for JSON knows no infinity.
     private static func decibels(_ squaredError: Double) -> Double {
         min(99, (1000 * log10(255 * 255 / max(squaredError, 1e-9))).rounded() / 100)
+    }
+
+    private func memory(_ name: String, _ times: Times) -> String {
+        "\(name) reuse an arena of \(decimalText(times.arenaMB, 1)) MB"
+            + (times.allocationsPerFrame.map { ", \(decimalText($0, 2)) allocations per frame" }
+                ?? "")
     }
 
     /// The figures as JSON.
@@ -147,8 +157,7 @@ public struct ClipBench: Codable {
             \(frames) frames, \(decimalText(speedup, 2)) times as fast; \
             PSNR \(psnr) dB, worst frame \(worstFramePSNR) dB, worst 32-pixel tile \
             \(worstTilePSNR) dB; noise in the picture \(decimalText(noiseLevels, 2)) levels
-            arena \(decimalText(whole.arenaMB, 1)) MB, with reuse \
-            \(decimalText(reuse.arenaMB, 1)) MB
+            \(memory("without", whole)); \(memory("with", reuse))
             \(tableText([["step", "whole ms", "reuse ms", "share"]] + rows + [
                 frame("a frame", \.meanMilliseconds, decimalText(workShare, 3)),
                 frame("median", \.medianMilliseconds, ""), frame("p99", \.p99Milliseconds, ""),

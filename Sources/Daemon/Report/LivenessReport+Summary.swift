@@ -53,9 +53,14 @@ extension LivenessReport {
 
     private var processorText: String {
         "\(decimalText(resources.processorLoad, 2)) cores busy"
-            + (resources.workShare.map {
-                ", \(decimalText(100 * $0, 0)) % of the network's work, the rest reused"
-            } ?? "")
+            + (resources.workShare.map { ", " + Self.workText($0) } ?? "")
+    }
+
+    /// What was not reused, as a whole percentage; 100 % only if that was everything.
+    private static func workText(_ share: Double) -> String {
+        guard share < 1 else { return "the network's work done in full, nothing reused" }
+        let percent = min(99, (100 * share).rounded())
+        return "\(decimalText(percent, 0)) % of the network's work, the rest reused"
     }
 
     private var memoryText: String {

@@ -32,7 +32,7 @@ public struct LivenessReport: Codable, Sendable {
     public struct Input: Codable, Sendable {
         /// The source's name.
         public var source: String
-        /// Good frames delivered.
+        /// Good frames delivered; without those that the end of the run cut off.
         public var frames: UInt64
         /// Faulty frames, dropped and never shown.
         public var bad: UInt64

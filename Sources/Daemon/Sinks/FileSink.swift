@@ -32,7 +32,16 @@ final class FileSink: FrameSink, @unchecked Sendable {
 
     func prepare(format: VideoFormat) throws {
         guard !isPicture else { return }
-        muxer = try Muxer(file: path, input: format, options: options)
+        let muxer = try Muxer(file: path, input: format, options: options)
+        if muxer.width != format.width || muxer.height != format.height {
+            log.warning(
+                """
+                \(path) is \(muxer.width)×\(muxer.height), not \(format.width)×\(format.height): \
+                \(muxer.summary) takes even sizes only, and the last column or row is left out. \
+                Name an even --size, or keep all with output.codec = "ffv1" in .mkv
+                """)
+        }
+        self.muxer = muxer
     }
 
     func write(_ frame: FrameBuffer) -> SinkStatus {
