@@ -73,7 +73,8 @@ public struct ModelCalibration {
         calibration = Calibration(
             weights: model.file.checksum,
             frames: clipErrors.reduce(0) { $0 + $1.frames }, figures: figures,
-            sensitivities: try model.measureSensitivities(threads: Processor.shared.threadCount))
+            sensitivities: try (model as? DistilledUNet)?.measureSensitivities(
+                threads: Processor.shared.threadCount))
     }
 
     /// The figures of each precision and clip, for a terminal.

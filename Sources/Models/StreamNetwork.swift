@@ -3,17 +3,12 @@
 internal import NeuralEngine
 
 /// Weights and memory of all steps of one look. Made on a control thread; then it belongs to the thread
-/// that transforms frames.
-final class StreamNetwork {
+/// that transforms frames, which is why it may cross threads although it is not protected.
+final class StreamNetwork: @unchecked Sendable {
     /// One step of the flow.
     struct Step {
+        /// Reads and writes `StreamTensors`.
         let plan: Plan
-        /// (112, H/4, W/4)
-        let input: TensorView
-        /// (79, H/4, W/4)
-        let output: TensorView
-        /// r: of the way that is left.
-        let share: Float
     }
 
     /// Shares of the model's styles.
@@ -21,29 +16,58 @@ final class StreamNetwork {
     /// In the order in which they run.
     let steps: [Step]
     /// Where the flow begins: 3 planes of bytes, `StreamingUNet.sourceEdge` on a side.
-    let source: UnsafeMutablePointer<UInt8>
+    let source: UnsafeMutableBufferPointer<UInt8>
 
     init(styles: [Float], steps: [Step], source bytes: [UInt8]) {
         self.styles = styles
         self.steps = steps
         source = .allocate(capacity: bytes.count)
-        bytes.withUnsafeBufferPointer {
-            if let base = $0.baseAddress { source.initialize(from: base, count: bytes.count) }
-        }
+        _ = source.initialize(from: bytes)
     }
 
     deinit { source.deallocate() }
 
     /// Bytes of activations, packed weights and scratch memory.
-    var byteCount: Int { steps.reduce(0) { $0 + $1.plan.byteCount } }
+    var byteCount: Int { steps.reduce(0) { $0 + $1.plan.byteCount } + source.count }
+
+    /// How many convolutions are multiplied in what, for people.
+    var precision: String {
+        let precisions = steps.flatMap(\.plan.precisions)
+        return Precision.allCases.reversed().compactMap { precision in
+            let count = precisions.count { $0 == precision }
+            return count > 0 ? "\(precision.rawValue) (\(count))" : nil
+        }.joined(separator: ", ")
+    }
 }
 
-/// Makes networks of one size, all alike but for their weights. Control thread.
-struct StreamNetworkFactory {
+/// What all networks of a session read and write: none keeps anything there from frame to frame.
+struct StreamTensors {
+    /// Start, frame, state and tau: (112, H/4, W/4).
+    let input: TensorView
+    /// Residual, gate and state: (80, H/4, W/4), the last channel unused.
+    let result: TensorView
+    private let memory: TensorMemory
+
+    var byteCount: Int { memory.byteCount }
+
+    init(_ geometry: FrameGeometry) throws(EngineError) {
+        memory = try TensorMemory([
+            geometry.blocks(channels: StreamSteps.inputChannels),
+            geometry.blocks(channels: StreamSteps.resultChannels),
+        ])
+        input = memory.views[0]
+        result = memory.views[1]
+    }
+}
+
+/// Makes networks of one size, all alike but for their weights. Any thread, one at a time: it touches
+/// the pool only to measure, and the tensors never.
+struct StreamNetworkFactory: @unchecked Sendable {
     let model: StreamingUNet
     let backend: Backend
     let pool: WorkerPool
     let geometry: FrameGeometry
+    let tensors: StreamTensors
     let precisions: Set<Precision>
 
     /// - Parameters:
@@ -59,17 +83,15 @@ struct StreamNetworkFactory {
             let weights = try model.folded(styles, share: share)
             let builder = PlanBuilder(
                 backend: backend, pool: pool, tuning: tuning, precisions: precisions)
-            let input = builder.input(geometry.blocks(channels: StreamingUNet.inputChannels))
+            let input = builder.input(tensors.input.shape)
             let output = try model.raw(input, weights, in: builder)
+            builder.place(input, at: tensors.input)
+            builder.place(output, at: tensors.result)
             let plan = try builder.build(
-                // The next run begins from the last one's input.
                 outputs: [output],
                 for: "\(geometry.modelWidth)×\(geometry.modelHeight) pixels, \(count) steps and "
                     + "\(pool.threads) threads")
-            steps.append(
-                StreamNetwork.Step(
-                    plan: plan, input: plan.view(of: input), output: plan.view(of: output),
-                    share: share))
+            steps.append(StreamNetwork.Step(plan: plan))
         }
         return StreamNetwork(styles: styles, steps: steps, source: model.source(styles))
     }

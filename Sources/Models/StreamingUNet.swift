@@ -1,6 +1,6 @@
 // The streaming U-Net: a few-step flow from the aligned past to the present picture, in any style.
 
-public import NeuralEngine
+internal import NeuralEngine
 
 /// The architecture `streaming-flow-unet`, version 1. docs/model.md has the equations.
 ///
@@ -25,17 +25,16 @@ public struct StreamingUNet: Sendable {
     public let blocks: [Int]
 
     private let layers: [String: StyledConvolution]
-    // By style, in the file's order: 3 planes of `sourceEdge` × `sourceEdge` bytes.
+    // By style, in the file's order: 3 planes of `sourceEdge` × `sourceEdge` bytes. Empty for a style
+    // that leaves nothing to chance.
     private let sources: [[UInt8]]
 
     /// Width and height that the network divides by: two halvings of 4 × 4 squares.
-    static let sizeMultiple = 16
-    /// Start, frame, state and tau.
-    static let inputChannels = 112
+    static var sizeMultiple: Int { StreamSteps.sizeMultiple }
     /// Residual, gate and state.
-    static let outputChannels = 79
+    private static let outputChannels = 79
     /// Texels on a source's side; it repeats.
-    static let sourceEdge = 512
+    private static var sourceEdge: Int { StreamSteps.sourceSize }
     /// Numbers that r is spread over.
     static let shareCount = 8
 
@@ -59,9 +58,12 @@ public struct StreamingUNet: Sendable {
                 kernel: layer.kernel, styles: styles.count)
         }
         var sources: [[UInt8]] = []
+        let withSource = file.list("sources")
         for style in styles {
             sources.append(
-                try file.bytes("source.\(style)", shape: [3, Self.sourceEdge, Self.sourceEdge]))
+                withSource.contains(style)
+                    ? try file.bytes(
+                        "source.\(style)", shape: [3, Self.sourceEdge, Self.sourceEdge]) : [])
         }
         self.file = file
         self.channels = channels
@@ -83,7 +85,7 @@ public struct StreamingUNet: Sendable {
                 }
             }
         }
-        return [("stem", inputChannels, c[0], 3)] + residual(0, c[0])
+        return [("stem", StreamSteps.inputChannels, c[0], 3)] + residual(0, c[0])
             + [("down1", c[0], c[1], 3)] + residual(1, c[1])
             + [("down2", c[1], c[2], 3)] + residual(2, c[2])
             + [("up1", c[2], c[1], 1)] + residual(3, c[1])
@@ -102,12 +104,16 @@ public struct StreamingUNet: Sendable {
         return weights
     }
 
+    /// A source that says nothing: 0.5.
+    private static let grey: UInt8 = 128
+
     /// What chance is made of: 3 planes of `sourceEdge` × `sourceEdge` bytes, blended.
     func source(_ styles: [Float]) -> [UInt8] {
-        if let only = styles.firstIndex(of: 1) { return sources[only] }
-        var sum = [Float](repeating: 0, count: sources[0].count)
+        var sum = [Float](repeating: 0, count: 3 * Self.sourceEdge * Self.sourceEdge)
         for (source, share) in zip(sources, styles) where share > 0 {
-            for index in sum.indices { sum[index] += share * Float(source[index]) }
+            for index in sum.indices {
+                sum[index] += share * Float(source.isEmpty ? Self.grey : source[index])
+            }
         }
         return sum.map { UInt8(min(255, max(0, $0.rounded()))) }
     }

@@ -11,7 +11,8 @@ struct StyleMixTests {
         arguments: [
             ("ink", ["ink"], [1]), ("ink:3", ["ink"], [1]),
             ("ink:0.75,oil:0.25", ["ink", "oil"], [0.75, 0.25]),
-            ("ink:3, oil:1", ["ink", "oil"], [0.75, 0.25]), ("ink,oil", ["ink", "oil"], [0.5, 0.5]),
+            ("ink:3, oil:1", ["ink", "oil"], [0.75, 0.25]),
+            ("ink,oil", ["ink", "oil"], [0.5, 0.5]),
             ("ink:0,oil-2:1", ["oil-2"], [1]), ("a:1e-3,b:1e-3", ["a", "b"], [0.5, 0.5]),
         ] as [(String, [String], [Float])])
     func reads(text: String, names: [String], shares: [Float]) throws {
