@@ -107,12 +107,15 @@ INLINE float pixel_sum(pixel v) {
     return row_sum(half);
 }
 
-// A square's motion is believed if it leaves less than this share of the difference without.
-#define SQUARE_GAIN 0.85f
+// A difference of up to so many times the noise may be noise; then motion is believed if it leaves
+// less than this share of it.
+#define SQUARE_NOISE 1.5f
+#define SQUARE_GAIN 0.75f
 
 static void square_errors(
     const uint16_t *now, const uint16_t *before, ptrdiff_t stride, ptrdiff_t columns,
-    ptrdiff_t rows, ptrdiff_t row, float *flow, float *errors) {
+    ptrdiff_t rows, ptrdiff_t row, float noise, float *flow, float *errors) {
+    noise *= SQUARE_NOISE * 16 * CK_LUMA_SCALE;
     for (ptrdiff_t i = 0; i < columns; i++) {
         ptrdiff_t at = 4 * row * stride + 4 * i;
         pixel here = from_u16(load_square_u16(now + at, stride));
@@ -122,7 +125,7 @@ static void square_errors(
             origin o = origin_of(i, row, u, v, columns, rows);
             pixel there = between_u16(before + o.row * stride + o.column, stride, o.x, o.y);
             float moved = pixel_sum(pixel_abs(here - there));
-            if (moved < SQUARE_GAIN * error) {
+            if (moved < (error > noise ? error : SQUARE_GAIN * error)) {
                 error = moved;
             } else {
                 flow[2 * i] = 0;
@@ -205,12 +208,15 @@ INLINE pixel between_u8(const uint8_t *from, float x, float y) {
 }
 
 // Change of the anchor from square to square, for each pixel: the smaller of the two sides' changes,
-// and none at a tear, so that a turning surface's texture turns and two surfaces' do not mix.
+// so that a turning surface's texture turns; none at a tear, where two surfaces' would mix, nor where
+// nobody could see it.
+#define SLOPE_MIN 0.1f
 #define SLOPE_MAX 2.0f
 INLINE float slope(float before, float here, float after) {
     float a = here - before, b = after - here;
     float least = absolute(a) < absolute(b) ? a : b;
-    return a * b <= 0 || absolute(least) > SLOPE_MAX ? 0 : 0.25f * least;
+    int is_even = a * b > 0 && absolute(least) >= SLOPE_MIN && absolute(least) <= SLOPE_MAX;
+    return is_even ? 0.25f * least : 0;
 }
 
 // How texture coordinates go on around the middle of a square: d(x, y) by column and by row.
