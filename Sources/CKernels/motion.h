@@ -78,7 +78,8 @@ typedef struct {
     float x, y;
 } place;
 
-INLINE place patch_place(const ck_luma_level *level, ptrdiff_t left, ptrdiff_t top, float u, float v) {
+INLINE place patch_place(
+    const ck_luma_level *level, ptrdiff_t left, ptrdiff_t top, float u, float v) {
     // Farther out there is nothing but the repeated edge.
     float x = clamp_float((float)left + u, -11, (float)level->width + 2) + CK_MARGIN;
     float y = clamp_float((float)top + v, -11, (float)level->height + 2) + CK_MARGIN;

@@ -289,7 +289,7 @@ struct StreamPastKernelTests {
         let planes: [MarginPlane<UInt16>]
         let state: UnsafeMutablePointer<Float>
         let anchor: UnsafeMutablePointer<Float>
-        let source: UnsafeMutablePointer<UInt8>
+        let source: UnsafeMutablePointer<UInt32>
         let texels: [UInt8]
         var noise = Noise(seed: 9)
 
@@ -300,14 +300,14 @@ struct StreamPastKernelTests {
             state = allocator.make(16 * squares, of: Float.self)
             anchor = allocator.make(2 * squares, of: Float.self)
             let (size, stride) = (Int(CK_SOURCE), Int(CK_SOURCE_STRIDE))
-            source = allocator.make(3 * stride * stride, of: UInt8.self)
+            source = allocator.make(stride * stride, of: UInt32.self)
             var noise = Noise(seed: 8)
             texels = noise.bytes(3 * size * size)
-            for plane in 0..<3 {
-                for y in 0..<stride {
-                    for x in 0..<stride {
-                        source[(plane * stride + y) * stride + x] =
-                            texels[(plane * size + y % size) * size + x % size]
+            for y in 0..<stride {
+                for x in 0..<stride {
+                    for plane in 0..<3 {
+                        let texel = texels[(plane * size + y % size) * size + x % size]
+                        source[y * stride + x] |= UInt32(texel) << (8 * plane)
                     }
                 }
             }

@@ -16,7 +16,7 @@ final class Motion {
     /// Blotchy noise differs by more than its fine part, but by no more than this many times.
     private static let blotchMax: Float = 2.5
     /// Bounds of what is taken for noise: variance of the differences of half-size luma, levels².
-    private static let noiseMin: Float = 0.06
+    private static let noiseMin: Float = 0.15
     private static let noiseMax: Float = 16
     /// The same for squares: mean absolute difference of luma, levels.
     private static let squareNoiseMin: Float = 0.25
@@ -121,8 +121,8 @@ final class Motion {
     /// Finds the noise, and which patches may have moved, once their changes are known.
     ///
     /// Some of almost every picture stands still, or has nothing that could be seen to move: so the
-    /// noise is what a fifth of the patches stay under. Where everything moves that is too much; but
-    /// noise changes from pixel to pixel and what moves does so more smoothly, which bounds it.
+    /// noise is what a fifth of the patches stay under. Where everything moves that is too much;
+    /// but noise changes from pixel to pixel, what moves more smoothly: that bounds it.
     fileprivate func findActive() {
         let fine = lowerFifth(grain)
         let all = lowerFifth(changes)
