@@ -8,13 +8,14 @@ typedef float cell_row __attribute__((ext_vector_type(4)));
 #define PATCH_PIXELS (CK_PATCH * CK_PATCH)
 
 enum { ITERATIONS = 8 };
-// A component of a step that is too small to go on, in pixels.
+// The length of a step that is too small to be made, in pixels.
 #define STEP_MIN 0.03f
 // Added to the normal matrix, in levels²: a patch without structure moves little.
 #define DAMPING 16.0f
-// Motion is believed if it leaves less than this share of the square difference without motion: noise
-// alone, smoothed by interpolation and fitted by the best of several vectors, leaves more.
+// Motion is believed if it leaves less than this share of the square difference without motion, and
+// explains so many variances of noise more: the best of several vectors explains some of any noise.
 #define MOTION_GAIN 0.7f
+#define MOTION_EVIDENCE 36.0f
 
 INLINE float row_sum(patch_row v) {
     cell_row half = __builtin_shufflevector(v, v, 0, 1, 2, 3)
@@ -77,7 +78,8 @@ typedef struct {
     float x, y;
 } place;
 
-INLINE place patch_place(const ck_luma_level *level, ptrdiff_t left, ptrdiff_t top, float u, float v) {
+INLINE place patch_place(
+    const ck_luma_level *level, ptrdiff_t left, ptrdiff_t top, float u, float v) {
     // Farther out there is nothing but the repeated edge.
     float x = clamp_float((float)left + u, -11, (float)level->width + 2) + CK_MARGIN;
     float y = clamp_float((float)top + v, -11, (float)level->height + 2) + CK_MARGIN;
@@ -150,19 +152,26 @@ INLINE void patch_cells(const ck_luma_level *level, const patch *p, place at, fl
 }
 
 static void patch_changes(
-    const ck_luma_level *level, ptrdiff_t row, ptrdiff_t count, float *changes) {
+    const ck_luma_level *level, ptrdiff_t row, ptrdiff_t count, float *changes, float *grain) {
     for (ptrdiff_t i = 0; i < count; i++) {
         ptrdiff_t at = (CK_PATCH_STEP * row - 2) * level->stride + CK_PATCH_STEP * i - 2;
-        patch_row sum = {}, square = {};
+        patch_row sum = {}, square = {}, fine = {}, above = {};
 #pragma clang loop unroll(full)
         for (int y = 0; y < CK_PATCH; y++) {
-            patch_row d = LOAD(patch_row, level->before + at + y * level->stride)
-                - LOAD(patch_row, level->now + at + y * level->stride);
+            const float *now = level->now + at + y * level->stride;
+            const float *before = level->before + at + y * level->stride;
+            patch_row d = LOAD(patch_row, before) - LOAD(patch_row, now);
+            patch_row right = d - (LOAD(patch_row, before + 1) - LOAD(patch_row, now + 1));
             sum += d;
             square += d * d;
+            fine += right * right;
+            if (y > 0) fine += (d - above) * (d - above);
+            above = d;
         }
         float total = row_sum(sum);
         changes[i] = (row_sum(square) - total * total / PATCH_PIXELS) / PATCH_PIXELS;
+        // Pairs side by side and one above the other; each difference has twice the variance.
+        grain[i] = row_sum(fine) / (2 * (PATCH_PIXELS + PATCH_PIXELS - CK_PATCH));
     }
 }
 
@@ -219,36 +228,43 @@ INLINE void try_candidates(patch_job *job, ptrdiff_t row, ptrdiff_t column) {
     }
 }
 
-// Gauss and Newton from the best candidate, as long as the fit improves.
+// Gauss and Newton from the best candidate; a step that does not improve the fit is halved.
 INLINE void descend(patch_job *job) {
     const ck_luma_level *level = &job->search->level;
     const float limit = (float)CK_FLOW_LIMIT / (float)(2 * job->search->scale);
-    float u = job->best.u, v = job->best.v;
-    const float start_u = u, start_v = v;
+    const vector_fit start = job->best;
+    float u = start.u, v = start.v, du = 0, dv = 0;
     for (int i = 0; i < ITERATIONS; i++) {
         fit found = fit_patch(level, &job->patch, patch_place(level, job->left, job->top, u, v));
-        if (i > 0) {
-            if (!(found.cost < job->best.cost)) return;
+        if (i == 0 || found.cost < job->best.cost) {
             job->best = (vector_fit){u, v, found.cost};
+            du = -found.du;
+            dv = -found.dv;
+        } else {
+            du *= 0.5f;
+            dv *= 0.5f;
         }
-        u = clamp_float(u - found.du, -limit, limit);
-        v = clamp_float(v - found.dv, -limit, limit);
-        float du = u - start_u, dv = v - start_v;
-        if (du * du + dv * dv > CK_PATCH * CK_PATCH) return;
-        du = u - job->best.u, dv = v - job->best.v;
-        if (du * du < STEP_MIN * STEP_MIN && dv * dv < STEP_MIN * STEP_MIN) return;
+        if (du * du + dv * dv < STEP_MIN * STEP_MIN) return;
+        u = clamp_float(job->best.u + du, -limit, limit);
+        v = clamp_float(job->best.v + dv, -limit, limit);
+        float far_u = u - start.u, far_v = v - start.v;
+        if (far_u * far_u + far_v * far_v > CK_PATCH * CK_PATCH) return;
     }
 }
 
-// The patch's vector and the mean square difference that it leaves.
-INLINE vector_fit search_patch(patch_job *job, ptrdiff_t row, ptrdiff_t column) {
+// The best vector, or none where that is hardly better. noise: variance of the differences.
+INLINE vector_fit search_patch(patch_job *job, ptrdiff_t row, ptrdiff_t column, float noise) {
     const ck_luma_level *level = &job->search->level;
     float still =
         patch_cost(level, &job->patch, patch_place(level, job->left, job->top, 0, 0));
     job->best = (vector_fit){0, 0, still};
     try_candidates(job, row, column);
     descend(job);
-    if (job->best.cost < MOTION_GAIN * still) return job->best;
+    // Between pixels the frame before is smoothed: that takes away noise, half of which is its own.
+    place at = patch_place(level, job->left, job->top, job->best.u, job->best.v);
+    float x = 1 - 2 * at.x * (1 - at.x), y = 1 - 2 * at.y * (1 - at.y);
+    float moved = job->best.cost + 0.5f * PATCH_PIXELS * noise * (1 - x * y);
+    if (moved < MOTION_GAIN * still && still - moved > MOTION_EVIDENCE * noise) return job->best;
     return (vector_fit){0, 0, still};
 }
 
@@ -263,7 +279,11 @@ static void search_patches(const ck_patch_search *s, ptrdiff_t row) {
         if (moves || (s->cells && is_active(s, row, i, 1))) {
             job.left = CK_PATCH_STEP * i - 2;
             load_patch(&job.patch, level->now + job.top * level->stride + job.left, level->stride);
-            if (moves) found = search_patch(&job, row, i);
+            if (moves) {
+                float noise = s->noise / (float)s->scale;
+                if (s->cells) noise = clamp_float(s->grain[index], noise, 2 * noise);
+                found = search_patch(&job, row, i, noise);
+            }
             if (s->cells)
                 patch_cells(
                     level, &job.patch, patch_place(level, job.left, job.top, found.u, found.v),
@@ -271,7 +291,6 @@ static void search_patches(const ck_patch_search *s, ptrdiff_t row) {
         }
         s->flow[2 * index] = found.u;
         s->flow[2 * index + 1] = found.v;
-        if (s->rest) s->rest[index] = found.cost / PATCH_PIXELS;
     }
 }
 

@@ -1,5 +1,5 @@
-// One pixel of a block, 16 floats, and a square of 4 × 4 RGB24 pixels: the types of the SIMD kernels
-// at a network's ends. Included after vectors.h.
+// One pixel of a block, 16 floats, and a square of 4 × 4 RGB24 pixels: the types of the SIMD
+// kernels at a network's ends. Included after vectors.h.
 
 // Whatever the register width.
 typedef float pixel __attribute__((ext_vector_type(16)));

@@ -1,10 +1,11 @@
-// The kernels around a streaming network, written once with clang's vector extensions. What includes
-// this sets LANES and the table's name, STREAM_TABLE. Meanings are in stream.h.
+// The kernels around a streaming network, written once with clang's vector extensions. Whoever
+// includes this has set LANES and STREAM_TABLE, the table's name. Meanings are in stream.h.
 
 #include "vectors.h"
 #include "pixels.h"
 #include "motion.h"
 #include "warps.h"
+#include "start.h"
 #include "steps.h"
 
 const ck_stream_kernels STREAM_TABLE = {

@@ -45,15 +45,19 @@ typedef struct {
     /// × `active_rows`.
     const uint8_t *active;
     ptrdiff_t active_columns, active_rows;
+    /// Variance of the differences of the finest level's pixels, by noise alone; and what of each
+    /// of its patches may be noise (from patch_changes), which counts between one and two times
+    /// that.
+    float noise;
+    const float *grain;
     /// Where to begin, (x, y) pairs in pixels of their own level: the next coarser level's result,
     /// or NULL; the finest level's in the frame before.
     const float *coarse;
     ptrdiff_t coarse_columns, coarse_rows;
     const float *last;
-    /// Result: a pair for each patch; if not NULL, the mean square difference that is left, less
-    /// that of the means; and the mean absolute difference in each of the 4 × 4 cells of a patch.
+    /// Result: a pair for each patch; and, unless NULL, the mean absolute difference that it leaves
+    /// in each of the 4 × 4 cells of a patch that moves or has a neighbour that does.
     float *flow;
-    float *rest;
     float *cells;
 } ck_patch_search;
 
@@ -68,8 +72,8 @@ typedef struct {
     const float *state;
     /// (x, y) pairs: by how far the texture at a square is off the screen's grid, in pixels.
     const float *anchor;
-    /// Three planes of CK_SOURCE_STRIDE² bytes.
-    const uint8_t *source;
+    /// CK_SOURCE_STRIDE² texels: red in the lowest byte, then green and blue.
+    const uint32_t *source;
     /// Where in the source the screen's grid begins.
     int32_t offset_x, offset_y;
 } ck_stream_past;
@@ -86,9 +90,12 @@ typedef struct {
     /// Averages over 2 × 2: two rows to `count` pixels.
     void (*halve)(const float *source, ptrdiff_t stride, ptrdiff_t count, float *target);
 
-    /// Mean square difference at zero motion, less that of the means, of a row of patches.
+    /// Of a row of patches: the mean square difference at zero motion, less that of the means; and
+    /// how much of it is as fine as noise: half the mean square of what differences of neighbouring
+    /// pixels differ by. The two are equal if the pixels' differences are independent.
     void (*patch_changes)(
-        const ck_luma_level *level, ptrdiff_t row, ptrdiff_t count, float *changes);
+        const ck_luma_level *level, ptrdiff_t row, ptrdiff_t count, float *changes,
+        float *grain);
 
     /// Looks for a row of patches.
     void (*search_patches)(const ck_patch_search *search, ptrdiff_t row);
@@ -100,10 +107,11 @@ typedef struct {
         ptrdiff_t patch_rows, ptrdiff_t row, ptrdiff_t count, float *flow);
 
     /// Mean absolute difference of luma over each of a row of squares, in levels, after the flow;
-    /// luma: the pictures' first pixels. Where the flow is no better than none, it becomes 0.
+    /// luma: the pictures' first pixels. Where the flow is no better than none, it becomes 0; it
+    /// has to be much better if the difference without is within the noise, given in levels.
     void (*square_errors)(
         const uint16_t *now, const uint16_t *before, ptrdiff_t stride, ptrdiff_t columns,
-        ptrdiff_t rows, ptrdiff_t row, float *flow, float *errors);
+        ptrdiff_t rows, ptrdiff_t row, float noise, float *flow, float *errors);
 
     /// How far the past of a row of squares can be trusted: trust_max · clamp(1.5 − 0.5 ·
     /// error_scale · error), 0 if the square's middle was outside of the frame; and where its
@@ -112,20 +120,21 @@ typedef struct {
         const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *errors,
         float error_scale, float trust_max, float *trust, float *anchor);
 
-    /// A row of the network's input of seven blocks: z = (1 − tau) source + tau past in blocks 0…2,
-    /// in block 6 the state and tau in its last channel, tau = temporal · trust. Past and state come
-    /// along the flow; where tau is 0 the state is 0. Blocks 3…5 stay. anchor: the row's first pair
-    /// in the whole field. aligned: the past, 48 numbers a square; not written where tau is 0.
+    /// A row of the network's input of seven blocks: z = (1 − tau) source + tau past in blocks
+    /// 0…2, in block 6 the state and tau in its last channel, tau = temporal · trust. Past and
+    /// state come along the flow; where tau is 0 the state is 0. Blocks 3…5 stay. anchor: the
+    /// row's first pair in the whole field. aligned: the past, 48 numbers a square; not written
+    /// where tau is 0.
     void (*start_squares)(
         const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *trust,
         float temporal, const float *anchor, uint16_t *aligned, float *input,
         ptrdiff_t block_stride);
 
-    /// A step of `share` of the way left, for a row of squares. result: five blocks, residual, gate
-    /// and state before their activations. end = frame + residual, and where tau is above 0 end +=
-    /// sigmoid(gate) · (aligned − end); in `input`, z += share · (end − z), tau += share · (1 − tau).
-    /// state = tanh of the fifth block, its last channel 0, unless NULL. Returns 0 if every number
-    /// of the result was finite.
+    /// A step of `share` of the way left, for a row of squares. result: five blocks, residual,
+    /// gate and state before their activations. end = frame + residual, and where temporal · trust
+    /// is above 0, end += sigmoid(gate) · (aligned − end); in `input`, z += share · (end − z),
+    /// tau += share · (1 − tau). state = tanh of the fifth block, its last channel 0, unless NULL.
+    /// Returns 0 if every number of the result was finite.
     int (*advance_squares)(
         const float *result, ptrdiff_t result_stride, const uint8_t *rgb, ptrdiff_t rgb_stride,
         const uint16_t *aligned, const float *trust, float temporal, ptrdiff_t count,

@@ -12,9 +12,19 @@ final class Motion {
     /// Rows of the frame that make one row of the coarsest level.
     static let bandRows = 1 << levelsMax
     /// A patch may have moved if it differs by more than this many times the noise.
-    private static let stillFactor: Float = 2.5
-    /// Bounds of what is taken for noise: the root of the mean square difference of a patch, levels.
-    private static let noiseRange: ClosedRange<Float> = 0.25...4
+    private static let stillFactor: Float = 2
+    /// Blotchy noise differs by more than its fine part, but by no more than this many times.
+    private static let blotchMax: Float = 2.5
+    /// Bounds of what is taken for noise: variance of the differences of half-size luma, levels².
+    private static let noiseMin: Float = 0.15
+    private static let noiseMax: Float = 16
+    /// The same for squares: mean absolute difference of luma, levels.
+    private static let squareNoiseMin: Float = 0.25
+    private static let squareNoiseMax: Float = 8
+    /// A patch that moves by less than this, in pixels of the finest level, …
+    private static let slowMax: Float = 2
+    /// … does not unless so many of its eight neighbours move.
+    private static let neighboursMin = 3
 
     /// A level of the pyramid and its patches.
     struct Level {
@@ -57,11 +67,12 @@ final class Motion {
     // Of the finest level's patches.
     fileprivate let changes: UnsafeMutablePointer<Float>
     fileprivate let active: UnsafeMutablePointer<UInt8>
-    fileprivate let rest: UnsafeMutablePointer<Float>
+    fileprivate let grain: UnsafeMutablePointer<Float>
     fileprivate let cells: UnsafeMutablePointer<Float>
-    fileprivate let lastFlow: UnsafeMutablePointer<Float>
+    fileprivate let settled: UnsafeMutablePointer<Float>
     private let histogram: Histogram
-    private var noise = noiseRange.upperBound / 2
+    fileprivate private(set) var noise = noiseMin
+    fileprivate private(set) var squareNoise = squareNoiseMin
 
     init(
         kernels: UnsafePointer<ck_stream_kernels>, width: Int, height: Int,
@@ -80,9 +91,9 @@ final class Motion {
         let patches = levels[0].columns * levels[0].rows
         changes = allocator.make(patches, of: Float.self)
         active = allocator.make(patches, of: UInt8.self)
-        rest = allocator.make(patches, of: Float.self)
+        grain = allocator.make(patches, of: Float.self)
         cells = allocator.make(patches * Int(CK_PATCH_CELLS), of: Float.self)
-        lastFlow = allocator.make(2 * patches, of: Float.self)
+        settled = allocator.make(2 * patches, of: Float.self)
         histogram = Histogram(counts: allocator.make(Histogram.bins, of: UInt32.self))
     }
 
@@ -93,8 +104,8 @@ final class Motion {
     func reset() {
         isBeforeKnown = false
         isMoving = false
-        noise = Self.noiseRange.upperBound / 2
-        lastFlow.update(repeating: 0, count: 2 * patches)
+        squareNoise = Self.squareNoiseMin
+        settled.update(repeating: 0, count: 2 * patches)
         flow.update(repeating: 0, count: 2 * columns * rows)
     }
 
@@ -107,38 +118,71 @@ final class Motion {
             height: now.height)
     }
 
-    /// Says which patches may have moved, once their changes are known.
+    /// Finds the noise, and which patches may have moved, once their changes are known.
     ///
-    /// The noise is what a fifth of the patches stay under (some of almost every picture stands
-    /// still, or has nothing that could be seen to move), but no more than half of them kept after
-    /// the motion of the frame before: or nothing would move in a picture that moves as a whole.
+    /// Some of almost every picture stands still, or has nothing that could be seen to move: so the
+    /// noise is what a fifth of the patches stay under. Where everything moves that is too much;
+    /// but noise changes from pixel to pixel, what moves more smoothly: that bounds it.
     fileprivate func findActive() {
-        histogram.clear()
-        for index in 0..<patches { histogram.add(max(changes[index], 0).squareRoot()) }
-        let quiet = 1.15 * histogram.value(rank: patches / 5)
-        noise = min(max(min(noise, quiet), Self.noiseRange.lowerBound), Self.noiseRange.upperBound)
+        let fine = lowerFifth(grain)
+        let all = lowerFifth(changes)
+        noise = min(max(all, fine), Self.blotchMax * fine)
+        noise = min(max(noise, Self.noiseMin), Self.noiseMax)
         let limit = Self.stillFactor * noise
         isMoving = false
         for index in 0..<patches {
-            let mayMove = changes[index] > limit * limit
+            let mayMove = changes[index] > limit
             active[index] = mayMove ? 1 : 0
             isMoving = isMoving || mayMove
         }
     }
 
-    /// Takes what is left after the motion for the noise, and the vectors for the next frame's hint.
-    fileprivate func settle() {
+    private func lowerFifth(_ values: UnsafeMutablePointer<Float>) -> Float {
         histogram.clear()
-        for index in 0..<patches {
-            let left = active[index] != 0 ? rest[index] : changes[index]
-            histogram.add(max(left, 0).squareRoot())
+        // A change less its mean may be a little below 0.
+        for index in 0..<patches { histogram.add(max(values[index], 0)) }
+        return histogram.value(rank: patches / 5)
+    }
+
+    /// Takes the median of the squares' errors for their noise in the next frame.
+    func learn(median: Float) {
+        squareNoise = min(max(median, Self.squareNoiseMin), Self.squareNoiseMax)
+    }
+
+    /// The finest level's vectors without those that only noise has made; they also serve as the
+    /// next frame's hint.
+    ///
+    /// What moves slowly has neighbours that move: patches overlap, and those of noise stand alone.
+    fileprivate func settle() {
+        settled.update(repeating: 0, count: 2 * patches)
+        guard isMoving else { return }
+        let level = levels[0]
+        for y in 0..<level.rows {
+            for x in 0..<level.columns {
+                let (u, v) = vector(x, y)
+                guard u != 0 || v != 0 else { continue }
+                let isFast = abs(u) + abs(v) >= Self.slowMax
+                guard isFast || movingNeighbours(x, y) >= Self.neighboursMin else { continue }
+                settled[2 * (y * level.columns + x)] = u
+                settled[2 * (y * level.columns + x) + 1] = v
+            }
         }
-        noise = histogram.value(rank: patches / 2)
-        if isMoving {
-            lastFlow.update(from: levels[0].flow, count: 2 * patches)
-        } else {
-            lastFlow.update(repeating: 0, count: 2 * patches)
+    }
+
+    private func vector(_ x: Int, _ y: Int) -> (Float, Float) {
+        let at = levels[0].flow + 2 * (y * levels[0].columns + x)
+        return (at[0], at[1])
+    }
+
+    private func movingNeighbours(_ x: Int, _ y: Int) -> Int {
+        var count = -1  // itself
+        for row in max(y - 1, 0)...min(y + 1, levels[0].rows - 1) {
+            for column in max(x - 1, 0)...min(x + 1, levels[0].columns - 1) {
+                let (u, v) = vector(column, row)
+                count += u != 0 || v != 0 ? 1 : 0
+            }
         }
+        return count
     }
 }
 
@@ -202,7 +246,8 @@ final class PatchChangeStep: ParallelWork {
         var level = motion.level(0)
         let columns = motion.levels[0].columns
         motion.kernels.pointee.patch_changes(
-            &level, piece, columns, motion.changes + piece * columns)
+            &level, piece, columns, motion.changes + piece * columns,
+            motion.grain + piece * columns)
     }
 }
 
@@ -230,9 +275,10 @@ final class PatchSearchStep: ParallelWork {
         var search = ck_patch_search(
             level: motion.level(index), columns: level.columns, rows: level.rows,
             scale: 1 << index, active: motion.active, active_columns: finest.columns,
-            active_rows: finest.rows, coarse: coarser.map { UnsafePointer($0.flow) },
+            active_rows: finest.rows, noise: motion.noise, grain: motion.grain,
+            coarse: coarser.map { UnsafePointer($0.flow) },
             coarse_columns: coarser?.columns ?? 0, coarse_rows: coarser?.rows ?? 0,
-            last: motion.lastFlow, flow: level.flow, rest: index == 0 ? motion.rest : nil,
+            last: motion.settled, flow: level.flow,
             cells: index == 0 ? motion.cells : nil)
         motion.kernels.pointee.search_patches(&search, piece)
     }
@@ -273,7 +319,7 @@ final class SquareErrorStep: ParallelWork {
         let finest = motion.levels[0]
         if motion.isMoving {
             motion.kernels.pointee.spread_flow(
-                finest.flow, motion.cells, finest.columns, finest.rows, piece, motion.columns,
+                motion.settled, motion.cells, finest.columns, finest.rows, piece, motion.columns,
                 flow)
         } else {
             flow.update(repeating: 0, count: 2 * motion.columns)
@@ -281,7 +327,8 @@ final class SquareErrorStep: ParallelWork {
         let errors = motion.errors + piece * motion.columns
         let (now, before) = (motion.luma[motion.present], motion.luma[1 - motion.present])
         motion.kernels.pointee.square_errors(
-            now.first, before.first, now.stride, motion.columns, motion.rows, piece, flow, errors)
+            now.first, before.first, now.stride, motion.columns, motion.rows, piece,
+            motion.squareNoise, flow, errors)
         let histogram = histograms[worker]
         for index in 0..<motion.columns { histogram.add(errors[index]) }
     }

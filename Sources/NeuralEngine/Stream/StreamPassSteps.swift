@@ -28,6 +28,7 @@ final class StreamTrustStep: ParallelWork {
         trustMax = 0
         guard state.motion.isBeforeKnown else { return }
         let median = errors.median()
+        state.motion.learn(median: median)
         errorScale = 1 / (2.5 * max(median, Self.noiseMin))
         if median <= Self.cutLevels { trustMax = Self.trustMax }
     }

@@ -49,14 +49,14 @@ final class StreamFrame {
 ///     let isGood = stream.finish()
 ///
 /// The network's input has 112 channels: the start z of the flow (16 · colour + 4 · row + column of
-/// a square of 4 × 4 pixels), the frame in the same order, 15 channels of state, tau. Its result has 80:
-/// residual (48), gate (16) and state (15, one unused), before their activations. With more than one
+/// a square of 4 × 4 pixels), the frame in the same order, 15 channels of state, tau. Its result
+/// has 79: residual (48), gate (16) and state (15), before their activations. With more than one
 /// step the input must survive a run: name it among the plan's outputs.
 public final class StreamSteps {
     /// Channels of the network's input.
     public static let inputChannels = 112
     /// Channels of its result.
-    public static let resultChannels = 80
+    public static let resultChannels = 79
     /// Pixels on a side of a source texture.
     public static let sourceSize = Int(CK_SOURCE)
     /// What the padded size is a multiple of.
@@ -65,14 +65,15 @@ public final class StreamSteps {
     /// How much of the past is used, 0 (nothing: every frame by itself) to 1; others are clamped.
     /// Takes effect with the next `begin`.
     public var temporal: Float = 1
-    /// Where in the source texture the picture lies; any number. Takes effect with the next `begin`.
+    /// Where in the source texture the picture lies; any number. Takes effect with the next
+    /// `begin`.
     public var seed = 0
 
     /// To be run after `begin`, in this order.
     public let beginning: [ParallelWork]
 
-    /// A vector for each square of 4 × 4 pixels, row by row, x then y, in pixels: what is there now was
-    /// there plus the vector in the frame before.
+    /// A vector for each square of 4 × 4 pixels, row by row, x then y, in pixels: what is there now
+    /// was there plus the vector in the frame before.
     var flow: UnsafeBufferPointer<Float> {
         UnsafeBufferPointer(start: state.motion.flow, count: 2 * state.squares)
     }
@@ -95,8 +96,9 @@ public final class StreamSteps {
     /// - Parameters:
     ///   - geometry: its padded size is a multiple of `sizeMultiple`.
     ///   - input: `geometry.blocks(channels: inputChannels)`.
-    ///   - result: `geometry.blocks(channels: resultChannels)`. After the last step its first 48
-    ///     channels hold the change of the picture, [-1, 1]: what `ResidualRowsStep` takes.
+    ///   - result: `geometry.blocks(channels: resultChannels)`, or one channel more. After the last
+    ///     step its first 48 channels hold the change of the picture, [-1, 1]: what
+    ///     `ResidualRowsStep` takes.
     ///   - threads: of the pool that runs the steps.
     ///   - check: gets to know of NaN and infinity; `finish` reads it.
     public init(
@@ -105,7 +107,7 @@ public final class StreamSteps {
     ) throws(EngineError) {
         precondition(
             input.shape == geometry.blocks(channels: Self.inputChannels)
-                && result.shape == geometry.blocks(channels: Self.resultChannels),
+                && geometry.fits(result.shape) && result.shape.blocks == 5,
             "input and result have the network's shapes")
         guard geometry.paddedWidth % Self.sizeMultiple == 0,
             geometry.paddedHeight % Self.sizeMultiple == 0
@@ -140,7 +142,7 @@ public final class StreamSteps {
     /// Bytes that the steps allocate.
     public var byteCount: Int { state.allocator.byteCount }
 
-    /// Sets the style's source texture: three planes of `sourceSize`² bytes, 255 is 1. It is copied.
+    /// Sets the style's source texture, three planes of `sourceSize`² bytes, 255 is 1: a copy of it.
     /// Until then it is 0.5 everywhere.
     ///
     /// Not while a frame is under way.
@@ -165,8 +167,8 @@ public final class StreamSteps {
         end.pointers = pointers
     }
 
-    /// What to run after the network's run `index` of `count`: the share of the way left that it goes
-    /// is 1 / (count − index).
+    /// What to run after the network's run `index` of `count`: the share of the way left that it
+    /// goes is 1 / (count − index).
     ///
     /// - Realtime: safe
     public func step(_ index: Int, of count: Int) -> ParallelWork {
@@ -213,7 +215,7 @@ final class StreamState {
     var temporal: Float = 1
     var offset: (x: Int32, y: Int32) = (0, 0)
 
-    private let source: UnsafeMutablePointer<UInt8>
+    private let source: UnsafeMutablePointer<UInt32>
     var squares: Int { motion.columns * motion.rows }
 
     init(
@@ -232,7 +234,7 @@ final class StreamState {
         state = allocator.make(16 * squares, of: Float.self)
         anchors = (0..<2).map { _ in allocator.make(2 * squares, of: Float.self) }
         trust = allocator.make(squares, of: Float.self)
-        source = allocator.make(3 * Self.sourceStride * Self.sourceStride, of: UInt8.self)
+        source = allocator.make(Self.sourceStride * Self.sourceStride, of: UInt32.self)
         setSource { _ in 128 }
     }
 
@@ -241,10 +243,12 @@ final class StreamState {
     /// Copies a texture and repeats it over the margins.
     func setSource(_ texel: (Int) -> UInt8) {
         let (size, stride) = (Int(CK_SOURCE), Self.sourceStride)
-        for plane in 0..<3 {
-            for y in 0..<stride {
-                let row = source + (plane * stride + y) * stride
-                for x in 0..<stride { row[x] = texel((plane * size + y % size) * size + x % size) }
+        for y in 0..<stride {
+            for x in 0..<stride {
+                let at = y % size * size + x % size
+                source[y * stride + x] = (0..<3).reduce(0) { texels, plane in
+                    texels | UInt32(texel(plane * size * size + at)) << (8 * plane)
+                }
             }
         }
     }
