@@ -70,35 +70,55 @@ struct PeakTests {
         // Smaller than any real ones: other tests watch the memory of this process.
         let caches = CacheSizes(bytes: [.l1: 16 << 10, .l2: 64 << 10, .l3: 2 << 20])
         let probes = try MachineProbes(threads: 2, caches: caches)
-        for _ in 0..<2 { probes.sweep() }
+        probes.sweep()
+        // A neighbour who takes the CPU away disturbs a sweep; the best of all are kept.
+        for _ in 0..<50 where misfit(probes.peak) != nil { probes.sweep() }
         let peak = probes.peak
+        #expect(misfit(peak) == nil)
         #expect(peak.bandwidths.count == 2 * peak.caches.levels.count)
         let sets = peak.bandwidths.filter { $0.threads == 1 }.map(\.workingSetBytes)
         #expect(sets == sets.sorted())
         #expect(peak.macsPerSecond(.f32, threads: 7) == 0)
         #expect(peak.bytesPerSecond(.l1, threads: 7) == 0)
-
-        // Ratios of figures of one run, and wide ones: wrong units, swapped figures and threads that
-        // are counted and do nothing are farther off than any neighbour's disturbance.
-        let single = peak.macsPerSecond(.f32, threads: 1)
-        let both = peak.macsPerSecond(.f32, threads: 2) / single
-        #expect((0.2...2.5).contains(both), "\(both)")
-        // An instruction multiplies 16 bytes for each 4 that it is long; a cycle loads one or two.
-        let loads = peak.bytesPerSecond(.l1, threads: 1) / single
-        #expect((0.25...32).contains(loads), "\(loads) bytes for each f32")
         for bandwidth in peak.bandwidths {
-            let copy = bandwidth.copyBytesPerSecond / bandwidth.readBytesPerSecond
-            #expect((0.1...4).contains(copy), "\(bandwidth)")
             let ceiling = max(bandwidth.readBytesPerSecond, bandwidth.copyBytesPerSecond)
             #expect(peak.bytesPerSecond(bandwidth.level, threads: bandwidth.threads) == ceiling)
+        }
+    }
+
+    /// Ratios of figures of one run, and wide ones: wrong units, swapped figures and threads that are
+    /// counted and do nothing are farther off in every sweep.
+    ///
+    /// - Returns: the figure that does not fit the others, if any.
+    private func misfit(_ peak: MachinePeak) -> String? {
+        func fits(_ ratio: Double, _ range: ClosedRange<Double>, _ name: String) -> String? {
+            range.contains(ratio) ? nil : "\(name): \(ratio)"
+        }
+        let single = peak.macsPerSecond(.f32, threads: 1)
+        let both = peak.macsPerSecond(.f32, threads: 2)
+        // An instruction multiplies 16 bytes for each 4 that it is long; a cycle loads one or two.
+        let loads = peak.bytesPerSecond(.l1, threads: 1)
+        let bandwidths = peak.bandwidths.flatMap { bandwidth in
+            let ceiling = max(bandwidth.readBytesPerSecond, bandwidth.copyBytesPerSecond)
             let one = peak.bytesPerSecond(bandwidth.level, threads: 1)
-            #expect((0.3...4).contains(ceiling / one), "\(bandwidth)")
+            return [
+                fits(
+                    bandwidth.copyBytesPerSecond / bandwidth.readBytesPerSecond, 0.1...4,
+                    "copies, \(bandwidth)"),
+                fits(ceiling / one, 0.3...4, "threads, \(bandwidth)"),
+            ]
         }
         // Narrow operands are there to be faster.
-        for operand in Precision.allCases where peak.macsPerSecond(operand, threads: 1) > 0 {
-            let ratio = peak.macsPerSecond(operand, threads: 1) / single
-            #expect((0.4...16).contains(ratio), "\(operand): \(ratio)")
+        let narrow = Precision.allCases.filter { peak.macsPerSecond($0, threads: 1) > 0 }.map {
+            fits(peak.macsPerSecond($0, threads: 1) / single, 0.4...16, "\($0)")
         }
+        let all =
+            [
+                fits(both / single, 0.2...2.5, "two threads"),
+                fits(loads / single, 0.25...32, "loads"),
+            ]
+            + bandwidths + narrow
+        return all.compactMap { $0 }.first
     }
 
     @Test("Main memory is measured with more than the caches hold, and less than the machine has")
