@@ -24,19 +24,21 @@ import Video
 
     @Test func `a model given by path is taken as it is`() throws {
         let locator = ModelLocator(environment: [:])
-        #expect(try locator.path(model: "/a/b.safetensors", style: "ink") == "/a/b.safetensors")
+        for path in ["/a/b.safetensors", "b.safetensors", "a/b"] {
+            #expect(try locator.path(model: path) == path)
+        }
     }
 
-    @Test func `LUCIDA_MODELS comes first, and a wrong style lists the right ones`() throws {
-        try touch("pencil.safetensors")
+    @Test func `LUCIDA_MODELS comes first, and a wrong name lists the right ones`() throws {
+        try touch("tiny.safetensors")
         let locator = ModelLocator(environment: ["LUCIDA_MODELS": folder.path])
-        let found = try locator.path(model: "", style: "pencil")
-        #expect(found == folder.path + "/pencil.safetensors")
+        let found = try locator.path(model: "tiny")
+        #expect(found == folder.path + "/tiny.safetensors")
         do {
-            _ = try locator.path(model: "", style: "pencl")
-            Issue.record("a style that does not exist was found")
+            _ = try locator.path(model: "tinny")
+            Issue.record("a model that does not exist was found")
         } catch {
-            #expect("\(error)".contains("\"pencl\"") && "\(error)".contains("pencil"))
+            #expect("\(error)".contains("\"tinny\"") && "\(error)".contains("tiny"))
         }
     }
 
