@@ -25,31 +25,144 @@ INLINE field_place place_in_field(
         above_ + (p).y * (below_ - above_); \
     })
 
+// Change of the anchor from square to square, for each pixel: the smaller of the two sides'
+// changes, so that a turning surface's texture turns; none at a tear, where two surfaces' would
+// mix, nor where nobody could see it.
+#define SLOPE_MIN 0.1f
+#define SLOPE_MAX 2.0f
+INLINE float slope(float before, float here, float after) {
+    float a = here - before, b = after - here;
+    float least = absolute(a) < absolute(b) ? a : b;
+    int is_even = a * b > 0 && absolute(least) >= SLOPE_MIN && absolute(least) <= SLOPE_MAX;
+    return is_even ? 0.25f * least : 0;
+}
+
+// How texture coordinates go on around the middle of a square: d(x, y) by column and by row.
+typedef struct {
+    two column, row;
+} slopes;
+
+INLINE slopes slopes_at(
+    const ck_stream_past *past, const float *anchor, ptrdiff_t i, ptrdiff_t row) {
+    ptrdiff_t stride = 2 * past->columns;
+    two here = LOAD(two, anchor + 2 * i);
+    two left = LOAD(two, anchor + 2 * clamp_index(i - 1, 0, past->columns - 1));
+    two right = LOAD(two, anchor + 2 * clamp_index(i + 1, 0, past->columns - 1));
+    two above = row > 0 ? LOAD(two, anchor + 2 * i - stride) : here;
+    two below = row + 1 < past->rows ? LOAD(two, anchor + 2 * i + stride) : here;
+    slopes s;
+    for (int c = 0; c < 2; c++) {
+        s.column[c] = slope(left[c], here[c], right[c]);
+        s.row[c] = slope(above[c], here[c], below[c]);
+    }
+    return s;
+}
+
 // Anchors farther off than this begin anew: beyond, f32 would lose fractions of pixels.
 #define ANCHOR_LIMIT 16384.0f
 
+INLINE ptrdiff_t floor_index(float value) {
+    ptrdiff_t whole = (ptrdiff_t)value;
+    return whole - (value < (float)whole);
+}
+
+// The anchor of what has drifted to a square: that of the square it was in, as it goes on there.
+// Never a mean of two squares', which may be of two surfaces; whether a way between squares counts as
+// one, `phase` says, so that slow surfaces take their anchors along in the long run.
+INLINE two drifted_anchor(
+    const ck_stream_past *past, ptrdiff_t i, ptrdiff_t row, two drift, float phase) {
+    float x = 0.25f * drift[0], y = 0.25f * drift[1];
+    ptrdiff_t column = clamp_index(i + floor_index(x + phase), 0, past->columns - 1);
+    ptrdiff_t line = clamp_index(row + floor_index(y + phase), 0, past->rows - 1);
+    const float *from = past->anchor + 2 * past->columns * line;
+    two anchor = LOAD(two, from + 2 * column) + drift;
+    slopes s = slopes_at(past, from, column, line);
+    anchor += (4 * (x - (float)(column - i))) * s.column;
+    anchor += (4 * (y - (float)(line - row))) * s.row;
+    return anchor;
+}
+
 static void trust_squares(
-    const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *errors,
-    float error_scale, float trust_max, float *trust, float *anchor) {
+    const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *drift,
+    const float *errors, float error_scale, float trust_max, float phase, float *trust,
+    float *anchor) {
     const float right = (float)(4 * past->columns - 1), bottom = (float)(4 * past->rows - 1);
     for (ptrdiff_t i = 0; i < past->columns; i++) {
-        float u = flow[2 * i], v = flow[2 * i + 1];
-        float x = (float)(4 * i) + 1.5f + u, y = (float)(4 * row) + 1.5f + v;
+        float x = (float)(4 * i) + 1.5f + flow[2 * i];
+        float y = (float)(4 * row) + 1.5f + flow[2 * i + 1];
         float value = trust_max * clamp_float(1.5f - 0.5f * error_scale * errors[i], 0, 1);
         if (x < 0 || x > right || y < 0 || y > bottom) value = 0;
         trust[i] = value;
         two moved = {};
         if (value > 0) {
+            two by = LOAD(two, drift + 2 * i);
             moved = LOAD(two, past->anchor + 2 * (row * past->columns + i));
-            if (u != 0 || v != 0) {
-                field_place p = place_in_field(
-                    (float)i + 0.25f * u, (float)row + 0.25f * v, past->columns, past->rows);
-                moved = FIELD_AT(two, past->anchor, 2, 2 * past->columns, p) + (two){u, v};
-            }
+            if (by[0] != 0 || by[1] != 0) moved = drifted_anchor(past, i, row, by, phase);
             if (absolute(moved[0]) > ANCHOR_LIMIT || absolute(moved[1]) > ANCHOR_LIMIT)
                 moved = (two){};
         }
         STORE(anchor + 2 * i, moved);
+    }
+}
+
+// So near are the anchors of neighbours on one surface, in pixels, …
+#define NEIGHBOUR_NEAR 1.0f
+// … and so many of eight neighbours lie on a square's own surface.
+#define NEIGHBOURS_MIN 3
+
+INLINE int has_support(const two *nine, two value) {
+    int count = 0;
+    for (int k = 0; k < 9; k++) {
+        two d = nine[k] - value;
+        count += k != 4 && absolute(d[0]) < NEIGHBOUR_NEAR && absolute(d[1]) < NEIGHBOUR_NEAR;
+    }
+    return count >= NEIGHBOURS_MIN;
+}
+
+INLINE float median_of_nine(const two *nine, int axis) {
+    float sorted[9];
+    for (int k = 0; k < 9; k++) {
+        int place = k;
+        for (; place > 0 && sorted[place - 1] > nine[k][axis]; place--)
+            sorted[place] = sorted[place - 1];
+        sorted[place] = nine[k][axis];
+    }
+    return sorted[4];
+}
+
+INLINE two mended_anchor(
+    const float *field, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t i, ptrdiff_t row) {
+    two nine[9];
+    for (int k = 0; k < 9; k++) {
+        ptrdiff_t x = clamp_index(i + k % 3 - 1, 0, columns - 1);
+        ptrdiff_t y = clamp_index(row + k / 3 - 1, 0, rows - 1);
+        nine[k] = LOAD(two, field + 2 * (y * columns + x));
+    }
+    if (has_support(nine, nine[4])) return nine[4];
+    two median = {median_of_nine(nine, 0), median_of_nine(nine, 1)};
+    return has_support(nine, median) ? median : (two){};
+}
+
+// Whether 8 squares and all their neighbours are on the grid.
+INLINE int all_zero(const float *from, ptrdiff_t stride) {
+    pixel_mask found = {};
+    for (int y = -1; y <= 1; y++)
+        for (int x = -1; x <= 1; x++)
+            found |= __builtin_bit_cast(pixel_mask, LOAD(pixel, from + y * stride + 2 * x));
+    return !any(found);
+}
+
+static void mend_anchors(
+    const float *field, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row, float *anchor) {
+    for (ptrdiff_t i = 0; i < columns;) {
+        int is_inside = row > 0 && row + 1 < rows && i > 0 && i + 8 < columns;
+        if (is_inside && all_zero(field + 2 * (row * columns + i), 2 * columns)) {
+            STORE(anchor + 2 * i, (pixel){});
+            i += 8;
+            continue;
+        }
+        STORE(anchor + 2 * i, mended_anchor(field, columns, rows, i, row));
+        i++;
     }
 }
 
@@ -85,39 +198,6 @@ INLINE texture between_texels(
         result.colour[i] = above + y * (below - above);
     }
     return result;
-}
-
-// Change of the anchor from square to square, for each pixel: the smaller of the two sides'
-// changes, so that a turning surface's texture turns; none at a tear, where two surfaces' would
-// mix, nor where nobody could see it.
-#define SLOPE_MIN 0.1f
-#define SLOPE_MAX 2.0f
-INLINE float slope(float before, float here, float after) {
-    float a = here - before, b = after - here;
-    float least = absolute(a) < absolute(b) ? a : b;
-    int is_even = a * b > 0 && absolute(least) >= SLOPE_MIN && absolute(least) <= SLOPE_MAX;
-    return is_even ? 0.25f * least : 0;
-}
-
-// How texture coordinates go on around the middle of a square: d(x, y) by column and by row.
-typedef struct {
-    two column, row;
-} slopes;
-
-INLINE slopes slopes_at(
-    const ck_stream_past *past, const float *anchor, ptrdiff_t i, ptrdiff_t row) {
-    ptrdiff_t stride = 2 * past->columns;
-    two here = LOAD(two, anchor + 2 * i);
-    two left = LOAD(two, anchor + 2 * clamp_index(i - 1, 0, past->columns - 1));
-    two right = LOAD(two, anchor + 2 * clamp_index(i + 1, 0, past->columns - 1));
-    two above = row > 0 ? LOAD(two, anchor + 2 * i - stride) : here;
-    two below = row + 1 < past->rows ? LOAD(two, anchor + 2 * i + stride) : here;
-    slopes s;
-    for (int c = 0; c < 2; c++) {
-        s.column[c] = slope(left[c], here[c], right[c]);
-        s.row[c] = slope(above[c], here[c], below[c]);
-    }
-    return s;
 }
 
 INLINE pixel_mask floor_of(pixel v) {
