@@ -28,7 +28,7 @@ INLINE field_place place_in_field(
 // Change of the anchor from square to square, for each pixel: the smaller of the two sides'
 // changes, so that a turning surface's texture turns; none at a tear, where two surfaces' would
 // mix, nor where nobody could see it.
-#define SLOPE_MIN 0.1f
+#define SLOPE_MIN 0.2f
 #define SLOPE_MAX 2.0f
 INLINE float slope(float before, float here, float after) {
     float a = here - before, b = after - here;
@@ -110,59 +110,68 @@ static void trust_squares(
 // … and so many of eight neighbours lie on a square's own surface.
 #define NEIGHBOURS_MIN 3
 
-INLINE int has_support(const two *nine, two value) {
-    int count = 0;
+// Eight squares side by side, x and y in turn: all bits set in both lanes of those with support.
+INLINE pixel_mask has_support(const pixel *nine, pixel value) {
+    pixel_mask count = {};
     for (int k = 0; k < 9; k++) {
-        two d = nine[k] - value;
-        count += k != 4 && absolute(d[0]) < NEIGHBOUR_NEAR && absolute(d[1]) < NEIGHBOUR_NEAR;
+        if (k == 4) continue;
+        pixel_mask is_near = pixel_abs(nine[k] - value) < NEIGHBOUR_NEAR;
+        count -= is_near & __builtin_shufflevector(
+            is_near, is_near, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
     }
     return count >= NEIGHBOURS_MIN;
 }
 
-INLINE float median_of_nine(const two *nine, int axis) {
-    float sorted[9];
-    for (int k = 0; k < 9; k++) {
-        int place = k;
-        for (; place > 0 && sorted[place - 1] > nine[k][axis]; place--)
-            sorted[place] = sorted[place - 1];
-        sorted[place] = nine[k][axis];
-    }
-    return sorted[4];
+#define SORT(a, b) \
+    do { \
+        pixel least_ = v[a] < v[b] ? v[a] : v[b]; \
+        v[b] = v[a] < v[b] ? v[b] : v[a]; \
+        v[a] = least_; \
+    } while (0)
+
+// The median of each lane: a sorting network without the exchanges that do not reach the middle
+// (Devillard, "Fast median search: an ANSI C implementation", 1998).
+INLINE pixel median_of_nine(const pixel *nine) {
+    pixel v[9];
+    for (int k = 0; k < 9; k++) v[k] = nine[k];
+    SORT(1, 2); SORT(4, 5); SORT(7, 8); SORT(0, 1); SORT(3, 4); SORT(6, 7); SORT(1, 2);
+    SORT(4, 5); SORT(7, 8); SORT(0, 3); SORT(5, 8); SORT(4, 7); SORT(3, 6); SORT(1, 4);
+    SORT(2, 5); SORT(4, 7); SORT(4, 2); SORT(6, 4); SORT(4, 2);
+    return v[4];
 }
 
-INLINE two mended_anchor(
-    const float *field, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t i, ptrdiff_t row) {
-    two nine[9];
-    for (int k = 0; k < 9; k++) {
-        ptrdiff_t x = clamp_index(i + k % 3 - 1, 0, columns - 1);
-        ptrdiff_t y = clamp_index(row + k / 3 - 1, 0, rows - 1);
-        nine[k] = LOAD(two, field + 2 * (y * columns + x));
-    }
-    if (has_support(nine, nine[4])) return nine[4];
-    two median = {median_of_nine(nine, 0), median_of_nine(nine, 1)};
-    return has_support(nine, median) ? median : (two){};
-}
-
-// Whether 8 squares and all their neighbours are on the grid.
-INLINE int all_zero(const float *from, ptrdiff_t stride) {
-    pixel_mask found = {};
-    for (int y = -1; y <= 1; y++)
-        for (int x = -1; x <= 1; x++)
-            found |= __builtin_bit_cast(pixel_mask, LOAD(pixel, from + y * stride + 2 * x));
-    return !any(found);
+INLINE pixel mended(const float *from, ptrdiff_t stride) {
+    pixel nine[9];
+    for (int k = 0; k < 9; k++)
+        nine[k] = LOAD(pixel, from + (k / 3 - 1) * stride + 2 * (k % 3 - 1));
+    pixel_mask own = has_support(nine, nine[4]);
+    if (!any(~own)) return nine[4];
+    pixel median = median_of_nine(nine);
+    pixel_mask other = has_support(nine, median);
+    pixel_mask bits = __builtin_bit_cast(pixel_mask, nine[4]) & own;
+    return __builtin_bit_cast(
+        pixel, bits | (__builtin_bit_cast(pixel_mask, median) & other & ~own));
 }
 
 static void mend_anchors(
     const float *field, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row, float *anchor) {
-    for (ptrdiff_t i = 0; i < columns;) {
-        int is_inside = row > 0 && row + 1 < rows && i > 0 && i + 8 < columns;
-        if (is_inside && all_zero(field + 2 * (row * columns + i), 2 * columns)) {
-            STORE(anchor + 2 * i, (pixel){});
-            i += 8;
-            continue;
+    for (ptrdiff_t i = 0; i < columns; i += 8) {
+        const float *from = field + 2 * (row * columns + i);
+        ptrdiff_t stride = 2 * columns, count = columns - i < 8 ? columns - i : 8;
+        float around[3][2 * 10];
+        if (row == 0 || row + 1 == rows || i == 0 || i + 8 >= columns) {
+            // At the edges of the picture, those repeat.
+            for (ptrdiff_t y = 0; y < 3; y++)
+                for (ptrdiff_t x = 0; x < 10; x++) {
+                    ptrdiff_t line = clamp_index(row + y - 1, 0, rows - 1);
+                    ptrdiff_t column = clamp_index(i + x - 1, 0, columns - 1);
+                    STORE(around[y] + 2 * x, LOAD(two, field + 2 * (line * columns + column)));
+                }
+            from = around[1] + 2;
+            stride = 2 * 10;
         }
-        STORE(anchor + 2 * i, mended_anchor(field, columns, rows, i, row));
-        i++;
+        pixel result = mended(from, stride);
+        memcpy(anchor + 2 * i, &result, (size_t)count * 2 * sizeof(float));
     }
 }
 

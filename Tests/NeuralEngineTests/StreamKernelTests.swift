@@ -287,7 +287,7 @@ struct StreamKernelTests {
 private func anchorSlope(_ a: Float, _ b: Float, _ c: Float) -> Float {
     let (before, after) = (b - a, c - b)
     let least = abs(before) < abs(after) ? before : after
-    return before * after > 0 && (0.1...2).contains(abs(least)) ? least / 4 : 0
+    return before * after > 0 && (0.2...2).contains(abs(least)) ? least / 4 : 0
 }
 
 /// The kernels that work on a stream's past.
