@@ -25,31 +25,153 @@ INLINE field_place place_in_field(
         above_ + (p).y * (below_ - above_); \
     })
 
+// Change of the anchor from square to square, for each pixel: the smaller of the two sides'
+// changes, so that a turning surface's texture turns; none at a tear, where two surfaces' would
+// mix, nor where nobody could see it.
+#define SLOPE_MIN 0.2f
+#define SLOPE_MAX 2.0f
+INLINE float slope(float before, float here, float after) {
+    float a = here - before, b = after - here;
+    float least = absolute(a) < absolute(b) ? a : b;
+    int is_even = a * b > 0 && absolute(least) >= SLOPE_MIN && absolute(least) <= SLOPE_MAX;
+    return is_even ? 0.25f * least : 0;
+}
+
+// How texture coordinates go on around the middle of a square: d(x, y) by column and by row.
+typedef struct {
+    two column, row;
+} slopes;
+
+INLINE slopes slopes_at(
+    const ck_stream_past *past, const float *anchor, ptrdiff_t i, ptrdiff_t row) {
+    ptrdiff_t stride = 2 * past->columns;
+    two here = LOAD(two, anchor + 2 * i);
+    two left = LOAD(two, anchor + 2 * clamp_index(i - 1, 0, past->columns - 1));
+    two right = LOAD(two, anchor + 2 * clamp_index(i + 1, 0, past->columns - 1));
+    two above = row > 0 ? LOAD(two, anchor + 2 * i - stride) : here;
+    two below = row + 1 < past->rows ? LOAD(two, anchor + 2 * i + stride) : here;
+    slopes s;
+    for (int c = 0; c < 2; c++) {
+        s.column[c] = slope(left[c], here[c], right[c]);
+        s.row[c] = slope(above[c], here[c], below[c]);
+    }
+    return s;
+}
+
 // Anchors farther off than this begin anew: beyond, f32 would lose fractions of pixels.
 #define ANCHOR_LIMIT 16384.0f
 
+INLINE ptrdiff_t floor_index(float value) {
+    ptrdiff_t whole = (ptrdiff_t)value;
+    return whole - (value < (float)whole);
+}
+
+// The anchor of what has drifted to a square: that of the square it was in, as it goes on there.
+// Never a mean of two squares', which may be of two surfaces; whether a way between squares counts as
+// one, `phase` says, so that slow surfaces take their anchors along in the long run.
+INLINE two drifted_anchor(
+    const ck_stream_past *past, ptrdiff_t i, ptrdiff_t row, two drift, float phase) {
+    float x = 0.25f * drift[0], y = 0.25f * drift[1];
+    ptrdiff_t column = clamp_index(i + floor_index(x + phase), 0, past->columns - 1);
+    ptrdiff_t line = clamp_index(row + floor_index(y + phase), 0, past->rows - 1);
+    const float *from = past->anchor + 2 * past->columns * line;
+    two anchor = LOAD(two, from + 2 * column) + drift;
+    slopes s = slopes_at(past, from, column, line);
+    anchor += (4 * (x - (float)(column - i))) * s.column;
+    anchor += (4 * (y - (float)(line - row))) * s.row;
+    return anchor;
+}
+
 static void trust_squares(
-    const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *errors,
-    float error_scale, float trust_max, float *trust, float *anchor) {
+    const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *drift,
+    const float *errors, float error_scale, float trust_max, float phase, float *trust,
+    float *anchor) {
     const float right = (float)(4 * past->columns - 1), bottom = (float)(4 * past->rows - 1);
     for (ptrdiff_t i = 0; i < past->columns; i++) {
-        float u = flow[2 * i], v = flow[2 * i + 1];
-        float x = (float)(4 * i) + 1.5f + u, y = (float)(4 * row) + 1.5f + v;
+        float x = (float)(4 * i) + 1.5f + flow[2 * i];
+        float y = (float)(4 * row) + 1.5f + flow[2 * i + 1];
         float value = trust_max * clamp_float(1.5f - 0.5f * error_scale * errors[i], 0, 1);
         if (x < 0 || x > right || y < 0 || y > bottom) value = 0;
         trust[i] = value;
         two moved = {};
         if (value > 0) {
+            two by = LOAD(two, drift + 2 * i);
             moved = LOAD(two, past->anchor + 2 * (row * past->columns + i));
-            if (u != 0 || v != 0) {
-                field_place p = place_in_field(
-                    (float)i + 0.25f * u, (float)row + 0.25f * v, past->columns, past->rows);
-                moved = FIELD_AT(two, past->anchor, 2, 2 * past->columns, p) + (two){u, v};
-            }
+            if (by[0] != 0 || by[1] != 0) moved = drifted_anchor(past, i, row, by, phase);
             if (absolute(moved[0]) > ANCHOR_LIMIT || absolute(moved[1]) > ANCHOR_LIMIT)
                 moved = (two){};
         }
         STORE(anchor + 2 * i, moved);
+    }
+}
+
+// So near are the anchors of neighbours on one surface, in pixels, …
+#define NEIGHBOUR_NEAR 1.0f
+// … and so many of eight neighbours lie on a square's own surface.
+#define NEIGHBOURS_MIN 3
+
+// Eight squares side by side, x and y in turn: all bits set in both lanes of those with support.
+INLINE pixel_mask has_support(const pixel *nine, pixel value) {
+    pixel_mask count = {};
+    for (int k = 0; k < 9; k++) {
+        if (k == 4) continue;
+        pixel_mask is_near = pixel_abs(nine[k] - value) < NEIGHBOUR_NEAR;
+        count -= is_near & __builtin_shufflevector(
+            is_near, is_near, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+    }
+    return count >= NEIGHBOURS_MIN;
+}
+
+#define SORT(a, b) \
+    do { \
+        pixel least_ = v[a] < v[b] ? v[a] : v[b]; \
+        v[b] = v[a] < v[b] ? v[b] : v[a]; \
+        v[a] = least_; \
+    } while (0)
+
+// The median of each lane: a sorting network without the exchanges that do not reach the middle
+// (Devillard, "Fast median search: an ANSI C implementation", 1998).
+INLINE pixel median_of_nine(const pixel *nine) {
+    pixel v[9];
+    for (int k = 0; k < 9; k++) v[k] = nine[k];
+    SORT(1, 2); SORT(4, 5); SORT(7, 8); SORT(0, 1); SORT(3, 4); SORT(6, 7); SORT(1, 2);
+    SORT(4, 5); SORT(7, 8); SORT(0, 3); SORT(5, 8); SORT(4, 7); SORT(3, 6); SORT(1, 4);
+    SORT(2, 5); SORT(4, 7); SORT(4, 2); SORT(6, 4); SORT(4, 2);
+    return v[4];
+}
+
+INLINE pixel mended(const float *from, ptrdiff_t stride) {
+    pixel nine[9];
+    for (int k = 0; k < 9; k++)
+        nine[k] = LOAD(pixel, from + (k / 3 - 1) * stride + 2 * (k % 3 - 1));
+    pixel_mask own = has_support(nine, nine[4]);
+    if (!any(~own)) return nine[4];
+    pixel median = median_of_nine(nine);
+    pixel_mask other = has_support(nine, median);
+    pixel_mask bits = __builtin_bit_cast(pixel_mask, nine[4]) & own;
+    return __builtin_bit_cast(
+        pixel, bits | (__builtin_bit_cast(pixel_mask, median) & other & ~own));
+}
+
+static void mend_anchors(
+    const float *field, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row, float *anchor) {
+    for (ptrdiff_t i = 0; i < columns; i += 8) {
+        const float *from = field + 2 * (row * columns + i);
+        ptrdiff_t stride = 2 * columns, count = columns - i < 8 ? columns - i : 8;
+        float around[3][2 * 10];
+        if (row == 0 || row + 1 == rows || i == 0 || i + 8 >= columns) {
+            // At the edges of the picture, those repeat.
+            for (ptrdiff_t y = 0; y < 3; y++)
+                for (ptrdiff_t x = 0; x < 10; x++) {
+                    ptrdiff_t line = clamp_index(row + y - 1, 0, rows - 1);
+                    ptrdiff_t column = clamp_index(i + x - 1, 0, columns - 1);
+                    STORE(around[y] + 2 * x, LOAD(two, field + 2 * (line * columns + column)));
+                }
+            from = around[1] + 2;
+            stride = 2 * 10;
+        }
+        pixel result = mended(from, stride);
+        memcpy(anchor + 2 * i, &result, (size_t)count * 2 * sizeof(float));
     }
 }
 
@@ -85,39 +207,6 @@ INLINE texture between_texels(
         result.colour[i] = above + y * (below - above);
     }
     return result;
-}
-
-// Change of the anchor from square to square, for each pixel: the smaller of the two sides'
-// changes, so that a turning surface's texture turns; none at a tear, where two surfaces' would
-// mix, nor where nobody could see it.
-#define SLOPE_MIN 0.1f
-#define SLOPE_MAX 2.0f
-INLINE float slope(float before, float here, float after) {
-    float a = here - before, b = after - here;
-    float least = absolute(a) < absolute(b) ? a : b;
-    int is_even = a * b > 0 && absolute(least) >= SLOPE_MIN && absolute(least) <= SLOPE_MAX;
-    return is_even ? 0.25f * least : 0;
-}
-
-// How texture coordinates go on around the middle of a square: d(x, y) by column and by row.
-typedef struct {
-    two column, row;
-} slopes;
-
-INLINE slopes slopes_at(
-    const ck_stream_past *past, const float *anchor, ptrdiff_t i, ptrdiff_t row) {
-    ptrdiff_t stride = 2 * past->columns;
-    two here = LOAD(two, anchor + 2 * i);
-    two left = LOAD(two, anchor + 2 * clamp_index(i - 1, 0, past->columns - 1));
-    two right = LOAD(two, anchor + 2 * clamp_index(i + 1, 0, past->columns - 1));
-    two above = row > 0 ? LOAD(two, anchor + 2 * i - stride) : here;
-    two below = row + 1 < past->rows ? LOAD(two, anchor + 2 * i + stride) : here;
-    slopes s;
-    for (int c = 0; c < 2; c++) {
-        s.column[c] = slope(left[c], here[c], right[c]);
-        s.row[c] = slope(above[c], here[c], below[c]);
-    }
-    return s;
 }
 
 INLINE pixel_mask floor_of(pixel v) {

@@ -16,6 +16,7 @@ const ck_stream_kernels STREAM_TABLE = {
     .spread_flow = spread_flow,
     .square_errors = square_errors,
     .trust_squares = trust_squares,
+    .mend_anchors = mend_anchors,
     .start_squares = start_squares,
     .advance_squares = advance_squares,
     .end_squares = end_squares,

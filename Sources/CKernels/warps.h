@@ -114,24 +114,25 @@ INLINE float pixel_sum(pixel v) {
 
 static void square_errors(
     const uint16_t *now, const uint16_t *before, ptrdiff_t stride, ptrdiff_t columns,
-    ptrdiff_t rows, ptrdiff_t row, float noise, float *flow, float *errors) {
+    ptrdiff_t rows, ptrdiff_t row, float noise, float *flow, float *drift, float *errors) {
     noise *= SQUARE_NOISE * 16 * CK_LUMA_SCALE;
     for (ptrdiff_t i = 0; i < columns; i++) {
         ptrdiff_t at = 4 * row * stride + 4 * i;
         pixel here = from_u16(load_square_u16(now + at, stride));
         float error = pixel_sum(pixel_abs(here - from_u16(load_square_u16(before + at, stride))));
-        float u = flow[2 * i], v = flow[2 * i + 1];
-        if (u != 0 || v != 0) {
-            origin o = origin_of(i, row, u, v, columns, rows);
+        two vector = LOAD(two, flow + 2 * i), moves = {};
+        if (vector[0] != 0 || vector[1] != 0) {
+            origin o = origin_of(i, row, vector[0], vector[1], columns, rows);
             pixel there = between_u16(before + o.row * stride + o.column, stride, o.x, o.y);
             float moved = pixel_sum(pixel_abs(here - there));
+            if (!(moved < error)) vector = (two){};
             if (moved < (error > noise ? error : SQUARE_GAIN * error)) {
                 error = moved;
-            } else {
-                flow[2 * i] = 0;
-                flow[2 * i + 1] = 0;
+                moves = vector;
             }
         }
+        STORE(flow + 2 * i, moves);
+        STORE(drift + 2 * i, vector);
         errors[i] = error * (1.0f / (16 * CK_LUMA_SCALE));
     }
 }

@@ -262,21 +262,32 @@ struct StreamKernelTests {
             for row in 0..<rows {
                 var vectors = (0..<2 * columns).map { $0 % 2 == 0 ? flow.0 : flow.1 }
                 vectors.append(-7)
+                var drift = vectors
                 var errors = [Float](repeating: -7, count: columns + 1)
                 try table(isa).square_errors(
                     now.first, before.first, now.stride, columns, rows, row, noise, &vectors,
-                    &errors)
+                    &drift, &errors)
                 for i in 0..<columns {
                     let (still, moved) = (error(i, row, 0, 0), error(i, row, flow.0, flow.1))
                     let isBelieved = moved < (still > 1.5 * noise ? 1 : 0.75) * still
                     #expect(abs(errors[i] - (isBelieved ? moved : still)) < 1e-3 * still)
                     #expect(vectors[2 * i] == (isBelieved ? flow.0 : 0))
                     #expect(vectors[2 * i + 1] == (isBelieved ? flow.1 : 0))
+                    #expect(drift[2 * i] == (moved < still ? flow.0 : 0))
+                    #expect(drift[2 * i + 1] == (moved < still ? flow.1 : 0))
                 }
                 #expect(vectors[2 * columns] == -7 && errors[columns] == -7)
+                #expect(drift[2 * columns] == -7)
             }
         }
     }
+}
+
+/// Change of an anchor for each pixel, from square to square.
+private func anchorSlope(_ a: Float, _ b: Float, _ c: Float) -> Float {
+    let (before, after) = (b - a, c - b)
+    let least = abs(before) < abs(after) ? before : after
+    return before * after > 0 && (0.2...2).contains(abs(least)) ? least / 4 : 0
 }
 
 /// The kernels that work on a stream's past.
@@ -331,15 +342,40 @@ struct StreamPastKernelTests {
                 state: state, anchor: anchor, source: source, offset_x: 197, offset_y: 359)
         }
 
+        /// Where the texture of a square that drifted is now.
+        func drifted(
+            _ i: Int, _ row: Int, _ drift: (Float, Float), _ phase: Float, _ axis: Int
+        ) -> Float {
+            let (x, y) = (drift.0 / 4, drift.1 / 4)
+            let column = min(max(i + Int(floor(x + phase)), 0), columns - 1)
+            let line = min(max(row + Int(floor(y + phase)), 0), rows - 1)
+            func at(_ x: Int, _ y: Int) -> Float {
+                anchor[
+                    2 * (min(max(y, 0), rows - 1) * columns + min(max(x, 0), columns - 1)) + axis]
+            }
+            let here = at(column, line)
+            let across = anchorSlope(at(column - 1, line), here, at(column + 1, line))
+            let down = anchorSlope(at(column, line - 1), here, at(column, line + 1))
+            return here + (axis == 0 ? drift.0 : drift.1) + 4 * (x - Float(column - i)) * across
+                + 4 * (y - Float(line - row)) * down
+        }
+
         func flows() -> [Float] {
             let some: [Float] = [0, 0.5, -0.25, 3.7, -9.3, 17, 64, -64]
             return (0..<2 * columns).map { _ in some[noise.below(some.count)] }
         }
     }
 
-    @Test("Trust, and anchors that travel", arguments: StreamKernelTests.sets)
-    func trust(isa: ck_isa) throws {
+    @Test(
+        "Trust, and anchors that travel", arguments: StreamKernelTests.sets,
+        [0, 0.5, 0.875] as [Float])
+    func trust(isa: ck_isa, phase: Float) throws {
         let past = Past()
+        // Half of the squares lie on a turned surface.
+        for index in 0..<past.columns * past.rows where index % past.columns > 2 {
+            past.anchor[2 * index] = 0.7 * Float(index % past.columns)
+            past.anchor[2 * index + 1] = -0.6 * Float(index / past.columns)
+        }
         let table = try #require(ck_stream_kernels_for(isa)).pointee
         for row in 0..<past.rows {
             for _ in 0..<8 {
@@ -348,33 +384,69 @@ struct StreamPastKernelTests {
                 var trust = [Float](repeating: -7, count: past.columns + 1)
                 var anchor = [Float](repeating: -7, count: 2 * past.columns + 1)
                 var view = past.kernelView
+                let drift = past.flows()
                 let noise: Float = 1.4
                 table.trust_squares(
-                    &view, row, flow, errors, 1 / (2.5 * noise), 0.95, &trust, &anchor)
+                    &view, row, flow, drift, errors, 1 / (2.5 * noise), 0.95, phase, &trust,
+                    &anchor)
                 for i in 0..<past.columns {
-                    let (u, v) = (flow[2 * i], flow[2 * i + 1])
-                    let x = Float(4 * i) + 1.5 + u
-                    let y = Float(4 * row) + 1.5 + v
+                    let x = Float(4 * i) + 1.5 + flow[2 * i]
+                    let y = Float(4 * row) + 1.5 + flow[2 * i + 1]
                     let isInside =
                         x >= 0 && x <= Float(4 * past.columns - 1) && y >= 0
                         && y <= Float(4 * past.rows - 1)
                     let share = min(max(1 - (errors[i] / (2.5 * noise) - 1) / 2, 0), 1)
                     let expected = isInside ? 0.95 * share : 0
                     #expect(abs(trust[i] - expected) < 1e-5)
+                    let vector = (drift[2 * i], drift[2 * i + 1])
                     for axis in 0..<2 {
-                        let there = StreamReference.at(
-                            Float(i) + u / 4, Float(row) + v / 4, width: past.columns,
-                            height: past.rows
-                        ) { past.anchor[2 * ($1 * past.columns + $0) + axis] }
-                        let moved = expected > 0 ? there + flow[2 * i + axis] : 0
-                        #expect(abs(anchor[2 * i + axis] - moved) < 1e-3)
-                        if u == 0 && v == 0 && expected > 0 {
-                            let own = past.anchor[2 * (row * past.columns + i) + axis]
-                            #expect(anchor[2 * i + axis] == own)
-                        }
+                        let moved = past.drifted(i, row, vector, phase, axis)
+                        let found = anchor[2 * i + axis]
+                        #expect(abs(found - (expected > 0 ? moved : 0)) < 1e-3)
+                        if vector == (0, 0) && expected > 0 { #expect(found == moved) }
                     }
                 }
                 #expect(trust[past.columns] == -7 && anchor[2 * past.columns] == -7)
+            }
+        }
+    }
+
+    @Test("Torn anchors are mended", arguments: StreamKernelTests.sets)
+    func mend(isa: ck_isa) throws {
+        let table = try #require(ck_stream_kernels_for(isa)).pointee
+        for (columns, rows) in [(2, 2), (4, 5), (30, 9)] {
+            var noise = Noise(seed: UInt64(columns))
+            // Two surfaces, the grid, and some squares that belong to nothing.
+            var field = (0..<2 * columns * rows).map { index -> Float in
+                let (x, y) = (index / 2 % columns, index / 2 / columns)
+                return y < 5 ? 0 : x % 12 < 6 ? 20 + 0.4 * Float(x) : -7
+            }
+            for _ in 0..<columns * rows / 6 { field[noise.below(field.count)] += 30 }
+            func near(_ x: Int, _ y: Int) -> [(Float, Float)] {
+                (0..<9).map { k in
+                    let column = min(max(x + k % 3 - 1, 0), columns - 1)
+                    let row = min(max(y + k / 3 - 1, 0), rows - 1)
+                    let at = 2 * (row * columns + column)
+                    return (field[at], field[at + 1])
+                }
+            }
+            func hasSupport(_ nine: [(Float, Float)], _ value: (Float, Float)) -> Bool {
+                nine.indices.count {
+                    $0 != 4 && abs(nine[$0].0 - value.0) < 1 && abs(nine[$0].1 - value.1) < 1
+                } >= 3
+            }
+            for y in 0..<rows {
+                var mended = [Float](repeating: -7, count: 2 * columns + 1)
+                table.mend_anchors(field, columns, rows, y, &mended)
+                for x in 0..<columns {
+                    let nine = near(x, y)
+                    let median = (nine.map(\.0).sorted()[4], nine.map(\.1).sorted()[4])
+                    let expected =
+                        hasSupport(nine, nine[4])
+                        ? nine[4] : hasSupport(nine, median) ? median : (0, 0)
+                    #expect(mended[2 * x] == expected.0 && mended[2 * x + 1] == expected.1)
+                }
+                #expect(mended[2 * columns] == -7)
             }
         }
     }
@@ -387,15 +459,8 @@ struct StreamPastKernelTests {
         var anchor = [Float](repeating: -7, count: 2 * past.columns)
         let zeros = [Float](repeating: 0, count: 2 * past.columns)
         try #require(ck_stream_kernels_for(isa)).pointee.trust_squares(
-            &view, 0, zeros, zeros, 1, 0, &trust, &anchor)
+            &view, 0, zeros, zeros, zeros, 1, 0, 0, &trust, &anchor)
         #expect(trust.allSatisfy { $0 == 0 } && anchor.allSatisfy { $0 == 0 })
-    }
-
-    /// Slopes of the anchor as `start_squares` takes them.
-    private func slope(_ a: Float, _ b: Float, _ c: Float) -> Float {
-        let (before, after) = (b - a, c - b)
-        let least = abs(before) < abs(after) ? before : after
-        return before * after > 0 && (0.1...2).contains(abs(least)) ? least / 4 : 0
     }
 
     /// Fields of anchors: nothing moved, one shift, a turned surface, and tears.
@@ -442,9 +507,9 @@ struct StreamPastKernelTests {
                     var place: [Float] = [Float(4 * i) + dx + 197, Float(4 * row) + dy + 359]
                     for axis in 0..<2 {
                         let here = displacement(i, row, axis)
-                        let across = slope(
+                        let across = anchorSlope(
                             displacement(i - 1, row, axis), here, displacement(i + 1, row, axis))
-                        let down = slope(
+                        let down = anchorSlope(
                             displacement(i, row - 1, axis), here, displacement(i, row + 1, axis))
                         place[axis] += here + (dx - 1.5) * across + (dy - 1.5) * down
                     }

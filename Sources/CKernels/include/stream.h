@@ -109,16 +109,26 @@ typedef struct {
     /// Mean absolute difference of luma over each of a row of squares, in levels, after the flow;
     /// luma: the pictures' first pixels. Where the flow is no better than none, it becomes 0; it
     /// has to be much better if the difference without is within the noise, given in levels.
+    /// drift: the flow where it is at all better, for what should rather move with its
+    /// surroundings.
     void (*square_errors)(
         const uint16_t *now, const uint16_t *before, ptrdiff_t stride, ptrdiff_t columns,
-        ptrdiff_t rows, ptrdiff_t row, float noise, float *flow, float *errors);
+        ptrdiff_t rows, ptrdiff_t row, float noise, float *flow, float *drift, float *errors);
 
     /// How far the past of a row of squares can be trusted: trust_max · clamp(1.5 − 0.5 ·
     /// error_scale · error), 0 if the square's middle was outside of the frame; and where its
-    /// texture is now: moved along by the flow, back on the grid where trust is 0.
+    /// texture is now: taken along by the drift, back on the grid where trust is 0. phase: a way of
+    /// 1 − phase squares counts as one; it should take all values of 0 ..< 1 in turn.
     void (*trust_squares)(
-        const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *errors,
-        float error_scale, float trust_max, float *trust, float *anchor);
+        const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *drift,
+        const float *errors, float error_scale, float trust_max, float phase, float *trust,
+        float *anchor);
+
+    /// Mends torn texture, a row of squares: an anchor to which fewer than three of its neighbours
+    /// are near (a pixel) becomes the median of the nine, or 0 if that is as lonely. field: all
+    /// squares' anchors.
+    void (*mend_anchors)(
+        const float *field, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row, float *anchor);
 
     /// A row of the network's input of seven blocks: z = (1 − tau) source + tau past in blocks
     /// 0…2, in block 6 the state and tau in its last channel, tau = temporal · trust. Past and

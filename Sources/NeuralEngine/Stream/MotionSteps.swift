@@ -54,6 +54,8 @@ final class Motion {
     let luma: [MarginPlane<UInt16>]
     /// A vector for each square.
     let flow: UnsafeMutablePointer<Float>
+    /// The same for texture, which moves with its surroundings where nothing speaks against it.
+    let drift: UnsafeMutablePointer<Float>
     /// Mean absolute difference of luma after the flow, in levels.
     let errors: UnsafeMutablePointer<Float>
     /// Whether there is a frame before.
@@ -87,6 +89,7 @@ final class Motion {
         levels = (1...count).map { Level(width: width >> $0, height: height >> $0, in: allocator) }
         luma = (0..<2).map { _ in MarginPlane(width: width, height: height, in: allocator) }
         flow = allocator.make(2 * columns * rows, of: Float.self)
+        drift = allocator.make(2 * columns * rows, of: Float.self)
         errors = allocator.make(columns * rows, of: Float.self)
         let patches = levels[0].columns * levels[0].rows
         changes = allocator.make(patches, of: Float.self)
@@ -328,7 +331,7 @@ final class SquareErrorStep: ParallelWork {
         let (now, before) = (motion.luma[motion.present], motion.luma[1 - motion.present])
         motion.kernels.pointee.square_errors(
             now.first, before.first, now.stride, motion.columns, motion.rows, piece,
-            motion.squareNoise, flow, errors)
+            motion.squareNoise, flow, motion.drift + 2 * piece * motion.columns, errors)
         let histogram = histograms[worker]
         for index in 0..<motion.columns { histogram.add(errors[index]) }
     }

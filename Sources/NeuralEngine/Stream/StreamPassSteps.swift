@@ -2,7 +2,7 @@
 
 internal import CKernels
 
-/// How far the past can be trusted, and where textures are. One row of squares a piece.
+/// How far the past can be trusted, and where textures have moved. One row of squares a piece.
 ///
 /// tau0 of a square is 0.95 · clamp(1 − (e / 2.5 n − 1) / 2, 0, 1): e is the mean absolute
 /// difference of luma after the motion, n its median over the picture and at least one level: what
@@ -17,6 +17,7 @@ final class StreamTrustStep: ParallelWork {
     private let errors: SquareErrorStep
     private var trustMax: Float = 0
     private var errorScale: Float = 1
+    private var frames: UInt8 = 0
 
     init(_ state: StreamState, errors: SquareErrorStep) {
         self.state = state
@@ -26,6 +27,7 @@ final class StreamTrustStep: ParallelWork {
 
     override func willRun() {
         trustMax = 0
+        frames &+= 1
         guard state.motion.isBeforeKnown else { return }
         let median = errors.median()
         state.motion.learn(median: median)
@@ -38,8 +40,35 @@ final class StreamTrustStep: ParallelWork {
         let at = piece * motion.columns
         var past = state.pastOfFrame()
         state.kernels.pointee.trust_squares(
-            &past, piece, motion.flow + 2 * at, motion.errors + at, errorScale, trustMax,
-            state.trust + at, state.anchors[motion.present] + 2 * at)
+            &past, piece, motion.flow + 2 * at, motion.drift + 2 * at, motion.errors + at,
+            errorScale, trustMax, phase, state.trust + at, state.moved + 2 * at)
+    }
+
+    /// Bits of the frame's number in reverse: van der Corput's sequence, 0, 1/2, 1/4, 3/4, …
+    private var phase: Float {
+        var (bits, reversed) = (frames, UInt8(0))
+        for _ in 0..<8 {
+            reversed = reversed << 1 | bits & 1
+            bits >>= 1
+        }
+        return Float(reversed) / 256
+    }
+}
+
+/// Texture that motion has torn is mended. One row of squares a piece.
+final class StreamAnchorStep: ParallelWork {
+    private let state: StreamState
+
+    init(_ state: StreamState) {
+        self.state = state
+        super.init(name: "anchors", pieces: state.motion.rows)
+    }
+
+    override func perform(piece: Int, worker: Int) {
+        let motion = state.motion
+        state.kernels.pointee.mend_anchors(
+            state.moved, motion.columns, motion.rows, piece,
+            state.anchors[motion.present] + 2 * piece * motion.columns)
     }
 }
 

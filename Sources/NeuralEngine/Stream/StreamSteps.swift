@@ -132,7 +132,7 @@ public final class StreamSteps {
             + motion.levels.indices.reversed().map { PatchSearchStep(motion: motion, level: $0) }
             + [
                 errors, StreamTrustStep(state, errors: errors),
-                StreamStartStep(state, input: input),
+                StreamAnchorStep(state), StreamStartStep(state, input: input),
             ]
         advance = StreamAdvanceStep(state, input: input, result: result, check: check)
         end = StreamEndStep(
@@ -211,6 +211,8 @@ final class StreamState {
     let state: UnsafeMutablePointer<Float>
     /// Displacement of the texture, a pair a square, of two frames.
     let anchors: [UnsafeMutablePointer<Float>]
+    /// The present frame's before torn texture is mended.
+    let moved: UnsafeMutablePointer<Float>
     let trust: UnsafeMutablePointer<Float>
     var temporal: Float = 1
     var offset: (x: Int32, y: Int32) = (0, 0)
@@ -233,6 +235,7 @@ final class StreamState {
         aligned = allocator.make(48 * squares, of: UInt16.self)
         state = allocator.make(16 * squares, of: Float.self)
         anchors = (0..<2).map { _ in allocator.make(2 * squares, of: Float.self) }
+        moved = allocator.make(2 * squares, of: Float.self)
         trust = allocator.make(squares, of: Float.self)
         source = allocator.make(Self.sourceStride * Self.sourceStride, of: UInt32.self)
         setSource { _ in 128 }
