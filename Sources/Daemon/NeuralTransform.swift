@@ -10,7 +10,8 @@ internal import Video
 
 /// A model of a style, prepared for the pipeline's frame size.
 final class NeuralTransform: FrameTransform, @unchecked Sendable {
-    /// Nothing looks ahead; a stream batch of several steps comes later than its frames.
+    let lookAheadFrames = 0
+    /// A stream batch comes later than its frames.
     var delayFrames: Int { settings.streamBatch ? settings.steps - 1 : 0 }
 
     private let model: any FrameModel
@@ -25,6 +26,9 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     private var precisionReason = "unknown"
     private var picture: BeforeAfterPicture?
     private let takesPicture: Bool
+    // Of the last frames, the newest at `newest`: a stream batch gives pictures of earlier ones.
+    private var recent = [FrameMetadata](repeating: FrameMetadata(), count: 4)
+    private var newest = 0
     private let log: Logger
 
     /// Loads and checks the weights.
@@ -70,17 +74,26 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         if takesPicture { picture = BeforeAfterPicture(format: format) }
     }
 
-    func process(_ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64) -> Bool
-    {
-        guard let session else { return false }
+    func process(
+        _ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64
+    ) -> TransformResult {
+        guard let session else { return .failed }
+        newest = (newest + 1) % recent.count
+        recent[newest] = input.metadata
         let result = session.transform(
             FramePointers(
                 frame: input.plane(0), frameStride: input.strides[0], output: output.plane(0),
                 outputStride: output.strides[0], strength: Float(settings.strength)),
             stepNanoseconds: nil)
         workShare?.record(session.workShare)
-        if result == .picture { picture?.offer(before: input, after: output) }
-        return result == .picture
+        switch result {
+        case .picture:
+            output.metadata = recent[(newest + recent.count - session.delayFrames) % recent.count]
+            picture?.offer(before: input, after: output)
+            return .picture
+        case .early: return .early
+        case .bad: return .failed
+        }
     }
 
     func reset() { session?.reset() }

@@ -171,7 +171,8 @@ public struct Session {
         let steady = summary.steadyState
         return LivenessReport(
             summary: summary, sourceName: source.name, seconds: usage.seconds,
-            lookAheadFrames: transform.delayFrames, isPaced: isPaced,
+            lookAheadFrames: transform.lookAheadFrames,
+            delayFrames: transform.delayFrames, isPaced: isPaced,
             resources: LivenessReport.Resources(
                 allocationsPerFrame: steady.flatMap { state in
                     state.allocations.map { Double($0) / Double(max(1, state.frames)) }

@@ -27,7 +27,7 @@ public protocol FrameSession: AnyObject, Sendable {
     var precision: String { get }
     /// Share of the work that the last frame took: 1 where nothing was reused.
     var workShare: Double { get }
-    /// Frames by which a result is later than its input.
+    /// By how many frames the last picture was later than its own, 0…3.
     var delayFrames: Int { get }
     /// Names of the steps of a frame, in order.
     var stepNames: [String] { get }
@@ -71,7 +71,7 @@ public func loadModel(file: String) throws(ModelError) -> any FrameModel {
 public enum FrameResult: Sendable {
     /// The result is a picture.
     case picture
-    /// It is too early for one: `delayFrames` frames come first. Nothing may be shown.
+    /// It is too early for one: a stream batch is filling. Nothing may be shown.
     case early
     /// The network's result held NaN or infinity. Nothing may be shown.
     case bad

@@ -86,7 +86,8 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
                 styles: styles, steps: request.look.steps, tuning: request.tuning)
             stream = try StreamSteps(
                 backend: backend, geometry: geometry, input: tensors.input,
-                result: tensors.result, threads: pool.threads, check: check)
+                result: tensors.result, threads: pool.threads, trustMax: model.trustMax,
+                check: check)
             blend =
                 geometry.isSameSize
                 ? nil

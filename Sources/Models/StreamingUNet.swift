@@ -24,6 +24,9 @@ public struct StreamingUNet: Sendable {
     /// Residual blocks of enc0, enc1, mid, dec1 and dec0.
     public let blocks: [Int]
 
+    /// tau where the past can be trusted fully.
+    let trustMax: Float
+
     private let layers: [String: StyledConvolution]
     // By style, in the file's order: 3 planes of `sourceEdge` × `sourceEdge` bytes. Empty for a style
     // that leaves nothing to chance.
@@ -51,6 +54,8 @@ public struct StreamingUNet: Sendable {
         }
         let channels = try file.numbers("channels", count: 3)
         let blocks = try file.numbers("blocks", count: 5, atLeast: 0)
+        guard let trustMax = Float(file.metadata["trust_max"] ?? ""), (0...1).contains(trustMax)
+        else { throw file.failure("its trust_max is no number from 0 to 1") }
         var layers: [String: StyledConvolution] = [:]
         for layer in Self.layerTable(channels, blocks) {
             layers[layer.name] = try StyledConvolution(
@@ -68,6 +73,7 @@ public struct StreamingUNet: Sendable {
         self.file = file
         self.channels = channels
         self.blocks = blocks
+        self.trustMax = trustMax
         self.layers = layers
         self.sources = sources
     }

@@ -71,11 +71,13 @@ final class TransformStage: @unchecked Sendable {
         guard let (first, slot) = slotOfFirstOpenOutput() else { return false }
         let result = outputs[first][slot]
         result.metadata = frame.metadata
-        if process(frame, into: result) {
+        switch process(frame, into: result) {
+        case .picture:
             processTime.record(nanoseconds: MonotonicClock.nowNanoseconds - started)
             copy(result, toOutputsAfter: first)
             outputs[first].publish(slot)
-        } else {
+        case .early: outputs[first].abandon(slot)
+        case .failed:
             outputs[first].abandon(slot)
             counters.countFailed()
         }
@@ -83,7 +85,7 @@ final class TransformStage: @unchecked Sendable {
         return true
     }
 
-    private func process(_ frame: FrameBuffer, into result: FrameBuffer) -> Bool {
+    private func process(_ frame: FrameBuffer, into result: FrameBuffer) -> TransformResult {
         let timestamp = frame.metadata.timestampNanoseconds
         var elapsed = previousTimestamp.map { max(0, timestamp - $0) } ?? 0
         if elapsed > Self.cutNanoseconds {
@@ -91,10 +93,10 @@ final class TransformStage: @unchecked Sendable {
             elapsed = 0
         }
         previousTimestamp = timestamp
-        if transform.process(frame, into: result, elapsedNanoseconds: elapsed) { return true }
-        guard passesFailuresThrough else { return false }
+        let made = transform.process(frame, into: result, elapsedNanoseconds: elapsed)
+        guard made == .failed && passesFailuresThrough else { return made }
         result.copy(from: frame)
-        return true
+        return .picture
     }
 
     /// The network writes into this one; the other outputs get a copy.

@@ -13,7 +13,7 @@ import Video
     func live() -> LivenessReport {
         let times = LivenessReport.Percentiles(LatencyHistogram())
         return LivenessReport(
-            seconds: 60, lookAheadFrames: 0,
+            seconds: 60, lookAheadFrames: 0, delayFrames: 0,
             input: .init(
                 source: "test", frames: 1800, bad: 0, lostBySource: 0, skipped: 0, failed: 0),
             outputs: [

@@ -62,17 +62,19 @@ final class SteppedSource: FrameSource, @unchecked Sendable {
 
 /// A transform that says when it has begun a frame, and ends it when it is told to.
 final class BlockingTransform: FrameTransform, @unchecked Sendable {
+    let lookAheadFrames = 0
     let delayFrames = 0
     let begun = Event()
     let release = Event()
 
     func prepare(format: VideoFormat) throws {}
 
-    func process(_ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64) -> Bool
-    {
+    func process(
+        _ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64
+    ) -> TransformResult {
         begun.set()
         waitLong(release)
-        return true
+        return .picture
     }
 
     func reset() {}
@@ -86,6 +88,7 @@ func waitLong(_ event: Event) {
 /// Adds 128 to every byte, so that a raw frame (below 128) can be told from a transformed one.
 /// Frames whose number `fails` says yes to have no result.
 final class MarkingTransform: FrameTransform, @unchecked Sendable {
+    let lookAheadFrames = 0
     let delayFrames = 0
     let fails: @Sendable (UInt64) -> Bool
 
@@ -93,11 +96,12 @@ final class MarkingTransform: FrameTransform, @unchecked Sendable {
 
     func prepare(format: VideoFormat) throws {}
 
-    func process(_ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64) -> Bool
-    {
+    func process(
+        _ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64
+    ) -> TransformResult {
         // What a failing network leaves behind must not be shown either.
         for index in 0..<input.usedBytes { output.bytes[index] = input.bytes[index] | 128 }
-        return !fails(input.metadata.sequence)
+        return fails(input.metadata.sequence) ? .failed : .picture
     }
 
     func reset() {}

@@ -7,10 +7,11 @@ extension LivenessReport {
     /// Gathers the figures of a finished pipeline.
     init(
         summary: PipelineSummary, sourceName: String, seconds: Double, lookAheadFrames: Int,
-        isPaced: Bool, resources: Resources, setup: Setup
+        delayFrames: Int, isPaced: Bool, resources: Resources, setup: Setup
     ) {
         self.init(
             seconds: (seconds * 100).rounded() / 100, lookAheadFrames: lookAheadFrames,
+            delayFrames: delayFrames,
             input: Input(
                 source: sourceName, frames: summary.framesIn, bad: summary.badFrames,
                 lostBySource: summary.framesLostBySource, skipped: summary.framesSkipped,

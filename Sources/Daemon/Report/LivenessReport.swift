@@ -132,6 +132,8 @@ public struct LivenessReport: Codable, Sendable {
     public var seconds: Double
     /// Frames of the future that an output frame depends on.
     public var lookAheadFrames: Int
+    /// By how many frames a picture is later than its own; the ages include that.
+    public var delayFrames: Int
     /// From the source.
     public var input: Input
     /// To each sink; the first is the one that the headline figures are about.

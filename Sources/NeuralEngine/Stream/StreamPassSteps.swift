@@ -4,22 +4,23 @@ internal import CKernels
 
 /// How far the past can be trusted, and where textures have moved. One row of squares a piece.
 ///
-/// tau0 of a square is 0.95 · clamp(1 − (e / 2.5 n − 1) / 2, 0, 1): e is the mean absolute
+/// tau0 of a square is `highest` · clamp(1 − (e / 2.5 n − 1) / 2, 0, 1): e is the mean absolute
 /// difference of luma after the motion, n its median over the picture and at least one level: what
 /// noise and changes of exposure do everywhere.
 final class StreamTrustStep: ParallelWork {
-    private static let trustMax: Float = 0.95
     private static let noiseMin: Float = 1
     /// Where half of the picture differs by more, it is another scene.
     private static let cutLevels: Float = 32
 
     private let state: StreamState
     private let errors: SquareErrorStep
+    private let highest: Float
     private var trustMax: Float = 0
     private var errorScale: Float = 1
     private var frames: UInt8 = 0
 
-    init(_ state: StreamState, errors: SquareErrorStep) {
+    init(_ state: StreamState, errors: SquareErrorStep, highest: Float) {
+        self.highest = highest
         self.state = state
         self.errors = errors
         super.init(name: "trust", pieces: state.motion.rows)
@@ -32,7 +33,7 @@ final class StreamTrustStep: ParallelWork {
         let median = errors.median()
         state.motion.learn(median: median)
         errorScale = 1 / (2.5 * max(median, Self.noiseMin))
-        if median <= Self.cutLevels { trustMax = Self.trustMax }
+        if median <= Self.cutLevels { trustMax = highest }
     }
 
     override func perform(piece: Int, worker: Int) {

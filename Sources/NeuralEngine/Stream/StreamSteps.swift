@@ -100,10 +100,12 @@ public final class StreamSteps {
     ///     step its first 48 channels hold the change of the picture, [-1, 1]: what
     ///     `ResidualRowsStep` takes.
     ///   - threads: of the pool that runs the steps.
+    ///   - trustMax: tau of a square whose past can be trusted fully: what the network was trained
+    ///     with, 0…1.
     ///   - check: gets to know of NaN and infinity; `finish` reads it.
     public init(
         backend: Backend, geometry: FrameGeometry, input: TensorView, result: TensorView,
-        threads: Int, check: FiniteCheck
+        threads: Int, trustMax: Float = 0.95, check: FiniteCheck
     ) throws(EngineError) {
         precondition(
             input.shape == geometry.blocks(channels: Self.inputChannels)
@@ -131,7 +133,7 @@ public final class StreamSteps {
             ]
             + motion.levels.indices.reversed().map { PatchSearchStep(motion: motion, level: $0) }
             + [
-                errors, StreamTrustStep(state, errors: errors),
+                errors, StreamTrustStep(state, errors: errors, highest: trustMax),
                 StreamAnchorStep(state), StreamStartStep(state, input: input),
             ]
         advance = StreamAdvanceStep(state, input: input, result: result, check: check)
