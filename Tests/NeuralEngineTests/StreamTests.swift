@@ -532,6 +532,16 @@ struct StreamTests {
         }
     }
 
+    @Test("Memory is known beforehand", arguments: [(16, 16), (640, 384), (70, 1000)])
+    func memory(width: Int, height: Int) throws {
+        for threads in [1, 3] {
+            let bench = try StreamBench(width: width, height: height, threads: threads)
+            let most = StreamSteps.byteCount(bench.geometry, threads: threads)
+            #expect(bench.stream.byteCount <= most)
+            #expect(most * 3 / 4 < bench.stream.byteCount)
+        }
+    }
+
     @Test("After a cut nothing of the past is used")
     func cut() throws {
         let bench = try StreamBench(width: 96, height: 64)

@@ -141,8 +141,20 @@ public final class StreamSteps {
             state, result: result, geometry: geometry, frameKernels: backend.kernels, check: check)
     }
 
-    /// Bytes that the steps allocate.
-    public var byteCount: Int { state.allocator.byteCount }
+    /// Bytes that the steps allocate at most.
+    public static func byteCount(_ geometry: FrameGeometry, threads: Int) -> Int {
+        let margin = 2 * Int(CK_MARGIN)
+        let pixels = (geometry.paddedWidth + margin + 16) * (geometry.paddedHeight + margin)
+        let source = Int(CK_SOURCE_STRIDE) * Int(CK_SOURCE_STRIDE) * MemoryLayout<UInt32>.stride
+        let histograms = (threads + 2) * Histogram.bins * MemoryLayout<UInt32>.stride
+        // Two lumas, past, its aligned copy, the frame; the pyramids; what squares and patches have.
+        let perPixel = 4 + 6 + 6 + 3 + 3 + 7 + 2
+        let rows = threads * 12 * (geometry.frameWidth + geometry.modelWidth + 64)
+        return perPixel * pixels + source + histograms + rows + 8192
+    }
+
+    /// Bytes that they have allocated, but for rows that are scaled.
+    var byteCount: Int { state.allocator.byteCount }
 
     /// Sets the style's source texture, three planes of `sourceSize`² bytes, 255 is 1: a copy of it.
     /// Until then it is 0.5 everywhere.
