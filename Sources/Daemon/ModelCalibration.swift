@@ -15,7 +15,8 @@ public struct ModelCalibration {
     public struct Clip: Sendable {
         /// A video file.
         public let path: String
-        /// What the teacher made of the same frames, lossless; nil: not known.
+        /// What the teacher made of the same frames, lossless; nil: not known. `{style}` stands for
+        /// each of the model's styles.
         public let teacher: String?
 
         /// Footage and, if there is one, its teacher's version.
@@ -47,21 +48,25 @@ public struct ModelCalibration {
         model path: String, clips: [Clip], width: Int, height: Int, interval: Int, log: Logger
     ) throws {
         let model = try loadModel(file: path)
-        let measurement = try Measurement(
-            model: model, width: width, height: height, precisions: Self.precisions)
-        var clipErrors: [ClipErrors] = []
-        let camera = SyntheticCamera(
-            format: measurement.format, isPaced: false, frameLimit: Self.drawnFrames)
-        _ = try camera.prepare()
-        clipErrors.append(
-            try measurement.measure("the drawn camera", interval) { frame, _ in
-                camera.next(into: frame) == .frame
-            })
-        for clip in clips {
-            log.info("\(clip.path)")
-            clipErrors.append(try measurement.measure(clip, interval))
-        }
         file = model.file
+        try Self.requireTeacherOfEachStyle(clips, file.styles)
+        var clipErrors: [ClipErrors] = []
+        for style in file.styles {
+            let measurement = try Measurement(
+                model: model, style: style, width: width, height: height,
+                precisions: Self.precisions)
+            let camera = SyntheticCamera(
+                format: measurement.format, isPaced: false, frameLimit: Self.drawnFrames)
+            _ = try camera.prepare()
+            clipErrors.append(
+                try measurement.measure("\(style), the drawn camera", interval) { frame, _ in
+                    camera.next(into: frame) == .frame
+                })
+            for clip in clips {
+                log.info("\(style), \(clip.path)")
+                clipErrors.append(try measurement.measure(clip, interval))
+            }
+        }
         var figures: [Precision: Calibration.Figures] = [:]
         for precision in Self.precisions {
             let losses = clipErrors.compactMap { $0.teacherLoss(precision) }
@@ -76,6 +81,17 @@ public struct ModelCalibration {
             sensitivities: try (model as? DistilledUNet)?.measureSensitivities(
                 threads: Processor.shared.threadCount))
     }
+
+    private static func requireTeacherOfEachStyle(_ clips: [Clip], _ styles: [String]) throws {
+        for clip in clips where styles.count > 1 {
+            guard let teacher = clip.teacher, !teacher.contains(stylePlace) else { continue }
+            throw SessionError(
+                "the model has \(styles.count) styles, and \(teacher) is of one of them: write "
+                    + "\(stylePlace) in --teacher where the style's name stands")
+        }
+    }
+
+    fileprivate static let stylePlace = "{style}"
 
     /// The figures of each precision and clip, for a terminal.
     public var text: String {
@@ -194,6 +210,7 @@ private struct ClipErrors {
 /// The sessions that are compared, and the frames between them.
 private final class Measurement {
     let format: VideoFormat
+    private let style: String
     private let reference: any FrameSession
     private let sessions: [(precision: Precision, session: any FrameSession)]
     private let frame: FrameBuffer
@@ -201,11 +218,14 @@ private final class Measurement {
     private let expected: FrameBuffer
     private let found: FrameBuffer
 
-    init(model: any FrameModel, width: Int, height: Int, precisions: [Precision]) throws {
+    init(
+        model: any FrameModel, style: String, width: Int, height: Int, precisions: [Precision]
+    ) throws {
+        self.style = style
         func prepare(_ precision: Precision) throws -> any FrameSession {
             var request = SessionRequest(
                 width: width, height: height, threads: Processor.shared.threadCount,
-                look: model.file.firstLook)
+                look: Look(style: StyleMix(style: style)))
             // All convolutions that can be in the precision: the worst that may happen.
             request.precisions = [precision]
             return try model.prepare(request)
@@ -237,13 +257,15 @@ private final class Measurement {
             }
         }
         let video = try open(clip.path)
-        let wanted = try clip.teacher.map(open)
-        return try measure(clip.path, interval, hasTeacher: wanted != nil) { frame, teacher in
+        let teacherPath = clip.teacher?.replacing(ModelCalibration.stylePlace, with: style)
+        let wanted = try teacherPath.map(open)
+        return try measure("\(style), \(clip.path)", interval, hasTeacher: wanted != nil) {
+            frame, teacher in
             let hasFrame = try next(video, frame)
             let hasTeacher = try wanted.map { try next($0, teacher) }
             guard hasTeacher ?? hasFrame == hasFrame else {
                 throw SessionError(
-                    "\(clip.teacher ?? "") has another number of frames than \(clip.path)")
+                    "\(teacherPath ?? "") has another number of frames than \(clip.path)")
             }
             return hasFrame
         }

@@ -50,11 +50,18 @@ struct StreamTensors {
 
     var byteCount: Int { memory.byteCount }
 
+    /// - Throws: if these alone take more than a network may.
     init(_ geometry: FrameGeometry) throws(EngineError) {
-        memory = try TensorMemory([
-            geometry.blocks(channels: StreamSteps.inputChannels),
-            geometry.blocks(channels: StreamSteps.resultChannels),
-        ])
+        let shapes = [StreamSteps.inputChannels, StreamSteps.resultChannels].map {
+            geometry.blocks(channels: $0)
+        }
+        guard shapes.reduce(0, { $0 + 4 * $1.count }) <= PlanBuilder.maximumBytes / 2 else {
+            throw .invalid(
+                "\(geometry.modelWidth)×\(geometry.modelHeight) pixels are too many for a "
+                    + "streaming network: set transform.model_width and transform.model_height to "
+                    + "less")
+        }
+        memory = try TensorMemory(shapes)
         input = memory.views[0]
         result = memory.views[1]
     }
@@ -90,7 +97,9 @@ struct StreamNetworkFactory: @unchecked Sendable {
             let plan = try builder.build(
                 outputs: [output],
                 for: "\(geometry.modelWidth)×\(geometry.modelHeight) pixels, \(count) steps and "
-                    + "\(pool.threads) threads")
+                    + "\(pool.threads) threads",
+                besides: tensors.byteCount
+                    + StreamSteps.byteCount(geometry, threads: pool.threads))
             steps.append(StreamNetwork.Step(plan: plan))
         }
         return StreamNetwork(styles: styles, steps: steps, source: model.source(styles))

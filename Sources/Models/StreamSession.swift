@@ -14,7 +14,7 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
     /// Threads of the engine, the caller of `transform` included.
     public var threads: Int { factory.pool.threads }
     /// Bytes of activations, packed weights and scratch memory.
-    public var byteCount: Int { network.byteCount + stream.byteCount + tensors.byteCount }
+    public var byteCount: Int { network.byteCount + outsideBytes }
     /// In what the convolutions are multiplied, and how many in each, for people.
     public let precision: String
     /// Everything is computed for every frame; 0 where strength 0 left nothing to do.
@@ -23,6 +23,8 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
     public var delayFrames: Int { 0 }
 
     private let model: StreamingUNet
+    // Around the network.
+    private let outsideBytes: Int
     private let factory: StreamNetworkFactory
     private let tensors: StreamTensors
     private let stream: StreamSteps
@@ -92,6 +94,8 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
                 geometry.isSameSize
                 ? nil
                 : Self.blend(backend, geometry, tensors.result, check, threads: pool.threads)
+            outsideBytes =
+                tensors.byteCount + StreamSteps.byteCount(geometry, threads: pool.threads)
             self.geometry = geometry
         } catch {
             throw .engine(error)

@@ -33,7 +33,8 @@ struct CalibrateCommand: ParsableCommand {
     @Option(
         name: .long, parsing: .singleValue,
         help: ArgumentHelp(
-            "The teacher's version of each --clip, in the same order, lossless.",
+            "The teacher's version of each --clip, in the same order, lossless; {style} in its "
+                + "name stands for each of the model's styles.",
             valueName: "file"))
     var teacher: [String] = []
 
