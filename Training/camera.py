@@ -14,6 +14,9 @@ from numpy.random import Generator
 from motion import Sequence, pair, points, remap
 
 
+FAIR = (0.5, 1.2)  # gains that the styles take as they come; from a darker or brighter picture they paint as from these
+
+
 @dataclass
 class Exposure:
     """What stays the same over a sequence: gain of the light, white balance (3,), tone curve, haze, focus in pixels."""
@@ -112,14 +115,14 @@ def film(rng: Generator, scene: Sequence) -> tuple[np.ndarray, np.ndarray, np.nd
     """What the network meets, and what it should think of it.
 
     Returns frames, u8 as the camera delivers them; *exposed*, f32, the same without noise, compression and all that
-    changes from frame to frame, which is what the styles are painted from; and *clean*, f32, the scene itself
+    changes from frame to frame, and in a fair light, which is what the styles are painted from; and *clean*, f32, the scene itself
     through the lens, which `clear` is made from. All (T, H, W, 3).
     """
     count, height, width, _ = scene.frames.shape
     exposure = random_exposure(rng)
     clean = np.stack([lens(frame, exposure.focus) for frame in scene.frames])
     tint = exposure.gain * exposure.white
-    exposed = develop(linear(clean) * tint, exposure)
+    exposed = develop(linear(clean) * (tint * np.clip(exposure.gain, *FAIR) / exposure.gain), exposure)
 
     auto, bands = steps(rng, count), lamp_flicker(rng, count, height)
     drift = np.cumsum(rng.normal(0, rng.choice([0, 0.006]), (count, 3)), 0)

@@ -77,7 +77,7 @@ class Layer:
         moved = self.pivot + (point - self.shift[time] - self.pivot) / self.scale[time]
         found = moved
         if self.push is not None and self.push[time] != 0:
-            for _ in range(6):
+            for _ in range(8):
                 found = moved - self.bulge(found, time)
         return found
 

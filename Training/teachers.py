@@ -19,7 +19,7 @@ from torch import Tensor
 from filters import (along, bilateral, blur, display, from_lab, kuwahara, lab, linear, look_up, luma, orientation, pixel_grid,
                      saturate, slopes, smoothstep, tangent)
 from teacher import Ink
-from textures import cell_values, fractal_noise, make_tile, paper, screen, screen_scale, value_noise
+from textures import CHANNELS, SIZE, cell_values, fractal_noise, make_tile, paper, screen, screen_scale, value_noise
 
 
 @dataclass
@@ -28,6 +28,11 @@ class Texture:
 
     anchor: Tensor  # (N, 2, H, W) texture coordinates in pixels
     tile: Tensor  # (CHANNELS, SIZE, SIZE) uniform numbers
+    sheet: Tensor | None = None  # the paper's own anchor; None fixes it to the screen
+
+    def paper(self, frames: Tensor) -> Tensor:
+        """Height of the paper under frames (N, C, H, W): (N, 1, H, W)."""
+        return paper(self.tile, screen(frames) if self.sheet is None else self.sheet)
 
     @staticmethod
     def fixed(frames: Tensor, seed: int) -> Texture:
@@ -46,8 +51,9 @@ def exact(teacher: Teacher) -> Teacher:
         with torch.no_grad(), torch.autocast(frames.device.type, enabled=False):
             if frames.device.type != "cpu" or teacher.__name__ == "clear":
                 return teacher(frames.float(), texture).clamp(0, 1)
-            parts = zip(frames.float().split(1), texture.anchor.split(1))  # a frame at a time stays in the cache
-            return torch.cat([teacher(frame, Texture(anchor, texture.tile)) for frame, anchor in parts]).clamp(0, 1)
+            sheets = [None] * len(frames) if texture.sheet is None else texture.sheet.split(1)
+            parts = zip(frames.float().split(1), texture.anchor.split(1), sheets)  # a frame at a time stays in the cache
+            return torch.cat([teacher(x, Texture(anchor, texture.tile, sheet)) for x, anchor, sheet in parts]).clamp(0, 1)
 
     return run
 
@@ -69,9 +75,20 @@ def ink_lines(lightness: Tensor, style: Ink) -> Tensor:
     return smoothstep(dark, style.line_threshold, style.line_threshold + style.line_softness)
 
 
+def perceived(grey: Tensor) -> Tensor:
+    """Brightness as contrast is seen, so that a dark face has as much to say as a fair one; its slope at 0.5 is 1."""
+    return 0.6 * torch.log(grey.clamp_min(0) + 0.1)
+
+
 def detail(rgb: Tensor, spread: float = 1.5) -> Tensor:
-    """How much there is to say around a pixel: the root mean square slope of the luma, (N, 1, H, W)."""
-    return blur(orientation(luma(rgb), 1.5)[:, 2:3].clamp_min(0).sqrt(), spread)
+    """How much there is to say around a pixel: the root mean square slope of the brightness, (N, 1, H, W)."""
+    return blur(orientation(perceived(luma(rgb)), 1.5)[:, 2:3].clamp_min(0).sqrt(), spread)
+
+
+def modelling(grey: Tensor, sigma: float) -> Tensor:
+    """Light and shade relative to what is around, about [-0.5, 0.5], (N, 1, H, W)."""
+    seen = perceived(grey)
+    return (seen - blur(seen, sigma)).clamp(-0.5, 0.5)
 
 
 # ink
@@ -96,45 +113,67 @@ def ink(frames: Tensor, texture: Texture, style: Ink = Ink()) -> Tensor:
 # oil
 
 
-def brush(colour: Tensor, double: Tensor, scale: tuple[Tensor, Tensor], texture: Texture, *, cell: float, length: float,
-          width: float, clip: float, salt: float) -> tuple[Tensor, Tensor, Tensor]:
-    """One layer of discrete strokes: colour (N, 3, H, W), height and coverage (N, 1, H, W).
+def rows(x: Tensor) -> Tensor:
+    """(N, C, H, W) to (N H W, C)."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def brush(colour: Tensor, double: Tensor, scale: tuple[Tensor, Tensor], texture: Texture, where: Tensor, *, cell: float,
+          length: float, width: float, clip: float, salt: float) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer of discrete strokes: colour (N, 3, H, W), height and coverage (N, 1, H, W), where asked (N, 1, H, W) bool.
 
     Each cell of the texture grid holds one stroke: a curved, tapered bar of one colour, taken from under its middle,
     that runs along the double angle there and is clipped where the picture differs from it (Litwinowicz 1997). A
     pixel asks the 5 x 5 cells around; of the strokes that reach it the one of highest random rank lies on top.
-    length and width are halves.
+    length and width are halves. Works on a list of pixels, from which those out of reach of a stroke are dropped early.
     """
-    anchor = texture.anchor + salt
-    base = (anchor / cell).floor()
-    real, imaginary = scale
+    n, _, h, w = colour.shape
+    colours, doubles, dice = rows(colour), rows(double), texture.tile.permute(1, 2, 0).reshape(-1, CHANNELS)
+    todo = where.flatten().nonzero()[:, 0]
+    ax, ay = rows(texture.anchor + salt)[todo].unbind(1)
+    real, imaginary = (part.flatten()[todo] for part in scale)
     norm = real * real + imaginary * imaginary
-    grid, source = pixel_grid(colour), torch.cat([colour, double], 1)
-    total, heights, weights = torch.zeros_like(colour), torch.zeros_like(real), torch.full_like(real, 1e-12)
-    covered = torch.zeros_like(real)
-    for dy in range(-2, 3):
-        for dx in range(-2, 3):
-            cells = base + torch.tensor([dx, dy], device=colour.device)[:, None, None]
-            chance = cell_values(texture.tile, cells)
-            away = anchor - (cells + 0.05 + 0.9 * chance[:, 0:2]) * cell
-            ax, ay = away.split(1, 1)
-            x, y = (ax * real + ay * imaginary) / norm, (ay * real - ax * imaginary) / norm  # on the screen
-            middle = look_up(source, grid - torch.cat([x, y], 1))
-            cosine, sine = tangent(middle[:, 3:]).split(1, 1)
-            u, v = (x * cosine + y * sine) / length, (y * cosine - x * sine) / width
-            v = v + (chance[:, 2:3] - 0.5) * (u * u - 0.3)
-            difference = (middle[:, :3] - colour).square().sum(1, keepdim=True)
-            hair = torch.sin(9 * v + 40 * chance[:, 3:4]) + torch.sin(17 * v + 90 * chance[:, 3:4] + 2 * u)
-            ragged = 1 - u.abs() ** 3 * (1 + 0.25 * hair) - v.abs() ** 3
-            cover = smoothstep(ragged - difference / (clip * clip), -0.1, 1.2 / width)
-            rank = chance[:, 4:5]
-            weight = cover * torch.exp(28 * rank)
-            tint = 1 + 0.14 * (chance[:, 5:6] - 0.5)
-            total += weight * (middle[:, :3] * tint + 0.012 * hair)
-            heights += weight * (0.55 * (1 - v * v).clamp_min(0) + 0.16 * hair + 0.3 * (u * u).clamp_max(1) + 0.5 * rank)
-            weights += weight
-            covered = torch.maximum(covered, cover)
-    return total / weights, heights / weights, covered
+    column, line, first = (todo % w).float(), (todo // w % h).float(), todo // (h * w) * (h * w)
+    base_x, base_y = (ax / cell).floor(), (ay / cell).floor()
+    paint, weights, covered = colour.new_zeros(len(todo), 4), colour.new_full((len(todo), 1), 1e-12), colour.new_zeros(len(todo))
+
+    def under(x: Tensor, y: Tensor, offset: Tensor) -> Tensor:
+        """Bilinear colours at places of the frame whose first row is offset."""
+        x, y = x.clamp(0, w - 1.001), y.clamp(0, h - 1.001)
+        left, top = x.floor(), y.floor()
+        fx, fy, index = (x - left)[:, None], (y - top)[:, None], offset + (top * w + left).long()
+        upper = torch.lerp(colours[index], colours[index + 1], fx)
+        return torch.lerp(upper, torch.lerp(colours[index + w], colours[index + w + 1], fx), fy)
+
+    for cell_index in range(25):
+        cell_x, cell_y = base_x + cell_index % 5 - 2, base_y + cell_index // 5 - 2
+        die = (cell_y.remainder(SIZE) * SIZE + cell_x.remainder(SIZE)).long()
+        chance = dice[die]
+        dx, dy = ax - (cell_x + 0.05 + 0.9 * chance[:, 0]) * cell, ay - (cell_y + 0.05 + 0.9 * chance[:, 1]) * cell
+        x, y = (dx * real + dy * imaginary) / norm, (dy * real - dx * imaginary) / norm  # on the screen, from its middle
+        near = (x * x + y * y < (1.2 * length) ** 2).nonzero()[:, 0]
+        x, y, mx, my, offset = x[near], y[near], (column - x)[near], (line - y)[near], first[near]
+        nearest = offset + (my.round().clamp(0, h - 1) * w + mx.round().clamp(0, w - 1)).long()
+        cosine, sine = tangent(doubles[nearest][:, :, None, None])[:, :, 0, 0].unbind(1)
+        u, v = (x * cosine + y * sine) / length, (y * cosine - x * sine) / width
+        reached = ((u.abs() < 1.2) & (v.abs() < 1.5)).nonzero()[:, 0]
+        u, v, pixel = u[reached], v[reached], near[reached]
+        chance = chance[pixel]
+        middle = under(mx[reached], my[reached], offset[reached])
+        v = v + (chance[:, 2] - 0.5) * (u * u - 0.3)
+        difference = (middle - colours[todo[pixel]]).square().sum(1)
+        hair = torch.sin(9 * v + 40 * chance[:, 3]) + torch.sin(17 * v + 90 * chance[:, 3] + 2 * u)
+        ragged = 1 - u.abs() ** 3 * (1 + 0.25 * hair) - v.abs() ** 3
+        cover = smoothstep(ragged - difference / (clip * clip), -0.1, 1.2 / width)
+        weight = (cover * torch.exp(28 * chance[:, 4]))[:, None]
+        height = 0.55 * (1 - v * v).clamp_min(0) + 0.16 * hair + 0.3 * (u * u).clamp_max(1) + 0.5 * chance[:, 4]
+        tinted = middle * (1 + 0.14 * (chance[:, 5:6] - 0.5)) + 0.012 * hair[:, None]
+        paint[pixel] += weight * torch.cat([tinted, height[:, None]], 1)
+        weights[pixel] += weight
+        covered[pixel] = torch.maximum(covered[pixel], cover)
+    result = colour.new_zeros(n * h * w, 5)
+    result[todo] = torch.cat([paint / weights, covered[:, None]], 1)
+    return result.view(n, h, w, 5).permute(0, 3, 1, 2).split((3, 1, 1), 1)
 
 
 @exact
@@ -142,7 +181,7 @@ def oil(frames: Tensor, texture: Texture) -> Tensor:
     """Thick paint: broad strokes, finer ones where there is more to say, lit from the upper left."""
     rich = 1 - (1 - saturate(frames, 1.35).clamp(0, 1)) ** 1.25
     rich = rich + 0.35 * (rich * rich * (3 - 2 * rich) - rich)
-    crisp = rich + 0.8 * (rich - blur(rich, 1.4))
+    crisp = (rich + 0.8 * (rich - blur(rich, 1.4))) * (1 + 0.5 * modelling(luma(rich), 6))
     flat = kuwahara(rich, 1.3, 2.2)
     broad = kuwahara(blur(rich, 1.0), 2.2, 4.0)
     real, imaginary = scale = screen_scale(texture.anchor)
@@ -164,11 +203,13 @@ def oil(frames: Tensor, texture: Texture) -> Tensor:
     )
     picture, relief = flat, torch.zeros_like(grey)
     for colour, double, shape, needed in layers:
-        paint, height, cover = brush(colour, double, scale, texture, **shape)
+        wanted = torch.ones_like(grey)
         if needed:
-            cover = cover * smoothstep(busy + 0.5 * needed[0] * value_noise(texture.tile, texture.anchor, 5, 3), *needed)
-            height = height * (0.8 if shape["width"] > 2 else 0.45)
-        picture, relief = picture + cover * (paint - picture), relief + cover * (height - relief)
+            wanted = smoothstep(busy + 0.5 * needed[0] * value_noise(texture.tile, texture.anchor, 5, 3), *needed)
+        paint, height, cover = brush(colour, double, scale, texture, wanted > 0, **shape)
+        cover = cover * wanted
+        picture = picture + cover * (paint - picture)
+        relief = relief + cover * (min(1.0, 0.4 + 0.15 * shape["width"]) * height - relief)
     gx, gy = slopes(blur(relief, 0.6))
     light = torch.tanh(2.2 * (gx + 0.8 * gy))
     line = ink_lines(lab(frames)[:, :1], Ink(line_threshold=0.5, line_softness=0.8, contrast_floor=1.2))
@@ -187,15 +228,15 @@ def watercolour(frames: Tensor, texture: Texture) -> Tensor:
     The density model is Bousseau, Kaplan, Thollot, Sillion 2006, equation 1: C' = C (1 - (1 - C)(d - 1)).
     """
     tile, anchor = texture.tile, texture.anchor
-    sheet = paper(tile, frames)
+    sheet = texture.paper(frames)
     wobble = torch.cat([fractal_noise(tile, anchor, 14, 3, 0), fractal_noise(tile, anchor, 14, 3, 3)], 1)
-    bright = 1 - (1 - frames) ** 1.7
+    bright = 1 - (1 - frames) ** 1.9
     flat = kuwahara(blur(bright, 0.7), 1.8, 3.4)
     care = smoothstep(detail(bright), 0.012, 0.04)  # eyes and letters are painted with a steadier hand
     flat = look_up(flat, pixel_grid(frames) + 5.0 * (1 - 0.8 * care) * wobble)
     fine = kuwahara(bright + 0.5 * (bright - blur(bright, 1.4)), 0.7, 1.2)
     flat = flat + 0.85 * care * (fine - flat)
-    flat = saturate(flat, 1.4).clamp(0, 1)
+    flat = saturate(flat, 1.55).clamp(0, 1)
 
     # Washes: the tone in soft steps, each with a rim of gathered pigment.
     tone, steps = luma(flat), 4.0
@@ -205,14 +246,18 @@ def watercolour(frames: Tensor, texture: Texture) -> Tensor:
     shift = ((washed + 0.05) / (tone + 0.05) - 1).clamp(-0.25, 0.25)
     pigment = (flat * (1 + 0.55 * (1 - 0.7 * care) * shift)).clamp(0, 1)
     white = torch.tensor([0.985, 0.975, 0.95], device=frames.device)[:, None, None]
-    margin = smoothstep(tone + 0.20 * fractal_noise(tile, anchor, 48, 3, 2) + 0.03 * sheet, 0.88, 0.93) * (1 - 0.6 * care)
+    edge = tone + 0.12 * fractal_noise(tile, anchor, 60, 2, 2) + 0.02 * fractal_noise(tile, anchor, 7, 2, 0) + 0.012 * sheet
+    margin = smoothstep(edge, 0.90, 0.925) * (1 - 0.6 * care)
     pigment = pigment + 0.9 * margin * (white - pigment)
 
     # Pigment gathers on the dark side of a border, and settles in the hollows of the paper.
     mean = pigment.mean(1, keepdim=True)
     inside = (blur(mean, 2.2) - mean).clamp(0, 0.12)
-    blooms = 0.55 * fractal_noise(tile, anchor, 80, 2, 4) + 0.25 * fractal_noise(tile, anchor, 18, 2, 5)
-    density = 1 + blooms + 6.5 * inside - 0.34 * sheet
+    blooms = 0.50 * fractal_noise(tile, anchor, 80, 2, 4) + 0.20 * fractal_noise(tile, anchor, 18, 2, 5)
+    dried = smoothstep(edge, 0.86, 0.905) * (1 - margin)  # the rim of a wash that dried beside bare paper
+    density = 1 + blooms + 6.5 * inside + 0.9 * dried * (1 - care) - 0.26 * sheet
+    apart = value_noise(tile, anchor, 45, 1)  # pigments of a mixture that parted, some warm, some cold
+    density = density + 0.35 * torch.cat([apart, 0 * apart, -apart], 1)
     painted = pigment * (1 - (1 - pigment) * (density - 1))
     painted = painted * white * (1 + 0.05 * sheet)
     line = ink_lines(lab(frames)[:, :1], Ink(line_threshold=0.42, line_softness=0.6, contrast_floor=1.4))
@@ -254,24 +299,23 @@ def hatch(texture: Texture, angle: float, bend: Tensor, *, spacing: float, width
 def pencil(frames: Tensor, texture: Texture) -> Tensor:
     """Graphite with a little coloured pencil: rows of strokes that cross as the tone deepens, outlines drawn twice."""
     tile, anchor = texture.tile, texture.anchor
-    sheet = paper(tile, frames)
+    sheet = texture.paper(frames)
     flat = kuwahara(frames, 1.0, 1.6)
-    tone = luma(flat)
-    local = blur(tone, 14)
-    tone = (1 - (1 - tone.clamp(0, 1)) ** 1.5) + 0.6 * (tone - local)
+    tone = luma(flat).clamp(0, 1)
+    tone = 1 - (1 - tone) ** 1.7 + 0.7 * modelling(tone, 12)
     dark = 1 - tone.clamp(0, 1)
     bend = 16 * blur(tone, 5)
-    care = smoothstep(detail(frames), 0.008, 0.03)  # small things are shaded softly, not hatched over
+    care = smoothstep(detail(frames), 0.006, 0.024)  # small things are shaded softly, not hatched over
 
     graphite = torch.zeros_like(tone)
     rows = (  # angle, from darkness, to darkness, weight
-        (-0.85, 0.04, 0.60, 0.85), (-0.70, 0.45, 0.90, 0.75), (0.75, 0.50, 0.95, 0.8), (0.1, 0.70, 1.0, 0.8),
+        (-0.85, 0.04, 0.60, 0.72), (-0.70, 0.45, 0.90, 0.55), (0.75, 0.50, 0.95, 0.50), (0.1, 0.70, 1.0, 0.50),
     )
     for index, (angle, low, high, weight) in enumerate(rows):
         strokes = hatch(texture, angle, bend, spacing=2.7 - 0.15 * index, width=1.1, length=30 - 4 * index, channel=index)
         force = smoothstep(dark, low, high)
-        graphite = 1 - (1 - graphite) * (1 - weight * force * (1 - 0.6 * care) * strokes)
-    smudge = (0.28 + 0.35 * care) * smoothstep(dark, 0.15, 1.0)
+        graphite = 1 - (1 - graphite) * (1 - weight * force * (1 - 0.75 * care) * strokes)
+    smudge = (0.30 + 0.25 * care) * smoothstep(dark, 0.1, 1.0) + 0.32 * smoothstep(dark, 0.5, 0.95)
     graphite = 1 - (1 - graphite) * (1 - smudge)
 
     lightness = lab(frames)[:, :1]
@@ -298,8 +342,8 @@ def pencil(frames: Tensor, texture: Texture) -> Tensor:
 def neon(frames: Tensor, texture: Texture) -> Tensor:
     """Night, relit: magenta from the left, cyan from the right, borders that glow."""
     flat = kuwahara(frames, 0.9, 1.4)
-    grey = luma(flat)
-    tone = (1 - (1 - grey) ** 1.5 + 0.9 * (grey - blur(grey, 14))).clamp(0, 1)
+    grey = luma(flat).clamp(0, 1)
+    tone = (1 - (1 - grey) ** 2.0 + 0.9 * modelling(grey, 12)).clamp(0, 1)
 
     def lit(sigma: float, gain: float) -> tuple[Tensor, Tensor]:
         """Light from the left and from the right on the surface whose height is the blurred brightness."""
@@ -311,10 +355,10 @@ def neon(frames: Tensor, texture: Texture) -> Tensor:
     magenta = torch.tensor([1.0, 0.12, 0.62], device=frames.device)[:, None, None]
     cyan = torch.tensor([0.05, 0.82, 1.0], device=frames.device)[:, None, None]
     night = torch.tensor([0.16, 0.10, 0.34], device=frames.device)[:, None, None]
-    albedo = saturate(1 - (1 - flat) ** 1.4, 1.3).clamp(0, 1)
-    body = (0.3 + 0.7 * tone) * tone
+    albedo = saturate(1 - (1 - flat.clamp(0, 1)) ** 1.9, 1.3).clamp(0, 1)
+    body = tone**1.5
     warm = smoothstep(flat[:, 0:1] - flat[:, 2:3], 0.02, 0.18)  # skin keeps a light of its own
-    picture = night * (0.2 + 0.9 * body) + (0.16 + 0.42 * warm) * albedo * body
+    picture = night * (0.2 + 0.9 * body) + (0.20 + 0.62 * warm) * albedo * body
     picture = picture + 0.6 * (0.15 + body) * (left * magenta + right * cyan)
 
     line = ink_lines(lab(frames)[:, :1], Ink(line_threshold=0.38, line_softness=0.6, contrast_floor=1.8))
@@ -323,7 +367,8 @@ def neon(frames: Tensor, texture: Texture) -> Tensor:
     hue = cyan + side * (magenta - cyan)
     tube = hue * line
     glow = 0.55 * tube + 0.8 * blur(tube, 2.0) + 0.7 * blur(tube, 7.0)
-    return 1 - (1 - picture.clamp(0, 1)) * (1 - 0.75 * glow.clamp(0, 1))
+    shown = 1 - torch.exp(-1.1 * picture.clamp_min(0))  # even the brightest wall stays in the night
+    return 1 - (1 - shown) * (1 - 0.8 * glow.clamp(0, 1))
 
 
 # clear

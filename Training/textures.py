@@ -52,20 +52,18 @@ def value_noise(tile: Tensor, anchor: Tensor, cell: float, channel: int = 0, cou
 
 def fractal_noise(tile: Tensor, anchor: Tensor, cell: float, octaves: int, channel: int = 0) -> Tensor:
     """Octaves of value noise, each half as large and half as strong, (N, 1, H, W)."""
-    turned = anchor
     total = 0
     for octave in range(octaves):
-        total = total + 0.5**octave * value_noise(tile, turned + 37.0 * octave, cell / 2**octave, (channel + octave) % CHANNELS)
+        total = total + 0.5**octave * value_noise(tile, anchor + 37.0 * octave, cell / 2**octave, (channel + octave) % CHANNELS)
     return total
 
 
-def paper(tile: Tensor, like: Tensor) -> Tensor:
-    """Height of a rough sheet fixed to the screen, (N, 1, H, W), about [-0.5, 0.5]: tooth, and fibres both ways."""
-    place = screen(like)[:1]
-    stretch = torch.tensor([1.0, 3.0], device=like.device)[:, None, None]
-    height = 0.9 * value_noise(tile, place, 1.7, 4) + 0.7 * value_noise(tile, place, 3.1, 5)
-    height = height + 0.4 * value_noise(tile, place / stretch, 1.5, 2) + 0.4 * value_noise(tile, place / stretch.flip(0), 1.5, 3)
-    return height.expand(like.shape[0], -1, -1, -1)
+def paper(tile: Tensor, anchor: Tensor) -> Tensor:
+    """Height of a rough sheet, (N, 1, H, W), about [-0.5, 0.5]: tooth, and fibres both ways."""
+    stretch = torch.tensor([1.0, 3.0], device=anchor.device)[:, None, None]
+    tooth = 0.9 * value_noise(tile, anchor, 1.7, 4) + 0.7 * value_noise(tile, anchor, 3.1, 5)
+    fibres = value_noise(tile, anchor / stretch, 1.5, 2) + value_noise(tile, anchor / stretch.flip(0), 1.5, 3)
+    return tooth + 0.4 * fibres
 
 
 def screen_scale(anchor: Tensor) -> tuple[Tensor, Tensor]:
