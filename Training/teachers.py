@@ -113,9 +113,9 @@ def ink(frames: Tensor, texture: Texture, style: Ink = Ink()) -> Tensor:
 # oil
 
 
-def rows(x: Tensor) -> Tensor:
-    """(N, C, H, W) to (N H W, C)."""
-    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+def listed(x: Tensor) -> Tensor:
+    """(N, C, H, W) to (C, N H W)."""
+    return x.transpose(0, 1).reshape(x.shape[1], -1)
 
 
 def brush(colour: Tensor, double: Tensor, scale: tuple[Tensor, Tensor], texture: Texture, where: Tensor, *, cell: float,
@@ -128,52 +128,50 @@ def brush(colour: Tensor, double: Tensor, scale: tuple[Tensor, Tensor], texture:
     length and width are halves. Works on a list of pixels, from which those out of reach of a stroke are dropped early.
     """
     n, _, h, w = colour.shape
-    colours, doubles, dice = rows(colour), rows(double), texture.tile.permute(1, 2, 0).reshape(-1, CHANNELS)
+    doubles, dice = listed(double), texture.tile.flatten(1)
+    tall = colour.transpose(0, 1).reshape(1, 3, n * h, w)  # the frames, one above the other
     todo = where.flatten().nonzero()[:, 0]
-    ax, ay = rows(texture.anchor + salt)[todo].unbind(1)
-    real, imaginary = (part.flatten()[todo] for part in scale)
-    norm = real * real + imaginary * imaginary
-    column, line, first = (todo % w).float(), (todo // w % h).float(), todo // (h * w) * (h * w)
+
+    def pick(x: Tensor, index: Tensor) -> Tensor:
+        return x.index_select(-1, index)
+
+    ax, ay = pick(listed(texture.anchor + salt), todo)
+    real, imaginary, here = pick(scale[0].flatten(), todo), pick(scale[1].flatten(), todo), pick(listed(colour), todo)
+    norm = 1 / (real * real + imaginary * imaginary)
+    real, imaginary = real * norm, imaginary * norm
+    column, line, top = (todo % w).float(), (todo // w % h).float(), todo // (h * w) * h
     base_x, base_y = (ax / cell).floor(), (ay / cell).floor()
-    paint, weights, covered = colour.new_zeros(len(todo), 4), colour.new_full((len(todo), 1), 1e-12), colour.new_zeros(len(todo))
-
-    def under(x: Tensor, y: Tensor, offset: Tensor) -> Tensor:
-        """Bilinear colours at places of the frame whose first row is offset."""
-        x, y = x.clamp(0, w - 1.001), y.clamp(0, h - 1.001)
-        left, top = x.floor(), y.floor()
-        fx, fy, index = (x - left)[:, None], (y - top)[:, None], offset + (top * w + left).long()
-        upper = torch.lerp(colours[index], colours[index + 1], fx)
-        return torch.lerp(upper, torch.lerp(colours[index + w], colours[index + w + 1], fx), fy)
-
-    for cell_index in range(25):
-        cell_x, cell_y = base_x + cell_index % 5 - 2, base_y + cell_index // 5 - 2
+    paint, weights, covered = colour.new_zeros(4, len(todo)), colour.new_full((len(todo),), 1e-12), colour.new_zeros(len(todo))
+    for index in range(25):
+        cell_x, cell_y = base_x + (index % 5 - 2), base_y + (index // 5 - 2)
         die = (cell_y.remainder(SIZE) * SIZE + cell_x.remainder(SIZE)).long()
-        chance = dice[die]
-        dx, dy = ax - (cell_x + 0.05 + 0.9 * chance[:, 0]) * cell, ay - (cell_y + 0.05 + 0.9 * chance[:, 1]) * cell
-        x, y = (dx * real + dy * imaginary) / norm, (dy * real - dx * imaginary) / norm  # on the screen, from its middle
+        dx, dy = ax - (cell_x + 0.05 + 0.9 * pick(dice[0], die)) * cell, ay - (cell_y + 0.05 + 0.9 * pick(dice[1], die)) * cell
+        x, y = dx * real + dy * imaginary, dy * real - dx * imaginary  # on the screen, from the stroke's middle
         near = (x * x + y * y < (1.2 * length) ** 2).nonzero()[:, 0]
-        x, y, mx, my, offset = x[near], y[near], (column - x)[near], (line - y)[near], first[near]
-        nearest = offset + (my.round().clamp(0, h - 1) * w + mx.round().clamp(0, w - 1)).long()
-        cosine, sine = tangent(doubles[nearest][:, :, None, None])[:, :, 0, 0].unbind(1)
+        x, y, above = pick(x, near), pick(y, near), pick(top, near)
+        mx, my = (pick(column, near) - x).clamp(0, w - 1), (pick(line, near) - y).clamp(0, h - 1)
+        nearest = (above + my.round().long()) * w + mx.round().long()
+        cosine, sine = tangent(pick(doubles, nearest)[None, :, None])[0, :, 0]
         u, v = (x * cosine + y * sine) / length, (y * cosine - x * sine) / width
         reached = ((u.abs() < 1.2) & (v.abs() < 1.5)).nonzero()[:, 0]
-        u, v, pixel = u[reached], v[reached], near[reached]
-        chance = chance[pixel]
-        middle = under(mx[reached], my[reached], offset[reached])
-        v = v + (chance[:, 2] - 0.5) * (u * u - 0.3)
-        difference = (middle - colours[todo[pixel]]).square().sum(1)
-        hair = torch.sin(9 * v + 40 * chance[:, 3]) + torch.sin(17 * v + 90 * chance[:, 3] + 2 * u)
-        ragged = 1 - u.abs() ** 3 * (1 + 0.25 * hair) - v.abs() ** 3
+        u, v, pixel = pick(u, reached), pick(v, reached), pick(near, reached)
+        bend, phase, rank, shade = pick(dice[2:], pick(die, pixel))
+        middle = look_up(tall, torch.stack([pick(mx, reached), pick(my + above, reached)])[None, :, None])[0, :, 0]
+        v = v + (bend - 0.5) * (u * u - 0.3)
+        difference = (middle - pick(here, pixel)).square().sum(0)
+        hair = torch.sin(9 * v + 40 * phase) + torch.sin(17 * v + 90 * phase + 2 * u)
+        u2, v2 = u * u, v * v
+        ragged = 1 - u2 * u.abs() * (1 + 0.25 * hair) - v2 * v.abs()
         cover = smoothstep(ragged - difference / (clip * clip), -0.1, 1.2 / width)
-        weight = (cover * torch.exp(28 * chance[:, 4]))[:, None]
-        height = 0.55 * (1 - v * v).clamp_min(0) + 0.16 * hair + 0.3 * (u * u).clamp_max(1) + 0.5 * chance[:, 4]
-        tinted = middle * (1 + 0.14 * (chance[:, 5:6] - 0.5)) + 0.012 * hair[:, None]
-        paint[pixel] += weight * torch.cat([tinted, height[:, None]], 1)
-        weights[pixel] += weight
-        covered[pixel] = torch.maximum(covered[pixel], cover)
-    result = colour.new_zeros(n * h * w, 5)
-    result[todo] = torch.cat([paint / weights, covered[:, None]], 1)
-    return result.view(n, h, w, 5).permute(0, 3, 1, 2).split((3, 1, 1), 1)
+        weight = cover * torch.exp(28 * rank)
+        height = 0.55 * (1 - v2).clamp_min(0) + 0.16 * hair + 0.3 * u2.clamp_max(1) + 0.5 * rank
+        tinted = middle * (1 + 0.14 * (shade - 0.5)) + 0.012 * hair
+        paint.index_add_(1, pixel, weight * torch.cat([tinted, height[None]]))
+        weights.index_add_(0, pixel, weight)
+        covered.index_copy_(0, pixel, torch.maximum(pick(covered, pixel), cover))
+    result = colour.new_zeros(5, n * h * w)
+    result[:, todo] = torch.cat([paint / weights, covered[None]])
+    return result.view(5, n, h, w).transpose(0, 1).split((3, 1, 1), 1)
 
 
 @exact
@@ -358,17 +356,17 @@ def neon(frames: Tensor, texture: Texture) -> Tensor:
     albedo = saturate(1 - (1 - flat.clamp(0, 1)) ** 1.9, 1.3).clamp(0, 1)
     body = tone**1.5
     warm = smoothstep(flat[:, 0:1] - flat[:, 2:3], 0.02, 0.18)  # skin keeps a light of its own
-    picture = night * (0.2 + 0.9 * body) + (0.20 + 0.62 * warm) * albedo * body
-    picture = picture + 0.6 * (0.15 + body) * (left * magenta + right * cyan)
+    picture = night * (0.15 + 0.60 * body) + (0.12 + 0.70 * warm) * albedo * body
+    picture = picture + 0.75 * (0.12 + body) * (left * magenta + right * cyan)
 
     line = ink_lines(lab(frames)[:, :1], Ink(line_threshold=0.38, line_softness=0.6, contrast_floor=1.8))
     gx, _ = slopes(blur(grey, 2.0))
     side = 0.5 + 0.5 * torch.tanh(60 * blur(gx, 2.0))
     hue = cyan + side * (magenta - cyan)
     tube = hue * line
-    glow = 0.55 * tube + 0.8 * blur(tube, 2.0) + 0.7 * blur(tube, 7.0)
-    shown = 1 - torch.exp(-1.1 * picture.clamp_min(0))  # even the brightest wall stays in the night
-    return 1 - (1 - shown) * (1 - 0.8 * glow.clamp(0, 1))
+    glow = 0.6 * tube + 0.8 * blur(tube, 2.0) + 0.9 * blur(tube, 8.0)
+    shown = saturate(1 - torch.exp(-1.2 * picture.clamp_min(0)), 1.2)  # even the brightest wall stays in the night
+    return 1 - (1 - shown.clamp(0, 1)) * (1 - 0.9 * glow.clamp(0, 1))
 
 
 # clear

@@ -31,9 +31,9 @@ def screen(like: Tensor) -> Tensor:
 def cell_values(tile: Tensor, cells: Tensor, first: int = 0, count: int = CHANNELS) -> Tensor:
     """Random numbers of whole cells: cells (N, 2, H, W) of whole floats to (N, count, H, W)."""
     x, y = cells.remainder(SIZE).long().unbind(1)
-    index = (y * SIZE + x).flatten()
-    n, _, h, w = cells.shape
-    return tile[first : first + count].flatten(1).index_select(1, index).view(count, n, h, w).transpose(0, 1)
+    index, (n, _, h, w) = (y * SIZE + x).flatten(), cells.shape
+    chosen = [channel.flatten().index_select(0, index).view(n, h, w) for channel in tile[first : first + count]]
+    return torch.stack(chosen, 1)
 
 
 def value_noise(tile: Tensor, anchor: Tensor, cell: float, channel: int = 0, count: int = 1) -> Tensor:
