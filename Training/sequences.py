@@ -1,20 +1,24 @@
 """The training set of the six styles: drawn sequences through a drawn webcam, with every teacher's answer.
 
     sequences.py [--count 1000] [--seed 1] [--size 256] [--frames 8] [--out sequences] [--styles ink,oil,...] [--processes 2]
-                 [--first 0]
+                 [--first 0] [--inputs]
 
 Sample i depends on (seed, i) alone, so machines can share the work by --first, and a run that stopped goes on. Writes,
 with N samples of T frames of H x W:
 
     frames.npy        (N, T, H, W, 3) u8   what the camera delivers
-    clean.npy         (N, T, H, W, 3) u8   the scene through the lens, before exposure and noise
     flow.npy          (N, T, H, W, 2) f16  backward flow in pixels: p in frame t was at p + flow in frame t - 1
     valid.npy         (N, T, H, W) u8      1 where it was seen there
     target_STYLE.npy  (N, T, H, W, 3) u8   the teacher's answer
     index.npy         (N,) u8              1 where the sample is finished
 
-A sample takes 7.3 MB and 1.6 MB for each style at 256 x 256 and 8 frames. Styles are painted from the exposed scene
-without noise, flicker or drift; `clear` from the scene itself.
+and with --inputs what the teachers need to paint while training, with `paint_batch`, in as many textures as wanted:
+
+    exposed.npy       (N, T, H, W, 3) u8   the scene in a fair light, without noise, flicker or drift: for the styles
+    clean.npy         (N, T, H, W, 3) u8   the scene through the lens: for `clear`
+    anchor.npy        (N, T, H, W, 2) f32  texture coordinates
+
+At 256 x 256 and 8 frames a sample takes 4.2 MB, each style 1.6 MB, the inputs 7.3 MB.
 """
 
 from __future__ import annotations
@@ -62,7 +66,7 @@ def sample(index: int, seed: int, shape: tuple[int, int], count: int) -> Sample:
     rng = np.random.default_rng((seed, index))
     scene = sequence(rng, shape, count)
     frames, exposed, clean = film(rng, scene)
-    return Sample(frames, exposed, clean, scene.flow, scene.valid, scene.anchor, TEXTURE_SALT * seed + index)
+    return Sample(frames, exposed, clean, scene.flow, scene.valid, scene.anchor, texture_seed(index, seed))
 
 
 def tensor(pictures: np.ndarray, device: str = "cpu") -> Tensor:
@@ -82,15 +86,27 @@ def paint(drawn: Sample, style: str, device: str = "cpu", seed: int | None = Non
     return STYLES[style](tensor(source, device), drawn.texture(device, seed))
 
 
+def paint_batch(style: str, source: Tensor, anchor: Tensor, seed: int) -> Tensor:
+    """Paint one cached sequence on whatever device it is on: source (T, 3, H, W), anchor (T, 2, H, W)."""
+    return STYLES[style](source, Texture(anchor, make_tile(seed).to(source.device)))
+
+
+def texture_seed(index: int, seed: int) -> int:
+    """Which tile a cached sample is painted with."""
+    return TEXTURE_SALT * seed + index
+
+
 def to_u8(pictures: np.ndarray) -> np.ndarray:
     """[0, 1] to u8."""
     return np.round(255 * np.clip(pictures, 0, 1)).astype(np.uint8)
 
 
-def cached(index: int, seed: int, shape: tuple[int, int], count: int, styles: list[str]) -> tuple[int, dict[str, np.ndarray]]:
+def cached(index: int, seed: int, shape: tuple[int, int], count: int, styles: list[str], inputs: bool) -> tuple[int, dict[str, np.ndarray]]:
     """Everything the cache holds of a sample, by the names of the files."""
     drawn = sample(index, seed, shape, count)
-    arrays = dict(frames=drawn.frames, clean=to_u8(drawn.clean), flow=drawn.flow.astype(np.float16), valid=drawn.valid.astype(np.uint8))
+    arrays = dict(frames=drawn.frames, flow=drawn.flow.astype(np.float16), valid=drawn.valid.astype(np.uint8))
+    if inputs:
+        arrays |= dict(exposed=to_u8(drawn.exposed), clean=to_u8(drawn.clean), anchor=drawn.anchor)
     return index, arrays | {f"target_{style}": picture(paint(drawn, style)) for style in styles}
 
 
@@ -100,18 +116,23 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def open_arrays(folder: Path, count: int, frames: int, size: int, styles: list[str]) -> dict[str, np.ndarray]:
-    """The files of the cache, made where they are missing."""
+def open_arrays(folder: Path, count: int, frames: int, size: int, styles: list[str], inputs: bool) -> dict[str, np.ndarray]:
+    """The files of the cache, made where they are missing; what is missing from a sample is made for all of them."""
     shape = (count, frames, size, size)
-    kinds = dict(frames=((*shape, 3), np.uint8), clean=((*shape, 3), np.uint8), flow=((*shape, 2), np.float16), valid=(shape, np.uint8))
+    kinds = dict(frames=((*shape, 3), np.uint8), flow=((*shape, 2), np.float16), valid=(shape, np.uint8))
+    if inputs:
+        kinds |= dict(exposed=((*shape, 3), np.uint8), clean=((*shape, 3), np.uint8), anchor=((*shape, 2), np.float32))
     kinds |= {f"target_{style}": ((*shape, 3), np.uint8) for style in styles} | dict(index=((count,), np.uint8))
-    arrays = {}
+    arrays, complete = {}, True
     for name, (expected, kind) in kinds.items():
         path = folder / f"{name}.npy"
         exists = path.exists()
         arrays[name] = np.lib.format.open_memmap(path, "r+") if exists else np.lib.format.open_memmap(path, "w+", kind, expected)
         if exists and arrays[name].shape != expected:
             raise SystemExit(f"{path} has shape {arrays[name].shape}, not {expected}: remove it, or choose another --out")
+        complete = complete and exists
+    if not complete:
+        arrays["index"][:] = 0
     return arrays
 
 
@@ -124,16 +145,17 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "sequences")
     parser.add_argument("--styles", default=",".join(STYLES))
+    parser.add_argument("--inputs", action="store_true", help="also keep what the teachers need")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     styles = args.styles.split(",")
     if unknown := set(styles) - set(STYLES):
         parser.error(f"no such style: {', '.join(sorted(unknown))}; there are {', '.join(STYLES)}")
-    arrays = open_arrays(args.out, args.count, args.frames, args.size, styles)
+    arrays = open_arrays(args.out, args.count, args.frames, args.size, styles, args.inputs)
     todo = [args.first + i for i in range(args.count) if not arrays["index"][i]]
     start = time.monotonic()
-    job = partial(cached, seed=args.seed, shape=(args.size, args.size), count=args.frames, styles=styles)
+    job = partial(cached, seed=args.seed, shape=(args.size, args.size), count=args.frames, styles=styles, inputs=args.inputs)
     with multiprocessing.get_context("spawn").Pool(args.processes, one_thread) as pool:
         for done, (index, made) in enumerate(pool.imap_unordered(job, todo), 1):
             for name, values in made.items():

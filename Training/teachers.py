@@ -230,9 +230,9 @@ def watercolour(frames: Tensor, texture: Texture) -> Tensor:
     wobble = torch.cat([fractal_noise(tile, anchor, 14, 3, 0), fractal_noise(tile, anchor, 14, 3, 3)], 1)
     bright = 1 - (1 - frames) ** 1.9
     flat = kuwahara(blur(bright, 0.7), 1.8, 3.4)
-    care = smoothstep(detail(bright), 0.012, 0.04)  # eyes and letters are painted with a steadier hand
+    care = smoothstep(detail(bright), 0.009, 0.032)  # eyes and letters are painted with a steadier hand
     flat = look_up(flat, pixel_grid(frames) + 5.0 * (1 - 0.8 * care) * wobble)
-    fine = kuwahara(bright + 0.5 * (bright - blur(bright, 1.4)), 0.7, 1.2)
+    fine = kuwahara(bright + 0.9 * (bright - blur(bright, 1.6)), 0.6, 1.0)
     flat = flat + 0.85 * care * (fine - flat)
     flat = saturate(flat, 1.55).clamp(0, 1)
 
@@ -245,6 +245,7 @@ def watercolour(frames: Tensor, texture: Texture) -> Tensor:
     pigment = (flat * (1 + 0.55 * (1 - 0.7 * care) * shift)).clamp(0, 1)
     white = torch.tensor([0.985, 0.975, 0.95], device=frames.device)[:, None, None]
     edge = tone + 0.12 * fractal_noise(tile, anchor, 60, 2, 2) + 0.02 * fractal_noise(tile, anchor, 7, 2, 0) + 0.012 * sheet
+    edge = edge - 0.10 * smoothstep(flat[:, 0:1] - flat[:, 2:3], 0.08, 0.25)  # skin is painted to its edge
     margin = smoothstep(edge, 0.90, 0.925) * (1 - 0.6 * care)
     pigment = pigment + 0.9 * margin * (white - pigment)
 
@@ -258,9 +259,9 @@ def watercolour(frames: Tensor, texture: Texture) -> Tensor:
     density = density + 0.35 * torch.cat([apart, 0 * apart, -apart], 1)
     painted = pigment * (1 - (1 - pigment) * (density - 1))
     painted = painted * white * (1 + 0.05 * sheet)
-    line = ink_lines(lab(frames)[:, :1], Ink(line_threshold=0.42, line_softness=0.6, contrast_floor=1.4))
+    line = ink_lines(lab(frames)[:, :1], Ink(line_threshold=0.34, line_softness=0.6, contrast_floor=1.2))
     sepia = torch.tensor([0.26, 0.20, 0.22], device=frames.device)[:, None, None]
-    return painted + 0.5 * line * (0.8 + 0.5 * sheet) * (sepia - painted)
+    return painted + 0.58 * line * (0.8 + 0.5 * sheet) * (sepia - painted)
 
 
 # pencil
@@ -381,10 +382,10 @@ def clear(frames: Tensor, texture: Texture) -> Tensor:
     grey = luma(linear(frames))
     spread = grey.flatten()
     bright = spread.kthvalue(max(1, int(0.97 * spread.numel()))).values
-    gain = (0.75 / bright).clamp(0.85, 1.8)
+    gain = (0.4 / bright).clamp(1, 2)
     light = linear(frames) * gain
     middle = display((grey * gain).clamp(1e-4, 1)).mean()
-    lift = (torch.log(middle.clamp(0.05, 0.42)) / math.log(0.42)).clamp(1, 1.6)
+    lift = (torch.log(middle.clamp(0.05, 0.33)) / math.log(0.33)).clamp(1, 1.6)
     shown = display(light.clamp_min(0))
     peak = shown.amax(1, keepdim=True)
     rolled = torch.where(peak > 0.9, 0.9 + 0.1 * torch.tanh((peak - 0.9) / 0.1), peak)
