@@ -32,7 +32,7 @@ def display(light: Tensor) -> Tensor:
 
 def mix_channels(x: Tensor, matrix: Tensor) -> Tensor:
     """Multiply the channels of (N, C, H, W) by a (D, C) matrix: (N, D, H, W)."""
-    return F.conv2d(x, matrix.to(x)[:, :, None, None])
+    return (matrix.to(x) @ x.flatten(2)).unflatten(2, x.shape[2:])
 
 
 def lab(rgb: Tensor) -> Tensor:
@@ -108,9 +108,10 @@ def look_up(x: Tensor, places: Tensor, mode: str = "bilinear") -> Tensor:
 def slopes(x: Tensor) -> tuple[Tensor, Tensor]:
     """Scharr derivatives of x (N, 1, H, W) along x and y, in units a pixel."""
     padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
-    smooth, difference = torch.tensor([3.0, 10, 3]).to(x) / 16, torch.tensor([-0.5, 0, 0.5]).to(x)
-    gx = F.conv2d(padded, (smooth[:, None] * difference[None])[None, None])
-    return gx, F.conv2d(padded, (difference[:, None] * smooth[None])[None, None])
+    across, down = padded[..., 2:] - padded[..., :-2], padded[..., 2:, :] - padded[..., :-2, :]
+    gx = 3 * (across[..., :-2, :] + across[..., 2:, :]) + 10 * across[..., 1:-1, :]
+    gy = 3 * (down[..., :-2] + down[..., 2:]) + 10 * down[..., 1:-1]
+    return gx / 32, gy / 32
 
 
 def orientation(grey: Tensor, sigma: float) -> Tensor:

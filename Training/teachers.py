@@ -9,9 +9,10 @@ to the surfaces by its anchor (see textures.py).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import Callable
 
 import torch
 from torch import Tensor
@@ -43,16 +44,29 @@ class Texture:
 Teacher = Callable[[Tensor, Texture], Tensor]
 
 
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """f32 that is f32: no autocast, no TF32, no gradients."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def exact(teacher: Teacher) -> Teacher:
-    """Run in f32, without gradients, and clamp."""
+    """Run in full precision, and clamp; on a CPU a frame at a time, which stays in the cache."""
 
     @wraps(teacher)
     def run(frames: Tensor, texture: Texture) -> Tensor:
-        with torch.no_grad(), torch.autocast(frames.device.type, enabled=False):
+        frames = frames.float()
+        with full_precision(frames.device):
             if frames.device.type != "cpu" or teacher.__name__ == "clear":
-                return teacher(frames.float(), texture).clamp(0, 1)
+                return teacher(frames, texture).clamp(0, 1)
             sheets = [None] * len(frames) if texture.sheet is None else texture.sheet.split(1)
-            parts = zip(frames.float().split(1), texture.anchor.split(1), sheets)  # a frame at a time stays in the cache
+            parts = zip(frames.split(1), texture.anchor.split(1), sheets)
             return torch.cat([teacher(x, Texture(anchor, texture.tile, sheet)) for x, anchor, sheet in parts]).clamp(0, 1)
 
     return run
