@@ -40,7 +40,8 @@ def display(light: np.ndarray) -> np.ndarray:
 
 def random_exposure(rng: Generator) -> Exposure:
     """Mostly a fair exposure, a third of the time a dark room, now and then one too bright; rarely out of focus."""
-    gain = rng.choice([rng.uniform(0.7, 1.15), np.exp(rng.uniform(np.log(0.06), np.log(0.6))), rng.uniform(1.1, 1.7)], p=[0.55, 0.33, 0.12])
+    fair, dark, bright = rng.uniform(0.7, 1.15), np.exp(rng.uniform(np.log(0.06), np.log(0.6))), rng.uniform(1.1, 1.7)
+    gain = rng.choice([fair, dark, bright], p=[0.55, 0.33, 0.12])
     cast = rng.choice([rng.normal(0, 0.05), rng.normal(0, 0.16)], p=[0.65, 0.35])  # warm or cold
     white = np.exp(np.array([cast, rng.normal(0, 0.04), -cast])).astype(np.float32)
     haze = rng.choice([0, rng.uniform(0, 0.12)], p=[0.7, 0.3])
@@ -84,7 +85,8 @@ def motion_blur(picture: np.ndarray, flow: np.ndarray, shutter: float) -> np.nda
     if samples < 2:
         return picture
     grid = pair(points(picture.shape[:2]))
-    return sum(remap(picture, grid + np.float32(shutter * (i / (samples - 1) - 0.5)) * flow) for i in range(samples)) / np.float32(samples)
+    times = np.float32(shutter * np.linspace(-0.5, 0.5, samples))
+    return sum(remap(picture, grid + time * flow) for time in times) / np.float32(samples)
 
 
 def coarse(rng: Generator, shape: tuple[int, int], cell: float) -> np.ndarray:
@@ -100,7 +102,7 @@ def sense(rng: Generator, light: np.ndarray, iso: float, read: float) -> np.ndar
 
 
 def compress(picture: np.ndarray, quality: int) -> np.ndarray:
-    """Motion JPEG with 4:2:0 chroma: [0, 1] to u8. quality 0 is the chroma alone, as an uncompressed camera sends it."""
+    """Motion JPEG with 4:2:0 chroma: [0, 1] to u8. quality 0 is an uncompressed camera: the chroma alone suffers."""
     u8 = np.clip(np.round(255 * picture), 0, 255).astype(np.uint8)
     if quality == 0:
         ycc = cv2.cvtColor(u8, cv2.COLOR_RGB2YCrCb)
@@ -115,8 +117,8 @@ def film(rng: Generator, scene: Sequence) -> tuple[np.ndarray, np.ndarray, np.nd
     """What the network meets, and what it should think of it.
 
     Returns frames, u8 as the camera delivers them; *exposed*, f32, the same without noise, compression and all that
-    changes from frame to frame, and in a fair light, which is what the styles are painted from; and *clean*, f32, the scene itself
-    through the lens, which `clear` is made from. All (T, H, W, 3).
+    changes from frame to frame, and in a fair light, which is what the styles are painted from; and *clean*, f32,
+    the scene itself through the lens, which `clear` is made from. All (T, H, W, 3).
     """
     count, height, width, _ = scene.frames.shape
     exposure = random_exposure(rng)
@@ -126,7 +128,8 @@ def film(rng: Generator, scene: Sequence) -> tuple[np.ndarray, np.ndarray, np.nd
 
     auto, bands = steps(rng, count), lamp_flicker(rng, count, height)
     drift = np.cumsum(rng.normal(0, rng.choice([0, 0.006]), (count, 3)), 0)
-    breath = np.abs(rng.choice([0, 0.5], p=[0.75, 0.25]) * np.sin(np.arange(count) / rng.uniform(2, 6) + rng.uniform(0, 7)))
+    breath = np.abs(np.sin(np.arange(count) / rng.uniform(2, 6) + rng.uniform(0, 7)))
+    breath = rng.choice([0, 0.5], p=[0.75, 0.25]) * breath
     shutter = rng.choice([0, rng.uniform(0.2, 0.9)], p=[0.35, 0.65])
     dark = 1 / max(0.06, min(1.0, exposure.gain))  # a dark room is filmed with a high gain
     iso = np.exp(rng.uniform(np.log(1e-4), np.log(2e-3))) * dark**0.3 * exposure.gain
@@ -137,8 +140,8 @@ def film(rng: Generator, scene: Sequence) -> tuple[np.ndarray, np.ndarray, np.nd
 
     frames = []
     for t in range(count):
-        light = linear(motion_blur(lens(clean[t], breath[t]), scene.flow[t], shutter) if shutter else lens(clean[t], breath[t]))
-        light = light * (tint * auto[t] * np.exp(drift[t])).astype(np.float32) * bands[t][:, None, None].astype(np.float32)
+        light = linear(motion_blur(lens(clean[t], breath[t]), scene.flow[t], shutter))
+        light = light * np.float32(tint * auto[t] * np.exp(drift[t])) * np.float32(bands[t][:, None, None])
         noisy = sense(rng, light, iso, read)
         if grain:  # the camera's own denoising leaves it blotchy
             noisy = light + 1.4 * cv2.GaussianBlur(noisy - light, (0, 0), grain)

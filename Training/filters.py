@@ -85,7 +85,7 @@ def blur_matrix(size: int, sigma: float, device: torch.device) -> Tensor:
 
 
 def blur(x: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of a field. Two products with matrices: on one core three times as fast as a depthwise convolution."""
+    """Gaussian blur of a field by two matrices: on one core three times as fast as a depthwise convolution."""
     h, w = x.shape[-2:]
     return blur_matrix(h, sigma, x.device) @ (x @ blur_matrix(w, sigma, x.device).T)
 

@@ -166,7 +166,8 @@ def background(rng: Generator, stage: tuple[int, int], unit: float, count: int) 
     if rng.random() < 0.25:
         add_lamp(rng, picture, min(unit, 90))
     if rng.random() < 0.2:
-        add_text(rng, picture, rng.uniform(0.1, 0.6, 2) * stage[::-1], rng.uniform(60, 200), rng.integers(1, 6), random_colour(rng))
+        origin = rng.uniform(0.1, 0.6, 2) * stage[::-1]
+        add_text(rng, picture, origin, rng.uniform(60, 200), rng.integers(1, 6), random_colour(rng))
     opaque = np.dstack([np.clip(picture, 0, 1), np.ones(stage, np.float32)])
     return still(opaque[None].astype(np.float32), count, depth=rng.uniform(0.5, 1))
 
@@ -207,7 +208,7 @@ def blinking(rng: Generator, count: int) -> np.ndarray:
 
 
 def person(rng: Generator, stage: tuple[int, int], centre: np.ndarray, unit: float, count: int) -> list[Layer]:
-    """A body that sways, a head that turns, nods, blinks and talks, and hands that wave, at times in front of the face."""
+    """A body that sways, a head that turns, nods, blinks and talks, and hands that wave, also in front of the face."""
     head, look = Head(rng, centre, unit), random_look(rng, unit)
     lively = rng.choice([0, rng.uniform(0.2, 1), rng.uniform(1, 2)], p=[0.3, 0.4, 0.3])
     neck = complex(centre[0], centre[1] + 0.6 * unit)
@@ -236,12 +237,13 @@ def person(rng: Generator, stage: tuple[int, int], centre: np.ndarray, unit: flo
     return layers
 
 
-def waving_hand(rng: Generator, stage: tuple[int, int], centre: np.ndarray, unit: float, skin: np.ndarray, lively: float,
-                count: int) -> Layer:
+def waving_hand(rng: Generator, stage: tuple[int, int], centre: np.ndarray, unit: float, skin: np.ndarray,
+                lively: float, count: int) -> Layer:
     """A hand that turns about its elbow, moves along, and bends its fingers a little."""
     near_face = rng.random() < 0.4
     reach = (0.4, 0.5) if near_face else (1.3, 2.2)
-    place = centre + unit * np.array([rng.uniform(-reach[0], reach[0]), rng.uniform(0.0 if near_face else 0.5, reach[1])])
+    aside, below = rng.uniform(-reach[0], reach[0]), rng.uniform(0.0 if near_face else 0.5, reach[1])
+    place = centre + unit * np.array([aside, below])
     size = unit * rng.uniform(0.7, 0.95)
     states = layer_of(stage, lambda picture: add_hand(rng, picture, place, size, skin))
     angle = sway(rng, count, rng.uniform(0, 0.22) * lively, (7, 25))
@@ -270,7 +272,8 @@ def compose(rng: Generator, shape: tuple[int, int], count: int) -> list[Layer]:
             centre = centre + unit * rng.uniform((1.5, -0.3), (3, 0.3)) * (rng.choice([-1, 1]), 1)
     if rng.random() < 0.2:
         skin = SKIN_TONES[rng.integers(len(SKIN_TONES))] * rng.uniform(0.6, 1)
-        layers.append(waving_hand(rng, stage, MARGIN + rng.uniform(0.2, 0.8, 2) * shape[::-1], rng.uniform(40, 140), skin, 1.0, count))
+        place = MARGIN + rng.uniform(0.2, 0.8, 2) * shape[::-1]
+        layers.append(waving_hand(rng, stage, place, rng.uniform(40, 140), skin, 1.0, count))
     if rng.random() < 0.25:
         layers.append(leaves(rng, stage, count))
     return layers
@@ -290,7 +293,8 @@ def pair(z: np.ndarray) -> np.ndarray:
     return np.stack([z.real, z.imag], -1).astype(np.float32)
 
 
-def remap(picture: np.ndarray, places: np.ndarray, border: int = cv2.BORDER_REPLICATE, how: int = cv2.INTER_LINEAR) -> np.ndarray:
+def remap(picture: np.ndarray, places: np.ndarray, border: int = cv2.BORDER_REPLICATE,
+          how: int = cv2.INTER_LINEAR) -> np.ndarray:
     """Values of picture (H, W, ...) at places (H', W', 2)."""
     return cv2.remap(picture, places[..., 0], places[..., 1], how, borderMode=border)
 
@@ -320,7 +324,8 @@ def seen_before(now: tuple[np.ndarray, ...], before: tuple[np.ndarray, ...]) -> 
     picture, flow, _, owner = now
     height, width = owner.shape
     places = pair(points((height, width))) + flow
-    inside = (places[..., 0] >= 0) & (places[..., 1] >= 0) & (places[..., 0] <= width - 1) & (places[..., 1] <= height - 1)
+    x, y = places[..., 0], places[..., 1]
+    inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
     same = remap(before[3], places, how=cv2.INTER_NEAREST) == owner
     alike = np.abs(picture - remap(before[0], places)).max(-1) < CHANGED
     return inside & same & alike

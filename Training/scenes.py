@@ -256,7 +256,8 @@ def add_lamp(rng: Generator, picture: np.ndarray, unit: float) -> None:
     near = 1 / (1 + ((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (3 * size) ** 2)
     colour = np.clip(np.array([1.0, rng.uniform(0.8, 1), rng.uniform(0.55, 1)]), 0, 1)
     picture += near[..., None] * rng.uniform(0.2, 0.6) * colour * (0.3 + picture)
-    bulb = polygon(shape, ellipse_points(centre, (size * rng.uniform(0.4, 1), size * rng.uniform(0.4, 1)), 0, rng.choice([2, 4])))
+    radii = (size * rng.uniform(0.4, 1), size * rng.uniform(0.4, 1))
+    bulb = polygon(shape, ellipse_points(centre, radii, 0, rng.choice([2, 4])))
     paint(picture, soften(bulb, rng.uniform(0.3, 2)), np.minimum(1, 0.25 + colour))
 
 
@@ -493,7 +494,7 @@ def add_hand(rng: Generator, picture: np.ndarray, centre: np.ndarray, unit: floa
 
 
 def add_head(rng: Generator, picture: np.ndarray, head: Head, look: dict) -> None:
-    """Everything above the neck; what differs with the eyes or the mouth takes no chances, so it can be drawn in all its states."""
+    """Everything above the neck. Eyes and mouth draw no random numbers, so that a head can be drawn in all its states."""
     shape, unit, jaw, edge, long_hair = picture.shape[:2], head.unit, look["jaw"], look["edge"], look["long_hair"]
     if long_hair:
         back = np.vstack([

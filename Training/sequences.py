@@ -1,7 +1,7 @@
 """The training set of the six styles: drawn sequences through a drawn webcam, with every teacher's answer.
 
-    sequences.py [--count 1000] [--seed 1] [--size 256] [--frames 8] [--out sequences] [--styles ink,oil,...] [--processes 2]
-                 [--first 0] [--inputs]
+    sequences.py [--count 1000] [--first 0] [--seed 1] [--size 256] [--frames 8] [--styles ink,oil,...] [--inputs]
+                 [--out sequences] [--processes 2]
 
 Sample i depends on (seed, i) alone, so machines can share the work by --first, and a run that stopped goes on. Writes,
 with N samples of T frames of H x W:
@@ -101,7 +101,8 @@ def to_u8(pictures: np.ndarray) -> np.ndarray:
     return np.round(255 * np.clip(pictures, 0, 1)).astype(np.uint8)
 
 
-def cached(index: int, seed: int, shape: tuple[int, int], count: int, styles: list[str], inputs: bool) -> tuple[int, dict[str, np.ndarray]]:
+def cached(index: int, seed: int, shape: tuple[int, int], count: int, styles: list[str],
+           inputs: bool) -> tuple[int, dict[str, np.ndarray]]:
     """Everything the cache holds of a sample, by the names of the files."""
     drawn = sample(index, seed, shape, count)
     arrays = dict(frames=drawn.frames, flow=drawn.flow.astype(np.float16), valid=drawn.valid.astype(np.uint8))
@@ -116,7 +117,8 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def open_arrays(folder: Path, count: int, frames: int, size: int, styles: list[str], inputs: bool) -> dict[str, np.ndarray]:
+def open_arrays(folder: Path, count: int, frames: int, size: int, styles: list[str],
+                inputs: bool) -> dict[str, np.ndarray]:
     """The files of the cache, made where they are missing; what is missing from a sample is made for all of them."""
     shape = (count, frames, size, size)
     kinds = dict(frames=((*shape, 3), np.uint8), flow=((*shape, 2), np.float16), valid=(shape, np.uint8))
@@ -127,9 +129,10 @@ def open_arrays(folder: Path, count: int, frames: int, size: int, styles: list[s
     for name, (expected, kind) in kinds.items():
         path = folder / f"{name}.npy"
         exists = path.exists()
-        arrays[name] = np.lib.format.open_memmap(path, "r+") if exists else np.lib.format.open_memmap(path, "w+", kind, expected)
-        if exists and arrays[name].shape != expected:
-            raise SystemExit(f"{path} has shape {arrays[name].shape}, not {expected}: remove it, or choose another --out")
+        how = dict(mode="r+") if exists else dict(mode="w+", dtype=kind, shape=expected)
+        arrays[name] = np.lib.format.open_memmap(path, **how)
+        if arrays[name].shape != expected:
+            raise SystemExit(f"{path} has shape {arrays[name].shape}, not {expected}: remove it, or change --out")
         complete = complete and exists
     if not complete:
         arrays["index"][:] = 0
@@ -155,7 +158,8 @@ def main() -> None:
     arrays = open_arrays(args.out, args.count, args.frames, args.size, styles, args.inputs)
     todo = [args.first + i for i in range(args.count) if not arrays["index"][i]]
     start = time.monotonic()
-    job = partial(cached, seed=args.seed, shape=(args.size, args.size), count=args.frames, styles=styles, inputs=args.inputs)
+    shape = (args.size, args.size)
+    job = partial(cached, seed=args.seed, shape=shape, count=args.frames, styles=styles, inputs=args.inputs)
     with multiprocessing.get_context("spawn").Pool(args.processes, one_thread) as pool:
         for done, (index, made) in enumerate(pool.imap_unordered(job, todo), 1):
             for name, values in made.items():

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--styles", default=",".join(STYLES))
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--sequence", action="store_true", help="a row is a style of the first sample, a column a frame")
+    parser.add_argument("--sequence", action="store_true", help="one sample: a row is a style, a column a frame")
     parser.add_argument("--out", type=Path, default=Path("sheet.png"))
     args = parser.parse_args()
     one_thread()

@@ -17,8 +17,8 @@ from functools import wraps
 import torch
 from torch import Tensor
 
-from filters import (along, bilateral, blur, display, from_lab, kuwahara, lab, linear, look_up, luma, orientation, pixel_grid,
-                     saturate, slopes, smoothstep, tangent)
+from filters import (along, bilateral, blur, display, from_lab, kuwahara, lab, linear, look_up, luma, orientation,
+                     pixel_grid, saturate, slopes, smoothstep, tangent)
 from teacher import Ink
 from textures import CHANNELS, SIZE, cell_values, fractal_noise, make_tile, paper, screen, screen_scale, value_noise
 
@@ -67,7 +67,8 @@ def exact(teacher: Teacher) -> Teacher:
                 return teacher(frames, texture).clamp(0, 1)
             sheets = [None] * len(frames) if texture.sheet is None else texture.sheet.split(1)
             parts = zip(frames.split(1), texture.anchor.split(1), sheets)
-            return torch.cat([teacher(x, Texture(anchor, texture.tile, sheet)) for x, anchor, sheet in parts]).clamp(0, 1)
+            painted = [teacher(x, Texture(anchor, texture.tile, sheet)) for x, anchor, sheet in parts]
+            return torch.cat(painted).clamp(0, 1)
 
     return run
 
@@ -114,7 +115,8 @@ def ink(frames: Tensor, texture: Texture, style: Ink = Ink()) -> Tensor:
     flat = lab(frames)
     coverage = ink_lines(bilateral(flat, 2, style.line_sigma_range, 1.5)[:, :1], style)
     for _ in range(style.flatten_passes):
-        flat = bilateral(flat, round(1.5 * style.flatten_sigma_space), style.flatten_sigma_range, style.flatten_sigma_space)
+        space = style.flatten_sigma_space
+        flat = bilateral(flat, round(1.5 * space), style.flatten_sigma_range, space)
     x = (flat[:, :1] / 100).clamp(0, 1)
     x = 1 - (1 - x) ** style.lift
     x = 100 * (x + style.punch * (x * x * (3 - 2 * x) - x))
@@ -134,7 +136,7 @@ def listed(x: Tensor) -> Tensor:
 
 def brush(colour: Tensor, double: Tensor, scale: tuple[Tensor, Tensor], texture: Texture, where: Tensor, *, cell: float,
           length: float, width: float, clip: float, salt: float) -> tuple[Tensor, Tensor, Tensor]:
-    """One layer of discrete strokes: colour (N, 3, H, W), height and coverage (N, 1, H, W), where asked (N, 1, H, W) bool.
+    """One layer of discrete strokes, where asked (N, 1, H, W) bool: colour (N, 3, H, W), height, coverage (N, 1, H, W).
 
     Each cell of the texture grid holds one stroke: a curved, tapered bar of one colour, taken from under its middle,
     that runs along the double angle there and is clipped where the picture differs from it (Litwinowicz 1997). A
@@ -155,11 +157,13 @@ def brush(colour: Tensor, double: Tensor, scale: tuple[Tensor, Tensor], texture:
     real, imaginary = real * norm, imaginary * norm
     column, line, top = (todo % w).float(), (todo // w % h).float(), todo // (h * w) * h
     base_x, base_y = (ax / cell).floor(), (ay / cell).floor()
-    paint, weights, covered = colour.new_zeros(4, len(todo)), colour.new_full((len(todo),), 1e-12), colour.new_zeros(len(todo))
+    paint, weights = colour.new_zeros(4, len(todo)), colour.new_full((len(todo),), 1e-12)
+    covered = colour.new_zeros(len(todo))
     for index in range(25):
         cell_x, cell_y = base_x + (index % 5 - 2), base_y + (index // 5 - 2)
         die = (cell_y.remainder(SIZE) * SIZE + cell_x.remainder(SIZE)).long()
-        dx, dy = ax - (cell_x + 0.05 + 0.9 * pick(dice[0], die)) * cell, ay - (cell_y + 0.05 + 0.9 * pick(dice[1], die)) * cell
+        dx = ax - (cell_x + 0.05 + 0.9 * pick(dice[0], die)) * cell
+        dy = ay - (cell_y + 0.05 + 0.9 * pick(dice[1], die)) * cell
         x, y = dx * real + dy * imaginary, dy * real - dx * imaginary  # on the screen, from the stroke's middle
         near = (x * x + y * y < (1.2 * length) ** 2).nonzero()[:, 0]
         x, y, above = pick(x, near), pick(y, near), pick(top, near)
@@ -258,8 +262,9 @@ def watercolour(frames: Tensor, texture: Texture) -> Tensor:
     shift = ((washed + 0.05) / (tone + 0.05) - 1).clamp(-0.25, 0.25)
     pigment = (flat * (1 + 0.55 * (1 - 0.7 * care) * shift)).clamp(0, 1)
     white = torch.tensor([0.985, 0.975, 0.95], device=frames.device)[:, None, None]
-    edge = tone + 0.12 * fractal_noise(tile, anchor, 60, 2, 2) + 0.02 * fractal_noise(tile, anchor, 7, 2, 0) + 0.012 * sheet
-    edge = edge - 0.10 * smoothstep(flat[:, 0:1] - flat[:, 2:3], 0.08, 0.25)  # skin is painted to its edge
+    ragged = 0.12 * fractal_noise(tile, anchor, 60, 2, 2) + 0.02 * fractal_noise(tile, anchor, 7, 2, 0)
+    skin = smoothstep(flat[:, 0:1] - flat[:, 2:3], 0.08, 0.25)  # is painted up to its edge
+    edge = tone + ragged + 0.012 * sheet - 0.10 * skin
     margin = smoothstep(edge, 0.90, 0.925) * (1 - 0.6 * care)
     pigment = pigment + 0.9 * margin * (white - pigment)
 
@@ -281,7 +286,8 @@ def watercolour(frames: Tensor, texture: Texture) -> Tensor:
 # pencil
 
 
-def hatch(texture: Texture, angle: float, bend: Tensor, *, spacing: float, width: float, length: float, channel: int) -> Tensor:
+def hatch(texture: Texture, angle: float, bend: Tensor, *, spacing: float, width: float, length: float,
+          channel: int) -> Tensor:
     """Pressure of one direction of hatching, (N, 1, H, W) in [0, 1]: separate strokes that taper, in wavering rows.
 
     angle is in texture space; bend (N, 1, H, W), in pixels, pushes the rows sideways.
@@ -325,7 +331,8 @@ def pencil(frames: Tensor, texture: Texture) -> Tensor:
         (-0.85, 0.04, 0.60, 0.72), (-0.70, 0.45, 0.90, 0.55), (0.75, 0.50, 0.95, 0.50), (0.1, 0.70, 1.0, 0.50),
     )
     for index, (angle, low, high, weight) in enumerate(rows):
-        strokes = hatch(texture, angle, bend, spacing=2.7 - 0.15 * index, width=1.1, length=30 - 4 * index, channel=index)
+        shape = dict(spacing=2.7 - 0.15 * index, width=1.1, length=30 - 4 * index)
+        strokes = hatch(texture, angle, bend, **shape, channel=index)
         force = smoothstep(dark, low, high)
         graphite = 1 - (1 - graphite) * (1 - weight * force * (1 - 0.75 * care) * strokes)
     smudge = (0.30 + 0.25 * care) * smoothstep(dark, 0.1, 1.0) + 0.32 * smoothstep(dark, 0.5, 0.95)
@@ -336,15 +343,16 @@ def pencil(frames: Tensor, texture: Texture) -> Tensor:
     line = ink_lines(lightness, style)
     shake = torch.cat([value_noise(tile, anchor, 16, 0), value_noise(tile, anchor, 16, 3)], 1)
     grid = pixel_grid(frames)
-    line = torch.maximum(look_up(line, grid + (2.4 - 1.8 * care) * shake), 0.7 * look_up(line, grid - (3.2 - 2.4 * care) * shake.flip(1)))
+    once = look_up(line, grid + (2.4 - 1.8 * care) * shake)
+    line = torch.maximum(once, 0.7 * look_up(line, grid - (3.2 - 2.4 * care) * shake.flip(1)))
     line = line * (0.75 + 0.9 * value_noise(tile, anchor, 9, 5))
     graphite = 1 - (1 - graphite) * (1 - 0.85 * line.clamp(0, 1))
 
-    deposit = (graphite * (1.05 + 0.75 * sheet * (1.3 - graphite))).clamp(0, 1)
+    deposit = (graphite * (1.05 + 0.5 * sheet * (1.3 - graphite))).clamp(0, 1)
     white = torch.tensor([0.975, 0.965, 0.94], device=frames.device)[:, None, None]
     lead = torch.tensor([0.13, 0.13, 0.155], device=frames.device)[:, None, None]
     chroma = saturate(flat, 1.3) - luma(flat)
-    tint = white + 0.55 * chroma * (1 + 0.8 * sheet)
+    tint = white + 0.55 * chroma * (1 + 0.5 * sheet)
     return (tint + deposit * (lead + 0.30 * chroma - tint)) * (1 + 0.03 * sheet)
 
 

@@ -54,7 +54,8 @@ def fractal_noise(tile: Tensor, anchor: Tensor, cell: float, octaves: int, chann
     """Octaves of value noise, each half as large and half as strong, (N, 1, H, W)."""
     total = 0
     for octave in range(octaves):
-        total = total + 0.5**octave * value_noise(tile, anchor + 37.0 * octave, cell / 2**octave, (channel + octave) % CHANNELS)
+        noise = value_noise(tile, anchor + 37.0 * octave, cell / 2**octave, (channel + octave) % CHANNELS)
+        total = total + 0.5**octave * noise
     return total
 
 
@@ -67,7 +68,7 @@ def paper(tile: Tensor, anchor: Tensor) -> Tensor:
 
 
 def screen_scale(anchor: Tensor) -> tuple[Tensor, Tensor]:
-    """How texture turns and grows on the screen: the real and imaginary part, (N, 1, H, W) each, of dz(texture)/dz(screen).
+    """How texture turns and grows: real and imaginary part, (N, 1, H, W) each, of dz(texture)/dz(screen).
 
     Of the differences to both sides the smaller counts, so that the border to another surface does not matter.
     """

@@ -70,8 +70,8 @@ class SequenceTests(unittest.TestCase):
         self.assertLess(np.median(np.abs(before - scene.anchor[2])[inner]), 0.01)
 
     def test_layers_map_back(self) -> None:
-        push = np.array([20 + 10j])
-        layer = Layer(np.zeros((1, 8, 8, 4), np.float32), np.array([1.1 * np.exp(0.2j)]), np.array([5 - 3j]), 60 + 60j, 64 + 60j, 90, push)
+        scale, shift, push = np.array([1.1 * np.exp(0.2j)]), np.array([5 - 3j]), np.array([20 + 10j])
+        layer = Layer(np.zeros((1, 8, 8, 4), np.float32), scale, shift, 60 + 60j, 64 + 60j, 90, push)
         stage = points(SHAPE)
         np.testing.assert_allclose(layer.from_scene(layer.to_scene(stage, 0), 0), stage, atol=0.02)
 
@@ -124,7 +124,8 @@ class TeacherTests(unittest.TestCase):
             for index in MOVING:
                 scene = drawn(index)
                 frames, texture = tensor(scene.exposed), scene.texture()
-                carried += warp_error(STYLES[style](frames, Texture(texture.anchor, texture.tile, texture.anchor)), scene)
+                texture.sheet = texture.anchor
+                carried += warp_error(STYLES[style](frames, texture), scene)
                 fixed += warp_error(STYLES[style](frames, Texture.fixed(frames, scene.texture_seed)), scene)
             self.assertLess(carried, 0.7 * fixed, style)
 
