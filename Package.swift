@@ -99,7 +99,12 @@ let package = Package(
             resources: [.copy("Resources")]),
         tests("ModelsTests", ["Models", "NeuralEngine"], resources: [.copy("Resources")]),
         tests("PipelineTests", ["Pipeline", "Realtime", "Video"]),
-        tests("DaemonTests", ["Daemon", "Pipeline", "Video"]),
+        tests(
+            "DaemonTests",
+            [
+                "Daemon", "Models", "NeuralEngine", "Pipeline", "Video",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
         tests("ArchitectureTests", []),
     ],
     cxxLanguageStandard: .cxx17

@@ -10,10 +10,10 @@ Everything is computed in float64 and stored as f32, so that a reader's error is
     Tests/ModelsTests/Resources/ink-io.safetensors             `input`, `output` of the weights that ship
 
 In layers.safetensors case C has the tensors `C/input` (1, Cin, H, W), `C/output` (1, Cout, H', W') and, where
-it has them, `C/weight` (OIHW), `C/bias` (Cout), `C/residual` (the output's shape; added before the
-activation) and `C/input2` (the second operand of `concat`, which joins along channels). The metadata's
-`cases` is a JSON list of {name, op, kernel, stride, padding, activation, bias, residual}; `op` is one of
-conv2d, pixel_unshuffle, pixel_shuffle, upsample_nearest, concat; `stride` is the factor of the middle three.
+it has them, `C/weight` (OIHW), `C/bias` (Cout) and `C/residual` (the output's shape; added before the
+activation). The metadata's `cases` is a JSON list of {name, op, kernel, stride, padding, activation, bias,
+residual}; `op` is one of conv2d, pixel_unshuffle, pixel_shuffle, upsample_nearest; `stride` is the factor of the
+last three.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def shape_cases(generator: torch.Generator) -> list[tuple[dict, dict[str, Tensor
                     activation="none", bias=False, residual=False)
 
     picture, patches = randn(1, 3, 20, 28), randn(1, 48, 5, 7)
-    narrow, left, right = randn(1, 5, 7, 9), randn(1, 5, 7, 9), randn(1, 16, 7, 9)
+    narrow = randn(1, 5, 7, 9)
     return [
         (case("pixel_unshuffle-4", "pixel_unshuffle", 4),
          {"input": picture, "output": F.pixel_unshuffle(picture, 4)}),
@@ -108,8 +108,6 @@ def shape_cases(generator: torch.Generator) -> list[tuple[dict, dict[str, Tensor
          {"input": patches, "output": F.pixel_shuffle(patches, 4)}),
         (case("upsample_nearest-2", "upsample_nearest", 2),
          {"input": narrow, "output": F.interpolate(narrow, scale_factor=2, mode="nearest")}),
-        (case("concat", "concat", 1),
-         {"input": left, "input2": right, "output": torch.cat([left, right], 1)}),
     ]
 
 

@@ -12,6 +12,8 @@ import nncf
 import openvino
 import pnnx
 import torch
+from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters
+from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
 from calibration import calibration_blocks
 from engines import INT8, MODEL, NCNN_PARAM, NCNN_WEIGHTS, ONNX
@@ -40,8 +42,11 @@ def quantise(source: Path, channels: int, path: Path) -> None:
     """OpenVINO's int8 by the quantiser of its makers, after training, on drawn scenes."""
     nncf.set_log_level(logging.ERROR)
     blocks = nncf.Dataset(calibration_blocks(channels, CALIBRATION_FRAMES))
-    network = nncf.quantize(openvino.Core().read_model(source), blocks, subset_size=CALIBRATION_FRAMES,
-                            preset=nncf.QuantizationPreset.MIXED, fast_bias_correction=False)
+    # The default range, the mean over frames of their extremes, clips bright frames: 16 dB worse.
+    ranges = AdvancedQuantizationParameters(activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX)
+    network = nncf.quantize(
+        openvino.Core().read_model(source), blocks, subset_size=CALIBRATION_FRAMES,
+        preset=nncf.QuantizationPreset.MIXED, fast_bias_correction=False, advanced_parameters=ranges)
     openvino.save_model(network, path, compress_to_fp16=False)
 
 

@@ -39,16 +39,52 @@ const ck_kernels *ck_kernels_for(ck_isa isa) {
     }
 }
 
+static const ck_matrix_kernels *reference_for(ck_operand operand) {
+    switch (operand) {
+    case CK_F32: return &ck_reference_f32_kernels;
+    case CK_BF16: return &ck_reference_bf16_kernels;
+    case CK_INT16: return &ck_reference_int16_kernels;
+    case CK_INT8: return &ck_reference_int8_kernels;
+    }
+    return NULL;
+}
+
+#if defined(__x86_64__)
+static const ck_matrix_kernels *avx2_for(ck_operand operand) {
+    if (operand == CK_F32) return &ck_avx2_f32_kernels;
+    if (!__builtin_cpu_supports("avxvnni")) return NULL;
+    switch (operand) {
+    case CK_INT16: return &ck_avx2_int16_kernels;
+    case CK_INT8: return &ck_avx2_int8_kernels;
+    default: return NULL;
+    }
+}
+
+static const ck_matrix_kernels *avx512_for(ck_operand operand) {
+    switch (operand) {
+    case CK_F32:
+        return &ck_avx512_f32_kernels;
+    case CK_BF16:
+        return __builtin_cpu_supports("avx512bf16") ? &ck_avx512_bf16_kernels : NULL;
+    case CK_INT16:
+        return __builtin_cpu_supports("avx512vnni") ? &ck_avx512_int16_kernels : NULL;
+    case CK_INT8:
+        return __builtin_cpu_supports("avx512vnni") ? &ck_avx512_int8_kernels : NULL;
+    }
+    return NULL;
+}
+#endif
+
 const ck_matrix_kernels *ck_matrix_kernels_for(ck_isa isa, ck_operand operand) {
-    if (!ck_supports(isa) || operand != CK_F32) return NULL;
+    if (!ck_supports(isa)) return NULL;
     switch (isa) {
 #if defined(__x86_64__)
     case CK_AVX512:
-        return &ck_avx512_f32_kernels;
+        return avx512_for(operand);
     case CK_AVX2:
-        return &ck_avx2_f32_kernels;
+        return avx2_for(operand);
 #endif
     default:
-        return &ck_reference_f32_kernels;
+        return reference_for(operand);
     }
 }

@@ -64,13 +64,15 @@ static float dot(const float *row, const float *column, ptrdiff_t stride, int co
 }
 
 static void winograd_input(
-    const winograd_matrices *size, const float *source, ptrdiff_t row_stride, ptrdiff_t tiles,
-    float *target, ptrdiff_t point_stride, ptrdiff_t tile_stride) {
+    const winograd_matrices *size, const float *source, ptrdiff_t row_stride,
+    ptrdiff_t block_stride, ptrdiff_t blocks, ptrdiff_t tiles, float *target,
+    ptrdiff_t point_stride, ptrdiff_t tile_stride) {
     int n = size->m + 2;
     for (ptrdiff_t tile = 0; tile < tiles; tile++)
-        for (int lane = 0; lane < CK_BLOCK; lane++) {
-            const float *from = source + tile * size->m * CK_BLOCK + lane;
-            float *to = target + tile * tile_stride + lane;
+        for (ptrdiff_t channel = 0; channel < blocks * CK_BLOCK; channel++) {
+            const float *from = source + channel / CK_BLOCK * block_stride
+                + tile * size->m * CK_BLOCK + channel % CK_BLOCK;
+            float *to = target + tile * tile_stride + channel;
             float rows[8][8];
             for (int y = 0; y < n; y++)
                 for (int x = 0; x < n; x++)
@@ -105,19 +107,20 @@ static void winograd_output(
 
 #define WINOGRAD(index) \
     static void winograd_input_##index( \
-        const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, void *target, \
-        ptrdiff_t point_stride, ptrdiff_t tile_stride, const float *scales, \
-        ptrdiff_t scale_stride) { \
-        (void)scales, (void)scale_stride; \
+        const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks, \
+        ptrdiff_t tiles, void *target, ptrdiff_t point_stride, ptrdiff_t tile_stride, \
+        float *row_factors, float *staging) { \
+        (void)row_factors, (void)staging; \
         winograd_input( \
-            &sizes[index], source, row_stride, tiles, target, point_stride, tile_stride); \
+            &sizes[index], source, row_stride, block_stride, blocks, tiles, target, \
+            point_stride, tile_stride); \
     } \
     static void winograd_output_##index( \
         const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows, \
         ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias, \
-        const float *residual, ck_activation activation, const float *scales, \
-        ptrdiff_t scale_stride) { \
-        (void)scales, (void)scale_stride; \
+        const float *residual, ck_activation activation, const float *row_factors, \
+        const float *column_factors, ptrdiff_t column_factor_stride) { \
+        (void)row_factors, (void)column_factors, (void)column_factor_stride; \
         winograd_output( \
             &sizes[index], source, point_stride, tile_stride, rows, columns, target, row_stride, \
             bias, residual, activation); \
@@ -142,13 +145,15 @@ static const float odd_output[4][5] = {
 };
 
 static void winograd_input_3(
-    const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, void *target,
-    ptrdiff_t point_stride, ptrdiff_t tile_stride, const float *scales, ptrdiff_t scale_stride) {
-    (void)scales, (void)scale_stride;
+    const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks,
+    ptrdiff_t tiles, void *target, ptrdiff_t point_stride, ptrdiff_t tile_stride,
+    float *row_factors, float *staging) {
+    (void)row_factors, (void)staging;
     for (ptrdiff_t tile = 0; tile < tiles; tile++)
-        for (int lane = 0; lane < CK_BLOCK; lane++) {
-            const float *from = source + tile * 8 * CK_BLOCK + lane;
-            float *to = (float *)target + tile * tile_stride + lane;
+        for (ptrdiff_t channel = 0; channel < blocks * CK_BLOCK; channel++) {
+            const float *from = source + channel / CK_BLOCK * block_stride
+                + tile * 8 * CK_BLOCK + channel % CK_BLOCK;
+            float *to = (float *)target + tile * tile_stride + channel;
             for (int p = 0; p < 5; p++) {
                 float row[9];
                 for (int x = 0; x < 9; x++)
@@ -172,9 +177,9 @@ static void winograd_input_3(
 static void winograd_output_3(
     const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
     ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
-    const float *residual, ck_activation activation, const float *scales,
-    ptrdiff_t scale_stride) {
-    (void)scales, (void)scale_stride;
+    const float *residual, ck_activation activation, const float *row_factors,
+    const float *column_factors, ptrdiff_t column_factor_stride) {
+    (void)row_factors, (void)column_factors, (void)column_factor_stride;
     for (ptrdiff_t y = 0; y < rows; y++)
         for (ptrdiff_t x = 0; x < columns; x++)
             for (int lane = 0; lane < CK_BLOCK; lane++) {
@@ -211,20 +216,10 @@ static void multiply(
         }
 }
 
-static void convert(
-    const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride,
-    const float *scales) {
-    (void)scales;
-    for (ptrdiff_t i = 0; i < count; i++)
-        memcpy(
-            (float *)target + i * target_stride, source + i * CK_BLOCK, CK_BLOCK * sizeof(float));
-}
-
 const ck_matrix_kernels ck_reference_f32_kernels = {
     .winograd_input = {winograd_input_0, winograd_input_1, winograd_input_2, winograd_input_3},
     .winograd_output = {winograd_output_0, winograd_output_1, winograd_output_2, winograd_output_3},
     .multiply = multiply,
-    .convert = convert,
 };
 
 static void scatter(
@@ -333,6 +328,78 @@ static void blend_rows(
         target[i] = to_u8(frame[i] + gain * (upper[i] + t * (lower[i] - upper[i])));
 }
 
+static float cell_change(
+    const uint8_t *a, ptrdiff_t a_stride, const uint8_t *b, ptrdiff_t b_stride,
+    const float *weights) {
+    int raw = 0, fine = 0, coarse = 0, colours = 0;
+    for (int square = 0; square < 4; square++) {
+        int luma[4] = {0}, sums[3] = {0};
+        for (int pixel = 0; pixel < 16; pixel++) {
+            int y = square / 2 * 4 + pixel / 4, x = square % 2 * 4 + pixel % 4;
+            for (int colour = 0; colour < 3; colour++) {
+                int d = a[y * a_stride + 3 * x + colour] - b[y * b_stride + 3 * x + colour];
+                raw += d * d;
+                sums[colour] += d;
+                luma[pixel / 8 * 2 + pixel % 4 / 2] += colour == 1 ? 2 * d : d;
+            }
+        }
+        int total = 0;
+        for (int i = 0; i < 4; i++) {
+            fine += luma[i] * luma[i];
+            total += luma[i];
+        }
+        coarse += total * total;
+        for (int colour = 0; colour < 3; colour++) colours += sums[colour] * sums[colour];
+    }
+    return weights[0] * raw / 192.0f + weights[1] * fine / (16.0f * 16 * 16)
+        + weights[2] * coarse / (4.0f * 64 * 64) + weights[3] * colours / (12.0f * 16 * 16);
+}
+
+static void cell_changes(
+    const uint8_t *a, ptrdiff_t a_stride, const uint8_t *b, ptrdiff_t b_stride, ptrdiff_t count,
+    const float *weights, float *changes) {
+    for (ptrdiff_t i = 0; i < count; i++)
+        changes[i] = cell_change(a + 24 * i, a_stride, b + 24 * i, b_stride, weights);
+}
+
+static void take_cells(
+    const float *from, ptrdiff_t from_row_stride, ptrdiff_t from_block_stride, float *target,
+    ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks, ptrdiff_t columns,
+    float scale, float threshold, float *changes) {
+    const ptrdiff_t pair = 2 * CK_BLOCK;
+    for (ptrdiff_t i = 0; i < columns; i++) {
+        float sum = 0;
+        for (ptrdiff_t row = 0; row < 2 * blocks; row++) {
+            const float *new = from + row / 2 * from_block_stride + row % 2 * from_row_stride;
+            const float *old = target + row / 2 * block_stride + row % 2 * row_stride;
+            for (ptrdiff_t x = i * pair; x < (i + 1) * pair; x++)
+                sum += (new[x] - old[x]) * (new[x] - old[x]);
+        }
+        float change = scale * sum;
+        changes[i] = 0;
+        if (change <= threshold) continue;
+        changes[i] = change;
+        for (ptrdiff_t row = 0; row < 2 * blocks; row++)
+            memcpy(
+                target + row / 2 * block_stride + row % 2 * row_stride + i * pair,
+                from + row / 2 * from_block_stride + row % 2 * from_row_stride + i * pair,
+                (size_t)pair * sizeof(float));
+    }
+}
+
+static void gather_changes(
+    const float *changes, ptrdiff_t stride, ptrdiff_t span, float before, float after,
+    float scale, ptrdiff_t count, float *tiles) {
+    for (ptrdiff_t t = 0; t < count; t++) {
+        float sum = 0;
+        for (ptrdiff_t y = -1; y <= span; y++)
+            for (ptrdiff_t x = -1; x <= span; x++)
+                sum += (y < 0 ? before : y == span ? after : 1)
+                    * (x < 0 ? before : x == span ? after : 1) * changes[y * stride + t * span + x];
+        tiles[t] += scale * sum;
+    }
+}
+
 // IEEE 754-2008, binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits.
 static void f16_to_f32(const uint16_t *source, ptrdiff_t count, float *target) {
     for (ptrdiff_t i = 0; i < count; i++) {
@@ -363,6 +430,9 @@ const ck_kernels ck_reference_kernels = {
     .resample_rgb = resample_rgb,
     .quantize_u8 = quantize_u8,
     .blend_rows = blend_rows,
+    .cell_changes = cell_changes,
+    .take_cells = take_cells,
+    .gather_changes = gather_changes,
     .f16_to_f32 = f16_to_f32,
     .bf16_to_f32 = bf16_to_f32,
 };

@@ -1,13 +1,7 @@
 // The SIMD kernels, written once with clang's vector extensions. avx2.c and avx512.c include this
 // file after setting LANES (floats in a register) and TABLE. Meanings are in CKernels.h.
 
-// Vectors wider than the registers are split by the compiler and never cross a call here.
-#pragma clang diagnostic ignored "-Wpsabi"
-
-#define INLINE static inline __attribute__((always_inline))
-
-typedef float vector __attribute__((ext_vector_type(LANES)));
-typedef uint32_t bits __attribute__((ext_vector_type(LANES)));
+#include "vectors.h"
 
 // One pixel of a block, whatever the register width, and a quarter of it.
 typedef float pixel __attribute__((ext_vector_type(16)));
@@ -15,252 +9,22 @@ typedef int32_t pixel_mask __attribute__((ext_vector_type(16)));
 typedef uint8_t pixel_u8 __attribute__((ext_vector_type(16)));
 typedef float quad __attribute__((ext_vector_type(4)));
 
-#define LOAD(type, pointer) ({ type loaded_; memcpy(&loaded_, (pointer), sizeof loaded_); loaded_; })
-#define STORE(pointer, value) do { __typeof__(value) stored_ = (value); \
-    memcpy((pointer), &stored_, sizeof stored_); } while (0)
+// The GEMM.
 
-// Activations.
+#define GROUP 1
+#define LIMIT 0
+#define HAS_FIRST_SUMS 0
+typedef float word;
+typedef vector words;
+typedef vector sums;
 
-// eˣ: n = round(x · log₂e) goes into the exponent, a polynomial (Taylor to degree 6, |r| ≤ ln 2 / 2)
-// does the rest; relative error below 2e-7. Adding 1.5 · 2²³ leaves n in the low bits.
-INLINE vector exponential(vector x) {
-    const vector low = (vector){} - 87.0f, high = (vector){} + 87.0f;
-    x = x < low ? low : x;
-    x = x > high ? high : x;
-    const float magic = 12582912.0f;
-    vector shifted = x * 1.44269504088896341f + magic;
-    vector n = shifted - magic;
-    vector r = x - n * 0.693145751953125f;
-    r = r - n * 1.428606765330187e-6f;
-    vector p = r * (1 / 720.0f) + 1 / 120.0f;
-    p = p * r + 1 / 24.0f;
-    p = p * r + 1 / 6.0f;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    bits scale = (__builtin_bit_cast(bits, shifted) << 23) + 0x3f800000u;
-    return p * __builtin_bit_cast(vector, scale);
-}
+INLINE sums multiply_add(sums sum, word a, words b) { return sum + a * b; }
 
-INLINE vector activate(vector value, ck_activation activation) {
-    const vector zero = {};
-    switch (activation) {
-    case CK_RELU:
-        return value < zero ? zero : value;  // this way round NaN comes through
-    case CK_SILU:
-        return value / (exponential(-value) + 1.0f);
-    default:
-        return value;
-    }
-}
+INLINE void store_elements(uint8_t *target, vector value) { STORE(target, value); }
 
-// Makes the activation (and whether there is a residual) a constant inside the loops.
-#define SPECIALISE(body, optional, activation, ...) \
-    do { \
-        if (optional) { \
-            switch (activation) { \
-            case CK_RELU: body(__VA_ARGS__, optional, CK_RELU); break; \
-            case CK_SILU: body(__VA_ARGS__, optional, CK_SILU); break; \
-            default: body(__VA_ARGS__, optional, CK_NONE); \
-            } \
-        } else { \
-            switch (activation) { \
-            case CK_RELU: body(__VA_ARGS__, NULL, CK_RELU); break; \
-            case CK_SILU: body(__VA_ARGS__, NULL, CK_SILU); break; \
-            default: body(__VA_ARGS__, NULL, CK_NONE); \
-            } \
-        } \
-    } while (0)
+INLINE vector sums_to_f32(sums value) { return value; }
 
-// Winograd.
-
-#include "winograd.h"
-
-INLINE void winograd_input_body(
-    const int m, const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, float *target,
-    ptrdiff_t point_stride, ptrdiff_t tile_stride) {
-    const int n = m + 2;
-    for (ptrdiff_t tile = 0; tile < tiles; tile++)
-        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-            const float *from = source + tile * m * CK_BLOCK + lane;
-            float *to = target + tile * tile_stride + lane;
-            vector rows[8][8], column[8], result[8];
-#pragma clang loop unroll(full)
-            for (int y = 0; y < n; y++) {
-                for (int x = 0; x < n; x++)
-                    column[x] = LOAD(vector, from + y * row_stride + x * CK_BLOCK);
-                // Rows are too far apart, and runs too short, for the hardware to foresee this.
-                if (lane == 0)
-                    for (int x = n; x < n + m; x++)
-                        __builtin_prefetch(from + y * row_stride + (x + m) * CK_BLOCK, 0, 3);
-                transform_input(m, column, rows[y]);
-            }
-#pragma clang loop unroll(full)
-            for (int x = 0; x < n; x++) {
-                for (int y = 0; y < n; y++) column[y] = rows[y][x];
-                transform_input(m, column, result);
-                for (int y = 0; y < n; y++) STORE(to + (y * n + x) * point_stride, result[y]);
-            }
-        }
-}
-
-INLINE void winograd_output_body(
-    const int m, const float *source, ptrdiff_t point_stride, ptrdiff_t tile_stride,
-    ptrdiff_t rows, ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
-    const float *residual, ck_activation activation) {
-    const int n = m + 2;
-    for (ptrdiff_t left = 0; left < columns; left += m)
-        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-            const float *from = source + left / m * tile_stride + lane;
-            vector half[6][8], column[8], result[6];
-#pragma clang loop unroll(full)
-            for (int x = 0; x < n; x++) {
-                for (int y = 0; y < n; y++)
-                    column[y] = LOAD(vector, from + (y * n + x) * point_stride);
-                transform_output(m, column, result);
-                for (int y = 0; y < m; y++) half[y][x] = result[y];
-            }
-            vector offset = LOAD(vector, bias + lane);
-            ptrdiff_t width = columns - left < m ? columns - left : m;
-#pragma clang loop unroll(full)
-            for (int y = 0; y < m; y++) {
-                if (y >= rows) break;
-                transform_output(m, half[y], result);
-#pragma clang loop unroll(full)
-                for (int x = 0; x < m; x++) {
-                    if (x >= width) break;
-                    ptrdiff_t at = y * row_stride + (left + x) * CK_BLOCK + lane;
-                    vector value = result[x] + offset;
-                    if (residual) value += LOAD(vector, residual + at);
-                    STORE(target + at, activate(value, activation));
-                }
-            }
-        }
-}
-
-// Stride 2: the rows of the window first, odd and even ones, then the columns of each.
-INLINE void stride2_input_body(
-    const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, float *target,
-    ptrdiff_t point_stride, ptrdiff_t tile_stride) {
-    for (ptrdiff_t tile = 0; tile < tiles; tile++)
-        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-            const float *from = source + tile * 8 * CK_BLOCK + lane;
-            float *to = target + tile * tile_stride + lane;
-            vector odd[9][5], column[5], result[5];
-            // Odd rows are the window's 0, 2, … 8.
-#pragma clang loop unroll(full)
-            for (int x = 0; x < 9; x++) {
-                for (int y = 0; y < 5; y++)
-                    column[y] = LOAD(vector, from + 2 * y * row_stride + x * CK_BLOCK);
-                transform_odd(column, odd[x]);
-            }
-#pragma clang loop unroll(full)
-            for (int p = 0; p < 5; p++) {
-                for (int x = 0; x < 5; x++) column[x] = odd[2 * x][p];
-                transform_odd(column, result);
-                for (int q = 0; q < 5; q++) STORE(to + (5 * p + q) * point_stride, result[q]);
-                for (int x = 0; x < 4; x++)
-                    STORE(to + (25 + 4 * p + x) * point_stride, odd[2 * x + 1][p]);
-            }
-#pragma clang loop unroll(full)
-            for (int y = 0; y < 4; y++) {
-                const float *row = from + (2 * y + 1) * row_stride;
-                for (int x = 0; x < 5; x++) column[x] = LOAD(vector, row + 2 * x * CK_BLOCK);
-                transform_odd(column, result);
-                for (int q = 0; q < 5; q++)
-                    STORE(to + (45 + 4 * q + y) * point_stride, result[q]);
-                for (int x = 0; x < 4; x++)
-                    STORE(
-                        to + (65 + 4 * y + x) * point_stride,
-                        LOAD(vector, row + (2 * x + 1) * CK_BLOCK));
-            }
-        }
-}
-
-INLINE void stride2_output_body(
-    const float *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
-    ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
-    const float *residual, ck_activation activation) {
-    for (ptrdiff_t left = 0; left < columns; left += 4)
-        for (int lane = 0; lane < CK_BLOCK; lane += LANES) {
-            const float *from = source + left / 4 * tile_stride + lane;
-            vector half[4][5], mixed[4][4], column[5], result[4];
-#define POINT(index) LOAD(vector, from + (index) * point_stride)
-#pragma clang loop unroll(full)
-            for (int q = 0; q < 5; q++) {
-                for (int p = 0; p < 5; p++) column[p] = POINT(5 * p + q);
-                transform_odd_output(column, result);
-                for (int y = 0; y < 4; y++) half[y][q] = result[y] + POINT(45 + 4 * q + y);
-            }
-#pragma clang loop unroll(full)
-            for (int x = 0; x < 4; x++) {
-                for (int p = 0; p < 5; p++) column[p] = POINT(25 + 4 * p + x);
-                transform_odd_output(column, result);
-                for (int y = 0; y < 4; y++) mixed[y][x] = result[y] + POINT(65 + 4 * y + x);
-            }
-#undef POINT
-            vector offset = LOAD(vector, bias + lane);
-            ptrdiff_t width = columns - left < 4 ? columns - left : 4;
-#pragma clang loop unroll(full)
-            for (int y = 0; y < 4; y++) {
-                if (y >= rows) break;
-                transform_odd_output(half[y], result);
-#pragma clang loop unroll(full)
-                for (int x = 0; x < 4; x++) {
-                    if (x >= width) break;
-                    ptrdiff_t at = y * row_stride + (left + x) * CK_BLOCK + lane;
-                    vector value = result[x] + mixed[y][x] + offset;
-                    if (residual) value += LOAD(vector, residual + at);
-                    STORE(target + at, activate(value, activation));
-                }
-            }
-        }
-}
-
-// The bodies as the table wants them; before `source` comes what picks the size.
-#define WINOGRAD(name, input_body, output_body, ...) \
-    static void winograd_input_##name( \
-        const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, void *target, \
-        ptrdiff_t point_stride, ptrdiff_t tile_stride, const float *scales, \
-        ptrdiff_t scale_stride) { \
-        (void)scales, (void)scale_stride; \
-        input_body( \
-            __VA_ARGS__ source, row_stride, tiles, target, point_stride, tile_stride); \
-    } \
-    static void winograd_output_##name( \
-        const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows, \
-        ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias, \
-        const float *residual, ck_activation activation, const float *scales, \
-        ptrdiff_t scale_stride) { \
-        (void)scales, (void)scale_stride; \
-        SPECIALISE( \
-            output_body, residual, activation, __VA_ARGS__ source, point_stride, tile_stride, \
-            rows, columns, target, row_stride, bias); \
-    }
-#define COMMA ,
-WINOGRAD(2, winograd_input_body, winograd_output_body, 2 COMMA)
-WINOGRAD(4, winograd_input_body, winograd_output_body, 4 COMMA)
-WINOGRAD(6, winograd_input_body, winograd_output_body, 6 COMMA)
-WINOGRAD(stride2, stride2_input_body, stride2_output_body)
-
-#include "gemm.h"
-
-static void convert(
-    const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride,
-    const float *scales) {
-    (void)scales;
-    for (ptrdiff_t i = 0; i < count; i++)
-        STORE((float *)target + i * target_stride, LOAD(pixel, source + i * CK_BLOCK));
-}
-
-const ck_matrix_kernels MATRIX_TABLE = {
-    .winograd_input = {
-        winograd_input_2, winograd_input_4, winograd_input_6, winograd_input_stride2},
-    .winograd_output = {
-        winograd_output_2, winograd_output_4, winograd_output_6, winograd_output_stride2},
-    .multiply = multiply,
-    .convert = convert,
-};
+#include "matrix.h"
 
 // Around the other GEMMs.
 
@@ -537,6 +301,8 @@ static void blend_rows(
         target[i] = to_u8_scalar(frame[i] + gain * (upper[i] + t * (lower[i] - upper[i])));
 }
 
+#include "changes.h"
+
 static void f16_to_f32(const uint16_t *source, ptrdiff_t count, float *target) {
     ptrdiff_t i = 0;
     for (; i + 8 <= count; i += 8)
@@ -564,6 +330,9 @@ const ck_kernels TABLE = {
     .resample_rgb = resample_rgb,
     .quantize_u8 = quantize_u8,
     .blend_rows = blend_rows,
+    .cell_changes = cell_changes,
+    .take_cells = take_cells,
+    .gather_changes = gather_changes,
     .f16_to_f32 = f16_to_f32,
     .bf16_to_f32 = bf16_to_f32,
 };

@@ -6,9 +6,17 @@
 
 extern const ck_kernels ck_reference_kernels;
 extern const ck_matrix_kernels ck_reference_f32_kernels;
+extern const ck_matrix_kernels ck_reference_bf16_kernels;
+extern const ck_matrix_kernels ck_reference_int16_kernels;
+extern const ck_matrix_kernels ck_reference_int8_kernels;
 #if defined(__x86_64__)
 extern const ck_matrix_kernels ck_avx2_f32_kernels;
+extern const ck_matrix_kernels ck_avx2_int16_kernels;
+extern const ck_matrix_kernels ck_avx2_int8_kernels;
 extern const ck_matrix_kernels ck_avx512_f32_kernels;
+extern const ck_matrix_kernels ck_avx512_bf16_kernels;
+extern const ck_matrix_kernels ck_avx512_int16_kernels;
+extern const ck_matrix_kernels ck_avx512_int8_kernels;
 extern const ck_kernels ck_avx2_kernels;
 extern const ck_kernels ck_avx512_kernels;
 #endif

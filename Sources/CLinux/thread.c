@@ -1,8 +1,10 @@
-// Thread names and the clock.
+// Thread names, affinity and the clock.
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <time.h>
 
@@ -18,4 +20,10 @@ int64_t clinux_monotonic_nanoseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int clinux_affinity(uint64_t *words, int count) {
+    size_t bytes = (size_t)count * sizeof *words;
+    memset(words, 0, bytes);
+    return sched_getaffinity(0, bytes, (cpu_set_t *)words) == -1 ? -errno : 0;
 }

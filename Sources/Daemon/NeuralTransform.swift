@@ -13,14 +13,16 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     /// One step, no look-ahead: an output frame depends on its own input frame alone.
     let delayFrames = 0
 
-    /// More threads than this only wait for each other at these sizes.
-    private static let threadCountMax = 64
-
     private let model: DistilledUNet
     private let settings: Configuration.Transform
     private let threadCount: Int
+    private let reuses: Bool
+    /// How much of the network's work was done; nil without temporal reuse. Any thread.
+    let workShare: WorkShare?
+    private let wantedPrecision: Precision?
     // Control thread while the pipeline stands, transform thread while it runs.
     private var session: ModelSession?
+    private var precisionReason = "unknown"
     private var picture: BeforeAfterPicture?
     private let takesPicture: Bool
     private let log: Logger
@@ -28,29 +30,39 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     /// Loads and checks the weights.
     ///
     /// - Parameters:
-    ///   - threads: of the engine; 0: one a core.
+    ///   - performance: threads (0: one a core), precision, and whether work is reused.
     ///   - takesPicture: keeps one frame before and after, for `writePicture`.
     init(
-        modelPath: String, settings: Configuration.Transform, threads: Int, takesPicture: Bool,
-        log: Logger
+        modelPath: String, settings: Configuration.Transform,
+        performance: Configuration.Performance, takesPicture: Bool, log: Logger
     ) throws {
         self.log = log
         model = try DistilledUNet(file: modelPath)
         try model.file.requireStyle(settings.style)
         self.settings = settings
         self.takesPicture = takesPicture
-        threadCount = threads > 0 ? threads : min(ProcessStatistics.coreCount, Self.threadCountMax)
+        let threads = performance.threads
+        reuses = performance.temporalReuse
+        workShare = reuses ? WorkShare() : nil
+        threadCount = threads > 0 ? threads : Processor.shared.threadCount
+        wantedPrecision = performance.precision.precision
     }
 
     func prepare(format: VideoFormat) throws {
         let width = settings.modelWidth > 0 ? settings.modelWidth : format.width
         let height = settings.modelHeight > 0 ? settings.modelHeight : format.height
         let cache = TuningCache(environment: ProcessInfo.processInfo.environment)
-        let tuning = cache.load()
-        session = try model.prepare(
+        let tuning = cache.load(log: log)
+        let choice = PrecisionChoice(
+            wanted: wantedPrecision, file: model.file, supported: try Backend.shared().precisions)
+        let session = try model.prepare(
             frameWidth: format.width, frameHeight: format.height, modelWidth: width,
-            modelHeight: height, threads: threadCount, tuning: tuning)
+            modelHeight: height, threads: threadCount, tuning: tuning,
+            precisions: choice.allowed, reuses: reuses)
+        self.session = session
+        precisionReason = choice.reason
         cache.save(tuning, log: log)
+        log.info("precision: \(session.precision); \(choice.reason)")
         if takesPicture { picture = BeforeAfterPicture(format: format) }
     }
 
@@ -60,12 +72,12 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         let isGood = session.process(
             rgb: input.plane(0), strideBytes: input.strides[0], into: output.plane(0),
             strideBytes: output.strides[0], strength: Float(settings.strength))
+        workShare?.record(session.workShare)
         if isGood { picture?.offer(before: input, after: output) }
         return isGood
     }
 
-    // The network has no memory of earlier frames.
-    func reset() {}
+    func reset() { session?.reset() }
 
     /// Writes the picture taken, if any. Control thread, after the run.
     func writePicture(to path: String) throws {
@@ -86,10 +98,16 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
             size: "\(geometry?.frameWidth ?? 0)×\(geometry?.frameHeight ?? 0)",
             modelSize: "\(geometry?.modelWidth ?? 0)×\(geometry?.modelHeight ?? 0)",
             threads: session?.threads ?? threadCount,
-            processor: ProcessStatistics.processorName,
+            processor: Processor.shared.name,
             instructionSet: backend?.instructionSet.rawValue ?? "unknown",
-            blasCore: backend?.blasCore ?? "unknown")
+            blasCore: backend?.blasCore ?? "unknown",
+            precision: session?.precision ?? "unknown", precisionReason: precisionReason)
     }
+}
+
+extension PrecisionName {
+    /// nil: whatever the model's calibration allows.
+    var precision: Precision? { Precision(rawValue: rawValue) }
 }
 
 /// One frame before and after the network, side by side. Its memory exists before the run.

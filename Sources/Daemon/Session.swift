@@ -59,7 +59,7 @@ public struct Session {
         }
         let watch = Watch(
             pipeline: pipeline, sinks: sinks, options: options, log: log,
-            notifier: ServiceNotifier(environment: environment))
+            notifier: ServiceNotifier(environment: environment), workShare: transform.workShare)
         let usage = watch.run(signals: signals)
         let summary = pipeline.finish()
         let report = makeReport(summary, source: source, transform: transform, usage: usage)
@@ -134,7 +134,7 @@ public struct Session {
         let path = try ModelLocator(environment: environment)
             .path(model: settings.model, style: settings.style)
         return try NeuralTransform(
-            modelPath: path, settings: settings, threads: configuration.performance.threads,
+            modelPath: path, settings: settings, performance: configuration.performance,
             takesPicture: options.picturePath != nil, log: log)
     }
 
@@ -179,7 +179,8 @@ public struct Session {
                 steadyStateFrames: steady?.frames ?? 0,
                 peakResidentMB: Double(ProcessStatistics.peakResidentBytes) / 1e6,
                 residentGrowthMB: usage.residentGrowthBytes.map { Double($0) / 1e6 },
-                processorLoad: usage.processorSeconds / max(usage.seconds, 1e-9)),
+                processorLoad: usage.processorSeconds / max(usage.seconds, 1e-9),
+                workShare: transform.workShare?.mean.map(thousandths)),
             setup: transform.setup)
     }
 

@@ -21,6 +21,8 @@ struct Watch {
     let options: SessionOptions
     let log: Logger
     let notifier: ServiceNotifier
+    /// Nil without temporal reuse.
+    let workShare: WorkShare?
 
     /// Time for pools, caches and the driver to settle before memory is compared.
     private static let warmUpSeconds = 5.0
@@ -116,6 +118,7 @@ struct Watch {
         let rate = (Double(written) / max(seconds, 0.1) * 10).rounded() / 10
         return "\(Int(seconds)) s: \(counters.captured) frames in, \(written) out, "
             + "\(rate) fps, age \(age) ms"
+            + (workShare?.mean.map { ", \(Int(100 * $0)) % of the work" } ?? "")
     }
 
     private func writeLine(_ text: String) {

@@ -46,8 +46,13 @@ final class BenchmarkFrames: @unchecked Sendable {
         steps.deallocate()
     }
 
+    private static let roundCount = 8
+
     /// Runs everything, some frames to warm up first, and returns when all is measured.
-    func measure() throws(EngineError) {
+    ///
+    /// - Parameter betweenRounds: called before each of several parts of the frames of which steps
+    ///   are timed, and after the last.
+    func measure(betweenRounds: (@Sendable () -> Void)? = nil) throws(EngineError) {
         do throws(RealtimeThreadError) {
             try RealtimeThread(name: "lucida-bench") { [self] in
                 for _ in 0..<min(iterations, 5) { process(nil) }
@@ -58,9 +63,16 @@ final class BenchmarkFrames: @unchecked Sendable {
                     runs[index] = MonotonicClock.nowNanoseconds - start
                 }
                 if let before, let after = AllocationCount.current { allocations = after - before }
+                let framesPerRound = (iterations + Self.roundCount - 1) / Self.roundCount
                 for index in 0..<iterations {
+                    if let betweenRounds, index % framesPerRound == 0 {
+                        betweenRounds()
+                        // Caches and clock as they are within a run of frames.
+                        for _ in 0..<2 { process(nil) }
+                    }
                     process(steps.baseAddress.map { $0 + index * stepCount })
                 }
+                betweenRounds?()
             }.join()
         } catch {
             throw .thread(error.description)

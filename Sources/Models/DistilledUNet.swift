@@ -87,18 +87,22 @@ public struct DistilledUNet: Sendable {
     ///   - modelHeight: likewise.
     ///   - threads: of the engine, the calling one included.
     ///   - tuning: chooses how convolutions are computed; may measure first.
+    ///   - precisions: in which they may be multiplied. Without f32 all that can be are in one of
+    ///     the others; none is f32.
+    ///   - reuses: whether to compute only what changed since the frame before. Takes more memory.
     public func prepare(
         frameWidth: Int, frameHeight: Int, modelWidth: Int, modelHeight: Int, threads: Int,
-        tuning: ConvolutionTuning = ConvolutionTuning()
+        tuning: ConvolutionTuning = ConvolutionTuning(), precisions: Set<Precision> = [],
+        reuses: Bool = false
     ) throws(ModelError) -> ModelSession {
         do throws(EngineError) {
             let geometry = try FrameGeometry(
                 frameWidth: frameWidth, frameHeight: frameHeight, modelWidth: modelWidth,
                 modelHeight: modelHeight, multiple: Self.sizeMultiple)
             return try ModelSession(
-                geometry: geometry, imageChannels: imageChannels, threads: threads, tuning: tuning
-            ) {
-                builder, image throws(EngineError) in
+                geometry: geometry, imageChannels: imageChannels, threads: threads, tuning: tuning,
+                precisions: precisions, reuses: reuses
+            ) { builder, image throws(EngineError) in
                 try residual(of: image, in: builder)
             }
         } catch {

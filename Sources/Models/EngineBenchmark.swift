@@ -24,6 +24,10 @@ public struct EngineBenchmark: Sendable {
     public let instructionSet: String
     /// Kernel family of OpenBLAS, for example `SkylakeX`.
     public let blasCore: String
+    /// In what the convolutions were multiplied, for example `int8 (12), f32 (6)`.
+    public let precision: String
+    /// Why in these.
+    public let precisionReason: String
     /// Threads used.
     public let threads: Int
     /// Bytes of activations, packed weights and scratch memory.
@@ -59,29 +63,41 @@ public struct EngineBenchmark: Sendable {
     ///   - threads: of the engine, the calling one included.
     ///   - iterations: frames to measure; at least one is.
     ///   - tuning: chooses how convolutions are computed.
+    ///   - wanted: precision; nil: the fastest that the model's calibration allows.
     ///   - check: compared with what the network answers.
+    ///   - betweenRounds: called on the thread that measures, a few times between the frames of
+    ///     which steps are timed: for what is to be measured under the same conditions.
     public static func run(
         model file: String, width: Int, height: Int, frameWidth: Int? = nil,
         frameHeight: Int? = nil, threads: Int, iterations: Int,
-        tuning: ConvolutionTuning = ConvolutionTuning(), check: NetworkCheck? = nil
+        tuning: ConvolutionTuning = ConvolutionTuning(), wanted: Precision? = .f32,
+        check: NetworkCheck? = nil, betweenRounds: (@Sendable () -> Void)? = nil
     ) throws(ModelError) -> EngineBenchmark {
         let model = try DistilledUNet(file: file)
-        let session = try model.prepare(
-            frameWidth: frameWidth ?? width, frameHeight: frameHeight ?? height,
-            modelWidth: width, modelHeight: height, threads: threads, tuning: tuning)
-        let relativeError = try check?.relativeError(of: session)
-        let frames = BenchmarkFrames(session, iterations: max(iterations, 1))
         let backend: Backend
         do throws(EngineError) {
             backend = try Backend.shared()
-            try frames.measure()
+        } catch {
+            throw .engine(error)
+        }
+        let choice = PrecisionChoice(
+            wanted: wanted, file: model.file, supported: backend.precisions)
+        let session = try model.prepare(
+            frameWidth: frameWidth ?? width, frameHeight: frameHeight ?? height,
+            modelWidth: width, modelHeight: height, threads: threads, tuning: tuning,
+            precisions: choice.allowed)
+        let relativeError = try check?.relativeError(of: session)
+        let frames = BenchmarkFrames(session, iterations: max(iterations, 1))
+        do throws(EngineError) {
+            try frames.measure(betweenRounds: betweenRounds)
         } catch {
             throw .engine(error)
         }
         return EngineBenchmark(
             runsMilliseconds: frames.milliseconds, steps: steps(of: session, frames),
             instructionSet: backend.instructionSet.rawValue, blasCore: backend.blasCore,
-            threads: threads, arenaBytes: session.byteCount, allocations: frames.allocations,
+            precision: session.precision, precisionReason: choice.reason, threads: threads,
+            arenaBytes: session.byteCount, allocations: frames.allocations,
             relativeError: relativeError)
     }
 

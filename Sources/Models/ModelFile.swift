@@ -34,6 +34,10 @@ public struct ModelFile: Sendable {
     public let architectureVersion: String
     /// All metadata, as it stands in the file.
     public let metadata: [String: String]
+    /// What reduced precision costs; nil if nobody measured it, or of other weights.
+    public let calibration: Calibration?
+    /// Why a calibration that the file holds does not count.
+    public let calibrationProblem: String?
 
     private let tensors: Safetensors
 
@@ -50,9 +54,54 @@ public struct ModelFile: Sendable {
         metadata = tensors.metadata
         architecture = tensors.metadata["architecture"] ?? ""
         architectureVersion = tensors.metadata["architecture_version"] ?? ""
+        (calibration, calibrationProblem) = try Self.readCalibration(tensors)
         try check("format", is: "lucida-model")
         try check("format_version", is: "1")
     }
+
+    /// One of another version, or of other weights, says nothing; one that makes no sense is refused.
+    private static func readCalibration(
+        _ tensors: Safetensors
+    ) throws(ModelError) -> (Calibration?, String?) {
+        guard let json = tensors.metadata[Calibration.key] else { return (nil, nil) }
+        let calibration: Calibration
+        do throws(Calibration.Problem) {
+            calibration = try Calibration(json: json)
+        } catch {
+            switch error {
+            case .malformed(let reason):
+                throw .model(
+                    file: tensors.file,
+                    reason: "its calibration is unusable: \(reason); `lucida calibrate` "
+                        + "measures a new one")
+            case .otherVersion(let version):
+                return (nil, "the model file's calibration is of version \(version)")
+            }
+        }
+        guard calibration.weights == tensors.checksum else {
+            return (nil, "the model file's calibration is of other weights")
+        }
+        return (calibration, nil)
+    }
+
+    /// The file's bytes with another calibration; the weights are unchanged.
+    ///
+    /// - Throws: if a figure is no number, or the metadata become too large for a file.
+    public func encoded(calibration: Calibration) throws(ModelError) -> [UInt8] {
+        guard let json = calibration.json else {
+            throw failure("its calibration holds figures that are no numbers")
+        }
+        var metadata = metadata
+        metadata[Calibration.key] = json
+        do throws(SafetensorsError) {
+            return try tensors.encoded(metadata: metadata)
+        } catch {
+            throw .file(error)
+        }
+    }
+
+    /// Checksum of the weights, as a calibration names them.
+    public var checksum: String { tensors.checksum }
 
     /// For people; the file's name if it has no title.
     public var title: String { metadata["title"] ?? file }

@@ -15,66 +15,88 @@ public final class ModelSession: @unchecked Sendable {
     /// Threads of the engine, the caller of `process` included.
     public var threads: Int { pool.threads }
     /// Bytes of activations, packed weights and scratch memory.
-    public var byteCount: Int { plan.byteCount }
+    public var byteCount: Int { whole.plan.byteCount + (partial?.plan.byteCount ?? 0) }
     /// Names of the steps of a frame, in order.
     public var stepNames: [String] { steps.map(\.name) }
+    /// In what the convolutions are multiplied, and how many in each, for people:
+    /// `int8 (12), f32 (6)`.
+    public let precision: String
     /// What each of them has to do.
     var stepCosts: [StepCost] { steps.map(\.cost) }
+    /// What share of each of them the last frame took.
+    var stepShares: [Double] { isPartial ? steps.map(\.share) : steps.map { _ in 1 } }
+    /// Share of the work that the last frame took; 1 without reuse.
+    public var workShare: Double { isPartial ? reuse?.workShare ?? 1 : 1 }
+    private var steps: [ParallelWork] { (partial ?? whole).steps }
+    /// Whether the last frame went through the plan that can compute what changed.
+    private(set) var isPartial = false
 
     private let pool: WorkerPool
-    private let plan: Plan
-    private let input: FrameInputStep
-    // One of the two, by whether frame and model have the same size.
-    private let output: ResidualOutputStep?
-    private let blend: ResidualBlendStep?
-    private let steps: [ParallelWork]
-    private let check = FiniteCheck()
-    // Where the network's image and residual lie.
-    private let image: TensorView
-    private let residual: TensorView
+    // Computes a frame as a whole, as fast as that can be.
+    private let whole: FrameNetwork
+    // Can compute what changed; nil if nothing is to be reused.
+    let partial: FrameNetwork?
+    let reuse: TemporalReuse?
+    private let check: FiniteCheck
 
     /// - Parameters:
     ///   - imageChannels: of image and residual, 48 or more; those past 48 are zero for a frame.
-    ///   - network: adds the network to the plan: image to residual, both of the size
+    ///   - network: adds the network to a plan: image to residual, both of the size
     ///     `geometry.blocks`.
     init(
         geometry: FrameGeometry, imageChannels: Int, threads: Int, tuning: ConvolutionTuning,
+        precisions: Set<Precision>, reuses: Bool,
         network: (PlanBuilder, Tensor) throws(EngineError) -> Tensor
     ) throws(EngineError) {
         let backend = try Backend.shared()
         let pool = try WorkerPool(threads: threads)
-        let builder = PlanBuilder(backend: backend, pool: pool, tuning: tuning)
-        let image = builder.input(geometry.blocks(channels: imageChannels))
-        let residual = try network(builder, image)
-        let plan = try builder.build(
-            outputs: [residual],
-            for: "\(geometry.modelWidth)×\(geometry.modelHeight) pixels and \(threads) threads",
-            besides: geometry.byteCount(threads: threads))
-        let input = FrameInputStep(
-            backend: backend, geometry: geometry, target: plan.view(of: image), threads: threads)
+        let check = FiniteCheck()
+        func plan(
+            _ geometry: FrameGeometry, _ tuning: ConvolutionTuning, _ precisions: Set<Precision>,
+            reuses: Bool, besides bytes: Int
+        ) throws(EngineError) -> (plan: Plan, image: TensorView, residual: TensorView) {
+            let builder = PlanBuilder(
+                backend: backend, pool: pool, tuning: tuning, precisions: precisions,
+                reuses: reuses)
+            let image = builder.input(geometry.blocks(channels: imageChannels))
+            let residual = try network(builder, image)
+            let plan = try builder.build(
+                outputs: [residual],
+                for: "\(geometry.modelWidth)×\(geometry.modelHeight) pixels and \(threads) threads",
+                besides: bytes + geometry.byteCount(threads: threads)
+                    + (reuses ? TemporalReuse.byteCount(geometry) : 0))
+            return (plan, plan.view(of: image), plan.view(of: residual))
+        }
+        func prepare(reuses: Bool, besides bytes: Int) throws(EngineError) -> FrameNetwork {
+            // What int8 rounds differently from frame to frame would pass for a change.
+            let parts = try plan(
+                geometry, tuning, reuses ? precisions.subtracting([.int8]) : precisions,
+                reuses: reuses, besides: bytes)
+            let sensitivities = reuses ? try measureSensitivities() : nil
+            return FrameNetwork(
+                backend: backend, geometry: geometry, plan: parts.plan, image: parts.image,
+                residual: parts.residual, check: check, sensitivities: sensitivities)
+        }
+        // On a picture of its own, smaller than most: every frame's size has the same.
+        func measureSensitivities() throws(EngineError) -> ReuseSensitivities {
+            let (width, height) = ReuseSensitivities.pictureSize
+            let small = try FrameGeometry(
+                frameWidth: width, frameHeight: height, modelWidth: width, modelHeight: height,
+                multiple: 64)
+            let parts = try plan(small, ConvolutionTuning(), [], reuses: true, besides: 0)
+            return ReuseSensitivities(
+                measuring: parts.plan, image: parts.image, residual: parts.residual)
+        }
+        whole = try prepare(reuses: false, besides: 0)
+        partial = reuses ? try prepare(reuses: true, besides: whole.plan.byteCount) : nil
+        reuse = partial?.reuse
+        precision = Precision.allCases.reversed().compactMap { [whole] precision in
+            let count = whole.plan.precisions.count { $0 == precision }
+            return count > 0 ? "\(precision.rawValue) (\(count))" : nil
+        }.joined(separator: ", ")
         self.geometry = geometry
         self.pool = pool
-        self.plan = plan
-        self.input = input
-        self.image = plan.view(of: image)
-        self.residual = plan.view(of: residual)
-        if geometry.isSameSize {
-            let output = ResidualOutputStep(
-                backend: backend, geometry: geometry, residual: plan.view(of: residual),
-                check: check)
-            self.output = output
-            blend = nil
-            steps = [input] + plan.steps + [output]
-        } else {
-            let rows = ResidualRowsStep(
-                backend: backend, geometry: geometry, residual: plan.view(of: residual),
-                check: check, threads: threads)
-            let blend = ResidualBlendStep(
-                backend: backend, geometry: geometry, source: rows, threads: threads)
-            self.blend = blend
-            output = nil
-            steps = [input] + plan.steps + [rows, blend]
-        }
+        self.check = check
         warmUp()
     }
 
@@ -111,33 +133,47 @@ public final class ModelSession: @unchecked Sendable {
         }
         var pointers = pointers
         pointers.strength = min(pointers.strength, 1)
-        input.frame = pointers.frame
-        input.frameStride = pointers.frameStride
-        output?.pointers = pointers
-        blend?.pointers = pointers
+        isPartial = reuse?.beginFrame() ?? false
+        let network = isPartial ? partial ?? whole : whole
+        network.set(pointers)
         guard let stepNanoseconds else {
-            for step in steps { pool.run(step) }
-            return check.takeResult()
+            for step in network.steps { pool.run(step) }
+            return takeResult()
         }
-        for (index, step) in steps.enumerated() {
+        // The whole network lacks the step that compares frames.
+        let missing = steps.count - network.steps.count
+        stepNanoseconds.update(repeating: 0, count: missing)
+        for (index, step) in network.steps.enumerated() {
             let start = MonotonicClock.nowNanoseconds
             pool.run(step)
-            stepNanoseconds[index] = MonotonicClock.nowNanoseconds - start
+            stepNanoseconds[missing + index] = MonotonicClock.nowNanoseconds - start
         }
-        return check.takeResult()
+        return takeResult()
     }
 
+    /// What is not finite must not be reused.
+    private func takeResult() -> Bool {
+        let isGood = check.takeResult()
+        if !isGood { reuse?.reset() }
+        return isGood
+    }
+
+    /// Forgets earlier frames: a cut, a pause, another camera. The next frame is computed as a whole.
+    ///
+    /// - Realtime: safe
+    public func reset() { reuse?.reset() }
+
     /// Shape of the network's image and of its residual.
-    var networkShape: TensorShape { image.shape }
+    var networkShape: TensorShape { whole.image.shape }
 
     /// Runs the network alone.
     ///
     /// - Parameter planes: channels × height × width of `networkShape`, row by row.
     /// - Returns: the residual, in the same order.
     func residual(of planes: [Float]) -> [Float] {
-        planes.withUnsafeBufferPointer { image.load(planar: $0) }
-        plan.run()
-        return residual.planar()
+        planes.withUnsafeBufferPointer { whole.image.load(planar: $0) }
+        whole.plan.run()
+        return whole.residual.planar()
     }
 
     private func copy(_ pointers: FramePointers) {
@@ -154,7 +190,17 @@ public final class ModelSession: @unchecked Sendable {
         let frame = UnsafeMutablePointer<UInt8>.allocate(capacity: stride * geometry.frameHeight)
         defer { frame.deallocate() }
         frame.initialize(repeating: 0, count: stride * geometry.frameHeight)
-        _ = process(
-            rgb: frame, strideBytes: stride, into: frame, strideBytes: stride, strength: 1)
+        // Past the frames that reuse needs before it computes but what changed.
+        for _ in 0..<(reuse == nil ? 1 : 3) {
+            _ = process(
+                rgb: frame, strideBytes: stride, into: frame, strideBytes: stride, strength: 1)
+        }
+        whole.set(
+            FramePointers(
+                frame: frame, frameStride: stride, output: frame, outputStride: stride,
+                strength: 1))
+        for step in whole.steps { pool.run(step) }
+        _ = check.takeResult()
+        reset()
     }
 }

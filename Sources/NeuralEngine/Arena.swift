@@ -4,6 +4,7 @@ internal import Glibc
 
 /// Plans offsets first, allocates once, frees at the end. Regions are 64-byte aligned.
 ///
+/// Mapped, not taken from the heap: what a measurement needed goes back to the system at once.
 /// Not for memory whose size is unknown when the model is prepared.
 final class Arena {
     /// A planned piece of the arena, in floats.
@@ -17,6 +18,8 @@ final class Arena {
 
     private(set) var plannedCount = 0
     private var base: UnsafeMutablePointer<Float>?
+    // What was mapped: more than is used, for the sake of alignment.
+    private var mapping = UnsafeMutableRawBufferPointer(start: nil, count: 0)
 
     /// Bytes of the allocation.
     var byteCount: Int { plannedCount * MemoryLayout<Float>.stride }
@@ -33,13 +36,17 @@ final class Arena {
     /// Allocates everything planned, zeroed (borders and padding are never written again).
     func allocate() throws(EngineError) {
         precondition(base == nil, "an arena is allocated once")
-        // Not Swift's allocate, which traps where there is no memory.
         let bytes = max(roundUp(byteCount, to: Self.pageSize), Self.pageSize)
-        guard let raw = aligned_alloc(Self.pageSize, bytes) else {
+        let mapped = mmap(
+            nil, bytes + Self.pageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let mapped, mapped != MAP_FAILED else {
             throw .invalid("the system has no \(byteCount >> 20) MiB of memory for the network")
         }
+        mapping = UnsafeMutableRawBufferPointer(start: mapped, count: bytes + Self.pageSize)
+        let raw = mapped.alignedUp(toMultipleOf: Self.pageSize)
         // A group of tiles touches hundreds of small pages; refusal costs only speed.
         madvise(raw, bytes, MADV_HUGEPAGE)
+        // Zero already; written so that no frame waits for a page.
         base = raw.initializeMemory(as: Float.self, repeating: 0, count: plannedCount)
     }
 
@@ -49,5 +56,7 @@ final class Arena {
         return base + region.offset
     }
 
-    deinit { free(base) }
+    deinit {
+        if let start = mapping.baseAddress { munmap(start, mapping.count) }
+    }
 }

@@ -17,7 +17,7 @@ final class DirectStep: TiledWork {
 
     init(
         name: String, _ convolution: Convolution, kernel: Int, stride: Int, isUpsampled: Bool,
-        tilesPerPiece: Int
+        tilesPerPiece: Int, threads: Int
     ) {
         self.convolution = convolution
         self.stride = stride
@@ -35,12 +35,18 @@ final class DirectStep: TiledWork {
         var shape = convolution.target.shape
         if isUpsampled { shape = source }
         super.init(
-            name: name, shape: shape, edge: Self.tileEdge, tilesPerPiece: tilesPerPiece)
+            name: name, shape: shape, edge: Self.tileEdge, tilesPerPiece: tilesPerPiece,
+            threads: threads)
         let packed = offsets.count * channelBlock * convolution.outputs
         cost = StepCost(
-            convolution, kernel: kernel, over: shape,
+            convolution, kernel: kernel, stride: stride, over: shape,
             multipliedMACs: packed * shape.height * shape.width,
-            weightBytes: packed * MemoryLayout<Float>.stride)
+            weightBytes: packed * MemoryLayout<Float>.stride, matrix: convolution.matrix)
+        // One row of a tile at a time.
+        cost.scratchBytes =
+            Self.tileEdge * tilesPerPiece * convolution.outputs * MemoryLayout<Float>.stride
+        cost.scratchTraffic =
+            2 * shape.height * shape.width * convolution.outputs * MemoryLayout<Float>.stride
         cost.algorithm = "direct"
     }
 
@@ -48,14 +54,16 @@ final class DirectStep: TiledWork {
         let products = convolution.scratch + worker * convolution.scratchStride
         let height = isUpsampled ? convolution.source.shape.height : convolution.target.shape.height
         let width = isUpsampled ? convolution.source.shape.width : convolution.target.shape.width
-        forEachRun(of: piece) { run in
+        forEachResult(
+            of: piece, worker: worker, in: convolution.target, isUpsampled: isUpsampled
+        ) { run, to in
             let count = min(edge * run.count, width - run.x)
             for y in run.y..<min(run.y + edge, height) {
                 multiply(y: y, x: run.x, count: count, to: products)
                 if isUpsampled {
-                    spread(products, y: y, x: run.x, count: count)
+                    spread(products, y: y, x: run.x, count: count, to: to, row: 2 * (y - run.y))
                 } else {
-                    scatter(products, y: y, x: run.x, count: count)
+                    scatter(products, y: y, x: run.x, count: count, to: to, row: y - run.y)
                 }
             }
         }
@@ -69,22 +77,25 @@ final class DirectStep: TiledWork {
             convolution.outputs / channelBlock, count, products, convolution.outputs, nil)
     }
 
-    private func scatter(_ products: UnsafePointer<Float>, y: Int, x: Int, count: Int) {
+    private func scatter(
+        _ products: UnsafePointer<Float>, y: Int, x: Int, count: Int, to: TileDestination, row: Int
+    ) {
         for block in 0..<convolution.target.shape.blocks {
             convolution.kernels.pointee.scatter(
                 products + block * channelBlock, convolution.outputs, count,
-                convolution.target.pixel(block: block, y: y, x: x),
+                to.base + block * to.blockStride + row * to.rowStride,
                 convolution.bias + block * channelBlock,
                 convolution.residual?.pixel(block: block, y: y, x: x), convolution.activation)
         }
     }
 
-    private func spread(_ products: UnsafePointer<Float>, y: Int, x: Int, count: Int) {
-        let target = convolution.target
-        for block in 0..<target.shape.blocks {
+    private func spread(
+        _ products: UnsafePointer<Float>, y: Int, x: Int, count: Int, to: TileDestination, row: Int
+    ) {
+        for block in 0..<convolution.target.shape.blocks {
             convolution.kernels.pointee.scatter_2x2(
                 products + block * channelBlock, convolution.outputs, count,
-                target.pixel(block: block, y: 2 * y, x: 2 * x), target.shape.rowStride,
+                to.base + block * to.blockStride + row * to.rowStride, to.rowStride,
                 convolution.bias + block * channelBlock,
                 convolution.residual?.pixel(block: block, y: 2 * y, x: 2 * x),
                 convolution.activation)
@@ -100,10 +111,12 @@ final class DirectStep: TiledWork {
         let taps = weights.kernel * weights.kernel
         for output in 0..<weights.outputs {
             let (panel, lane) = output.quotientAndRemainder(dividingBy: channelBlock)
-            for input in 0..<weights.inputs {
-                for (tap, value) in weights.window(output: output, input: input).enumerated() {
-                    let row = panel * taps * inputs + tap * inputs + input
-                    target[row * channelBlock + lane] = value
+            weights.withFilters(of: output) { filters in
+                for input in 0..<weights.inputs {
+                    for tap in 0..<taps {
+                        let row = panel * taps * inputs + tap * inputs + input
+                        target[row * channelBlock + lane] = filters[input * taps + tap]
+                    }
                 }
             }
         }

@@ -8,137 +8,145 @@ internal import CKernels
 final class WinogradStep: TiledWork {
     private let convolution: Convolution
     private let size: WinogradSize
+    private let transformInputKernel: WinogradSize.InputKernel
+    private let transformOutputKernel: WinogradSize.OutputKernel
     private let usesBLAS: Bool
     private let matrix: UnsafePointer<ck_matrix_kernels>
+    private let scratch: WinogradScratch
+    // Bytes of the weights of one point.
+    private let operandByteCount: Int
+    // Integers: factors of the sums, points × outputs.
+    private let factors: UnsafePointer<Float>?
     // Where a row of the left-hand operand has its runs of 16 channels: one after another.
     private let offsets: [Int32]
 
     init(
-        name: String, _ convolution: Convolution, size: WinogradSize, usesBLAS: Bool,
-        tilesPerPiece: Int
+        name: String, _ convolution: Convolution, operand: WinogradOperand, usesBLAS: Bool,
+        factors: UnsafePointer<Float>?, matrix: UnsafePointer<ck_matrix_kernels>,
+        tilesPerPiece: Int, threads: Int
     ) {
         self.convolution = convolution
-        self.size = size
+        size = operand.size
+        guard let input = size.input(matrix), let output = size.output(matrix) else {
+            preconditionFailure("a method is chosen among those that have kernels")
+        }
+        transformInputKernel = input
+        transformOutputKernel = output
         self.usesBLAS = usesBLAS
-        matrix = convolution.matrix
+        self.factors = factors
+        self.matrix = matrix
+        operandByteCount = operand.byteCount
+        scratch = WinogradScratch(operand, tiles: tilesPerPiece)
         offsets = (0..<convolution.inputs / channelBlock).map { Int32($0 * channelBlock) }
         super.init(
             name: name, shape: convolution.target.shape, edge: size.edge,
-            tilesPerPiece: tilesPerPiece)
-        let packed = Self.packedCount(
-            size, inputs: convolution.inputs, outputs: convolution.outputs)
+            tilesPerPiece: tilesPerPiece, threads: threads)
         cost = StepCost(
-            convolution, kernel: 3, over: convolution.target.shape,
+            convolution, kernel: 3, stride: size.stride, over: convolution.target.shape,
             multipliedMACs: tileCount * size.points * convolution.inputs * convolution.outputs,
-            weightBytes: packed * MemoryLayout<Float>.stride)
+            weightBytes: operand.totalByteCount, operand: operand.precision, matrix: matrix)
+        cost.scratchBytes = scratch.count * MemoryLayout<Float>.stride
+        // Transformed input and products, each written once and read once.
+        cost.scratchTraffic =
+            2 * tileCount * size.points
+            * (convolution.inputs * scratch.elementByteCount
+                + convolution.outputs * MemoryLayout<Float>.stride)
         let name = size == .stride2 ? "F(4,3)/2" : "F(\(size.edge),3)"
         cost.algorithm = name + (usesBLAS ? " BLAS" : "")
     }
 
     override func perform(piece: Int, worker: Int) {
-        let inputStride = Self.pointStride(tilesPerPiece, convolution.inputs)
-        let outputStride = Self.pointStride(tilesPerPiece, convolution.outputs)
-        let transformed = convolution.scratch + worker * convolution.scratchStride
-        let products = transformed + size.points * inputStride
-        transformInput(piece, to: transformed, stride: inputStride)
-        multiply(
-            count(of: piece), transformed, inputStride, to: products, stride: outputStride)
-        transformOutput(piece, from: products, stride: outputStride)
+        let memory = convolution.scratch + worker * convolution.scratchStride
+        transformInput(piece, memory)
+        multiply(count(of: piece), memory)
+        transformOutput(piece, worker, memory)
     }
 
-    /// 16 floats apart from a power of two, or all points would fall into the same cache set.
-    private static func pointStride(_ tiles: Int, _ channels: Int) -> Int {
-        tiles * channels + channelBlock
-    }
-
-    private func transformInput(
-        _ piece: Int, to target: UnsafeMutablePointer<Float>, stride: Int
-    ) {
+    private func transformInput(_ piece: Int, _ memory: UnsafeMutablePointer<Float>) {
         let source = convolution.source
+        let target = UnsafeMutableRawPointer(memory)
+        let rowFactors = memory + scratch.rowFactors
         forEachRun(of: piece) { run in
-            for block in 0..<source.shape.blocks {
-                size.input(
-                    matrix,
-                    source.pixel(
-                        block: block, y: size.stride * run.y - 1, x: size.stride * run.x - 1),
-                    source.shape.rowStride, run.count,
-                    target + run.done * convolution.inputs + block * channelBlock, stride,
-                    convolution.inputs)
-            }
+            transformInputKernel(
+                source.pixel(block: 0, y: size.stride * run.y - 1, x: size.stride * run.x - 1),
+                source.shape.rowStride, source.shape.blockStride, source.shape.blocks, run.count,
+                target + run.done * convolution.inputs * scratch.elementByteCount,
+                scratch.inputStride, convolution.inputs, rowFactors + run.done * channelBlock,
+                memory + scratch.staging)
         }
     }
 
-    private func multiply(
-        _ count: Int, _ transformed: UnsafeMutablePointer<Float>, _ inputStride: Int,
-        to products: UnsafeMutablePointer<Float>, stride outputStride: Int
-    ) {
+    private func multiply(_ count: Int, _ memory: UnsafeMutablePointer<Float>) {
         let inputs = convolution.inputs
         let outputs = convolution.outputs
+        let weights = UnsafeRawPointer(convolution.weights)
+        let products = memory + scratch.products
         for point in 0..<size.points {
-            let weights = convolution.weights + size.operand(of: point) * inputs * outputs
+            let operand = weights + size.operand(of: point) * operandByteCount
+            let sums = products + point * scratch.outputStride
             if usesBLAS {
                 lucida_sgemm(
-                    outputs, count, inputs, weights, outputs, transformed + point * inputStride,
-                    inputs, 0, products + point * outputStride, outputs)
+                    outputs, count, inputs, operand.assumingMemoryBound(to: Float.self), outputs,
+                    memory + point * scratch.inputStride, inputs, 0, sums, outputs)
             } else {
                 let following =
                     point + 1 < size.points
-                    ? convolution.weights + size.operand(of: point + 1) * inputs * outputs : nil
+                    ? weights + size.operand(of: point + 1) * operandByteCount : nil
+                let rows =
+                    UnsafeRawPointer(memory)
+                    + point * scratch.inputStride * scratch.elementByteCount
                 matrix.pointee.multiply(
-                    transformed + point * inputStride, inputs, offsets, offsets.count, weights,
-                    outputs / channelBlock, count, products + point * outputStride, outputs,
-                    following)
+                    rows, inputs, offsets, offsets.count, operand, outputs / channelBlock, count,
+                    sums, outputs, following)
             }
         }
     }
 
-    private func transformOutput(
-        _ piece: Int, from source: UnsafeMutablePointer<Float>, stride: Int
-    ) {
+    private func transformOutput(_ piece: Int, _ worker: Int, _ memory: UnsafeMutablePointer<Float>)
+    {
         let target = convolution.target
-        forEachRun(of: piece) { run in
+        let outputs = convolution.outputs
+        let products = memory + scratch.products
+        let rowFactors = memory + scratch.rowFactors
+        forEachResult(of: piece, worker: worker, in: target) { run, to in
             for block in 0..<target.shape.blocks {
-                size.output(
-                    matrix,
-                    source + run.done * convolution.outputs + block * channelBlock, stride,
-                    convolution.outputs, min(edge, target.shape.height - run.y),
+                transformOutputKernel(
+                    products + run.done * outputs + block * channelBlock, scratch.outputStride,
+                    outputs, min(edge, target.shape.height - run.y),
                     min(edge * run.count, target.shape.width - run.x),
-                    target.pixel(block: block, y: run.y, x: run.x), target.shape.rowStride,
+                    to.base + block * to.blockStride, to.rowStride,
                     convolution.bias + block * channelBlock,
                     convolution.residual?.pixel(block: block, y: run.y, x: run.x),
-                    convolution.activation)
+                    convolution.activation, rowFactors + run.done * channelBlock,
+                    factors.map { $0 + block * channelBlock }, outputs)
             }
         }
     }
+}
 
-    static func packedCount(_ size: WinogradSize, inputs: Int, outputs: Int) -> Int {
-        size.operands * inputs * outputs
-    }
+/// The memory in which a worker computes a group of tiles, in floats: transformed input, products,
+/// and for integers the factors of the input's rows and room to find them.
+struct WinogradScratch {
+    let elementByteCount: Int
+    /// Elements from one point of the transformed input to the next.
+    let inputStride: Int
+    /// Sums from one point of the products to the next.
+    let outputStride: Int
+    let products: Int
+    let rowFactors: Int
+    let staging: Int
+    let count: Int
 
-    static func scratchCount(
-        _ size: WinogradSize, tiles: Int, inputs: Int, outputs: Int
-    ) -> Int {
-        size.points * (pointStride(tiles, inputs) + pointStride(tiles, outputs))
-    }
-
-    /// G g Gᵀ of every window: one GEMM operand a point, in panels of 16 outputs for our own
-    /// kernel, inputs × outputs for BLAS.
-    static func pack(
-        _ weights: ConvolutionWeights, size: WinogradSize, usesBLAS: Bool, inputs: Int,
-        outputs: Int, to target: UnsafeMutablePointer<Float>
-    ) {
-        var transformed = [Double](repeating: 0, count: size.operands)
-        for output in 0..<weights.outputs {
-            let (panel, lane) = output.quotientAndRemainder(dividingBy: channelBlock)
-            for input in 0..<weights.inputs {
-                size.transform(weights.window(output: output, input: input), to: &transformed)
-                let index =
-                    usesBLAS
-                    ? input * outputs + output : (panel * inputs + input) * channelBlock + lane
-                for operand in 0..<size.operands {
-                    target[operand * inputs * outputs + index] = Float(transformed[operand])
-                }
-            }
-        }
+    init(_ operand: WinogradOperand, tiles: Int) {
+        elementByteCount = operand.precision.byteCount
+        // 64 bytes apart from a power of two, or all points would fall into the same cache set.
+        inputStride = tiles * operand.inputs + 64 / elementByteCount
+        outputStride = tiles * operand.outputs + channelBlock
+        let points = operand.size.points
+        products = roundUp(points * inputStride * elementByteCount / 4, to: channelBlock)
+        rowFactors = products + points * outputStride
+        let isInteger = operand.precision.isInteger
+        staging = rowFactors + (isInteger ? tiles * channelBlock : 0)
+        count = staging + (isInteger ? points * operand.inputs : 0)
     }
 }

@@ -36,11 +36,12 @@ public struct ConvolutionWeights: Sendable {
         self.bias = bias ?? [Float](repeating: 0, count: outputs)
     }
 
-    /// The window from channel `input` to channel `output`, row by row; zeros in the padding.
-    func window(output: Int, input: Int) -> ArraySlice<Float> {
-        let count = kernel * kernel
-        let start = (output * inputs + input) * count
-        return values[start..<start + count]
+    /// The windows of channel `output`, one input after another, and each row by row.
+    func withFilters(of output: Int, _ body: (UnsafeBufferPointer<Float>) -> Void) {
+        let count = inputs * kernel * kernel
+        values.withUnsafeBufferPointer {
+            body(UnsafeBufferPointer(rebasing: $0[output * count..<(output + 1) * count]))
+        }
     }
 }
 
@@ -57,9 +58,23 @@ struct ConvolutionMethod: Sendable, Hashable {
         case direct
     }
 
-    let algorithm: Algorithm
+    var algorithm: Algorithm
+    /// What is multiplied; less than f32 for some of the Winograd algorithms only.
+    var precision = Precision.f32
     /// Tiles of a piece, before they are evened out.
-    let tiles: Int
+    var tiles: Int
+
+    /// Whether weights that are packed for the one serve the other.
+    func sharesWeights(with other: ConvolutionMethod) -> Bool {
+        algorithm == other.algorithm && precision == other.precision
+    }
+
+    /// The same, but no tiles so large that a small change makes them do much.
+    var withSmallTiles: ConvolutionMethod {
+        var result = self
+        if algorithm == .winograd6 { result.algorithm = .winograd4 }
+        return result
+    }
 
     var winogradSize: WinogradSize? {
         switch algorithm {
@@ -95,6 +110,14 @@ struct ConvolutionProblem: Sendable, Hashable {
             ? TensorShape(
                 channels: target.channels, height: source.height, width: source.width) : target
     }
+
+    /// How many tiles a piece has: `method.tiles`, evened out.
+    func tilesPerPiece(_ method: ConvolutionMethod, threads: Int) -> Int {
+        let edge = method.winogradSize?.edge ?? DirectStep.tileEdge
+        let shape = product
+        let tiles = ((shape.width + edge - 1) / edge) * ((shape.height + edge - 1) / edge)
+        return pieceSize(tiles, limit: method.tiles, threads: threads)
+    }
 }
 
 /// Geometry and memory that all methods share.
@@ -109,6 +132,7 @@ struct Convolution {
     let scratchStride: Int
     let activation: ck_activation
     let kernels: UnsafePointer<ck_kernels>
+    /// For f32.
     let matrix: UnsafePointer<ck_matrix_kernels>
 
     var inputs: Int { source.shape.paddedChannels }
@@ -116,14 +140,13 @@ struct Convolution {
 
     init(
         _ resources: PlanBuilder.Resources, from x: Tensor, to y: Tensor, adding: Tensor?,
-        _ weights: ConvolutionWeights, packedCount: Int, activation: Activation
+        packedCount: Int, activation: Activation
     ) {
         source = resources.views[x.index]
         target = resources.views[y.index]
         residual = adding.map { resources.views[$0.index] }
         self.weights = resources.weights
         bias = resources.weights + packedCount
-        for (index, value) in weights.bias.enumerated() { bias[index] = value }
         scratch = resources.scratch
         scratchStride = resources.scratchStride
         self.activation = activation.code
@@ -192,43 +215,88 @@ extension PlanBuilder {
         let problem = ConvolutionProblem(
             source: x.shape, target: y.shape, kernel: weights.kernel, stride: stride,
             isUpsampled: isUpsampled)
-        let method = try tuning.method(for: problem, backend: backend, pool: pool)
+        let layer = ConvolutionLayer(
+            name: name, x: x, y: y, adding: adding, weights: weights, problem: problem,
+            activation: activation, threads: threads)
+        return append(
+            Node(inputs: [x] + (adding.map { [$0] } ?? []), output: y, problem: problem) {
+                layer.prepared(by: $0 ?? ConvolutionMethod(algorithm: .direct, tiles: 1))
+            })
+    }
+}
+
+/// A convolution whose method is still open.
+private struct ConvolutionLayer {
+    let name: String
+    let x: Tensor
+    let y: Tensor
+    let adding: Tensor?
+    let weights: ConvolutionWeights
+    let problem: ConvolutionProblem
+    let activation: Activation
+    let threads: Int
+
+    func prepared(by method: ConvolutionMethod) -> PlanBuilder.Layer {
+        method.winogradSize.map { winograd($0, method) } ?? direct(method)
+    }
+
+    private func convolution(
+        _ resources: PlanBuilder.Resources, packedCount: Int
+    ) -> Convolution {
+        Convolution(
+            resources, from: x, to: y, adding: adding, packedCount: packedCount,
+            activation: activation)
+    }
+
+    private func packBias(to target: UnsafeMutablePointer<Float>) {
+        for (index, value) in weights.bias.enumerated() { target[index] = value }
+    }
+
+    private func winograd(_ size: WinogradSize, _ method: ConvolutionMethod) -> PlanBuilder.Layer {
+        let operand = WinogradOperand(
+            size: size, precision: method.precision, inputs: x.shape.paddedChannels,
+            outputs: y.shape.paddedChannels)
+        let tiles = problem.tilesPerPiece(method, threads: threads)
+        let operandCount = (operand.totalByteCount + 3) / 4
+        let factorCount = operand.precision.isInteger ? size.points * operand.outputs : 0
+        let packedCount = operandCount + factorCount
+        let usesBLAS = method.algorithm == .winograd4BLAS
+        return PlanBuilder.Layer(
+            weightCount: packedCount + operand.outputs,
+            scratchCount: WinogradScratch(operand, tiles: tiles).count,
+            pack: { target in
+                packBias(to: target + packedCount)
+                operand.pack(
+                    weights, to: target, factors: factorCount > 0 ? target + operandCount : nil,
+                    forBLAS: usesBLAS)
+            },
+            makeStep: { resources in
+                let convolution = convolution(resources, packedCount: packedCount)
+                return WinogradStep(
+                    name: name, convolution, operand: operand, usesBLAS: usesBLAS,
+                    factors: factorCount > 0 ? convolution.weights + operandCount : nil,
+                    matrix: resources.backend.matrix(method.precision), tilesPerPiece: tiles,
+                    threads: threads)
+            })
+    }
+
+    private func direct(_ method: ConvolutionMethod) -> PlanBuilder.Layer {
         let inputs = x.shape.paddedChannels
         let outputs = y.shape.paddedChannels
-        let size = method.winogradSize
-        let product = problem.product
-        let edge = size?.edge ?? DirectStep.tileEdge
-        let tiles = ((product.width + edge - 1) / edge) * ((product.height + edge - 1) / edge)
-        let tilesPerPiece = pieceSize(tiles, limit: method.tiles, threads: threads)
-        let packedCount =
-            size.map { WinogradStep.packedCount($0, inputs: inputs, outputs: outputs) }
-            ?? weights.kernel * weights.kernel * inputs * outputs
-        let scratchCount =
-            size.map {
-                WinogradStep.scratchCount(
-                    $0, tiles: tilesPerPiece, inputs: inputs, outputs: outputs)
-            } ?? DirectStep.scratchCount(tiles: tilesPerPiece, outputs: outputs)
-        return append(
-            Node(
-                inputs: [x] + (adding.map { [$0] } ?? []), output: y,
-                weightCount: packedCount + outputs, scratchCount: scratchCount
-            ) { resources in
-                let convolution = Convolution(
-                    resources, from: x, to: y, adding: adding, weights, packedCount: packedCount,
-                    activation: activation)
-                guard let size else {
-                    DirectStep.pack(weights, inputs: inputs, to: convolution.weights)
-                    return DirectStep(
-                        name: name, convolution, kernel: weights.kernel, stride: stride,
-                        isUpsampled: isUpsampled, tilesPerPiece: tilesPerPiece)
-                }
-                let usesBLAS = method.algorithm == .winograd4BLAS
-                WinogradStep.pack(
-                    weights, size: size, usesBLAS: usesBLAS, inputs: inputs, outputs: outputs,
-                    to: convolution.weights)
-                return WinogradStep(
-                    name: name, convolution, size: size, usesBLAS: usesBLAS,
-                    tilesPerPiece: tilesPerPiece)
+        let tiles = problem.tilesPerPiece(method, threads: threads)
+        let packedCount = weights.kernel * weights.kernel * inputs * outputs
+        return PlanBuilder.Layer(
+            weightCount: packedCount + outputs,
+            scratchCount: DirectStep.scratchCount(tiles: tiles, outputs: outputs),
+            pack: { target in
+                packBias(to: target + packedCount)
+                DirectStep.pack(weights, inputs: inputs, to: target)
+            },
+            makeStep: { resources in
+                DirectStep(
+                    name: name, convolution(resources, packedCount: packedCount),
+                    kernel: problem.kernel, stride: problem.stride,
+                    isUpsampled: problem.isUpsampled, tilesPerPiece: tiles, threads: threads)
             })
     }
 }

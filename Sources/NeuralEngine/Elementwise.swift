@@ -1,4 +1,4 @@
-// Layers without weights: sums, activations, concatenation.
+// Layers without weights: sums and activations.
 
 internal import CKernels
 
@@ -34,35 +34,6 @@ final class AddStep: ParallelWork {
     }
 }
 
-/// Channels of one tensor, then those of the other. One row a piece; channel counts that are no
-/// multiple of 16 shift every lane, so pixels are copied channel by channel.
-final class ConcatenateStep: ParallelWork {
-    private let parts: [TensorView]
-    private let target: TensorView
-
-    init(name: String, parts: [TensorView], target: TensorView) {
-        self.parts = parts
-        self.target = target
-        super.init(name: name, pieces: target.shape.height)
-        cost = StepCost(reading: parts.map(\.shape), writing: target.shape)
-    }
-
-    override func perform(piece: Int, worker: Int) {
-        var first = 0
-        for part in parts {
-            for channel in 0..<part.shape.channels {
-                let (fromBlock, fromLane) = channel.quotientAndRemainder(dividingBy: channelBlock)
-                let (toBlock, toLane) = (first + channel).quotientAndRemainder(
-                    dividingBy: channelBlock)
-                let from = part.pixel(block: fromBlock, y: piece, x: 0) + fromLane
-                let to = target.pixel(block: toBlock, y: piece, x: 0) + toLane
-                for x in 0..<target.shape.width { to[x * channelBlock] = from[x * channelBlock] }
-            }
-            first += part.shape.channels
-        }
-    }
-}
-
 extension PlanBuilder {
     /// y = activation(a + b); without b the activation alone.
     public func add(
@@ -73,32 +44,13 @@ extension PlanBuilder {
         }
         let y = makeTensor(a.shape)
         return append(
-            Node(inputs: [a] + (b.map { [$0] } ?? []), output: y) { resources in
-                AddStep(
-                    name: name, a: resources.views[a.index],
-                    b: b.map { resources.views[$0.index] }, target: resources.views[y.index],
-                    activation: activation, kernels: resources.backend.kernels)
-            })
-    }
-
-    /// The channels of all `parts`, one after another.
-    public func concatenate(_ name: String, _ parts: [Tensor]) throws(EngineError) -> Tensor {
-        guard let first = parts.first,
-            parts.allSatisfy({
-                $0.shape.height == first.shape.height && $0.shape.width == first.shape.width
-            })
-        else {
-            throw .invalid("\(name): only tensors of the same size can be concatenated")
-        }
-        let y = makeTensor(
-            TensorShape(
-                channels: parts.reduce(0) { $0 + $1.shape.channels }, height: first.shape.height,
-                width: first.shape.width))
-        return append(
-            Node(inputs: parts, output: y) { resources in
-                ConcatenateStep(
-                    name: name, parts: parts.map { resources.views[$0.index] },
-                    target: resources.views[y.index])
-            })
+            Node(
+                inputs: [a] + (b.map { [$0] } ?? []), output: y,
+                withoutWeights: { resources in
+                    AddStep(
+                        name: name, a: resources.views[a.index],
+                        b: b.map { resources.views[$0.index] }, target: resources.views[y.index],
+                        activation: activation, kernels: resources.backend.kernels)
+                }))
     }
 }

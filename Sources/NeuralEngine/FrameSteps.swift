@@ -71,82 +71,51 @@ public struct FrameGeometry: Sendable, Equatable {
     }
 }
 
-/// Scales a frame to the model's size, repeats its edges up to the padded size and
-/// pixel-unshuffles it by 4: RGB24 to (48, H/4, W/4) in [0, 1]. One row of blocks a piece.
-public final class FrameInputStep: ParallelWork {
+/// A frame's rows at the model's padded size, in bytes: what the network was trained on.
+final class FrameRows {
     /// First row of the frame; set before each run by the thread that runs.
-    public var frame: UnsafePointer<UInt8>?
+    var frame: UnsafePointer<UInt8>?
     /// Bytes from row to row of the frame.
-    public var frameStride = 0
+    var frameStride = 0
 
-    private let geometry: FrameGeometry
-    private let target: TensorView
+    let geometry: FrameGeometry
     private let kernels: UnsafePointer<ck_kernels>
     private let horizontal: ResamplingTable
     private let vertical: ResamplingTable
-    // Per worker: a frame row and a model row in f32, four padded model rows in bytes.
+    // Per worker: a frame row and a model row in f32.
     private let rows: UnsafeMutablePointer<Float>
     private let rowsStride: Int
-    private let bytes: UnsafeMutablePointer<UInt8>
-    private let bytesStride: Int
 
-    /// - Parameter target: `geometry.blocks`, or more channels, which are filled with zeros.
-    public init(
-        backend: Backend, geometry: FrameGeometry, target: TensorView, threads: Int
-    ) {
-        precondition(geometry.fits(target.shape), "the target has the network's input shape")
+    init(backend: Backend, geometry: FrameGeometry, threads: Int) {
         self.geometry = geometry
-        self.target = target
         kernels = backend.kernels
         horizontal = ResamplingTable(from: geometry.frameWidth, to: geometry.modelWidth)
         vertical = ResamplingTable(from: geometry.frameHeight, to: geometry.modelHeight)
         rowsStride = roundUp(3 * (geometry.frameWidth + geometry.modelWidth) + 32, to: 16)
         rows = .allocate(capacity: rowsStride * threads)
         rows.initialize(repeating: 0, count: rowsStride * threads)
-        bytesStride = roundUp(4 * 3 * geometry.paddedWidth, to: 64)
-        bytes = .allocate(capacity: bytesStride * threads)
-        bytes.initialize(repeating: 0, count: bytesStride * threads)
-        super.init(name: "frame in", pieces: geometry.blocks.height)
-        cost.bytesRead = geometry.frameBytes
-        cost.bytesWritten = target.shape.interiorBytes
     }
 
-    deinit {
-        rows.deallocate()
-        bytes.deallocate()
+    deinit { rows.deallocate() }
+
+    /// The frame's own `count` rows from `y` on, if they are what the network sees; else nil.
+    func inPlace(y: Int, count: Int) -> UnsafePointer<UInt8>? {
+        guard geometry.isSameSize, geometry.paddedWidth == geometry.modelWidth,
+            y + count <= geometry.modelHeight
+        else { return nil }
+        return frame.map { $0 + y * frameStride }
     }
 
-    /// One row of blocks.
-    ///
-    /// - Realtime: safe
-    public override func perform(piece: Int, worker: Int) {
-        guard let frame else { return }
-        let squares = geometry.paddedWidth / 4
-        // Every frame anew: later layers may have used the memory.
-        for block in geometry.blocks.blocks..<target.shape.blocks {
-            target.pixel(block: block, y: piece, x: 0)
-                .update(repeating: 0, count: squares * channelBlock)
-        }
-        let to = target.pixel(block: 0, y: piece, x: 0)
-        let isWhole =
-            4 * piece + 4 <= geometry.modelHeight && geometry.paddedWidth == geometry.modelWidth
-        if geometry.isSameSize && isWhole {
-            kernels.pointee.unshuffle_rgb(
-                frame + 4 * piece * frameStride, frameStride, squares, to,
-                target.shape.blockStride)
-            return
-        }
-        let padded = bytes + worker * bytesStride
+    /// Scales `count` rows from `y` on and repeats the edges. Rows of 3 · `paddedWidth` bytes.
+    func copy(y: Int, count: Int, to target: UnsafeMutablePointer<UInt8>, worker: Int) {
         let stride = 3 * geometry.paddedWidth
-        for y in 0..<4 {
-            let row = padded + y * stride
-            modelRow(min(4 * piece + y, geometry.modelHeight - 1), to: row, worker: worker)
+        for index in 0..<count {
+            let row = target + index * stride
+            modelRow(min(y + index, geometry.modelHeight - 1), to: row, worker: worker)
             for x in 3 * geometry.modelWidth..<stride { row[x] = row[x - 3] }
         }
-        kernels.pointee.unshuffle_rgb(padded, stride, squares, to, target.shape.blockStride)
     }
 
-    /// One row at the model's size, in bytes: what the network was trained on.
     private func modelRow(_ y: Int, to target: UnsafeMutablePointer<UInt8>, worker: Int) {
         guard let frame else { return }
         if geometry.isSameSize {
@@ -165,6 +134,72 @@ public final class FrameInputStep: ParallelWork {
             tall, horizontal.starts, horizontal.weights, horizontal.taps, geometry.modelWidth,
             wide)
         kernels.pointee.quantize_u8(wide, 3 * geometry.modelWidth, target)
+    }
+}
+
+/// What brings frames into a network, whether or not it remembers the one before.
+public protocol FrameInput: AnyObject {
+    /// Sets the next frame; by the thread that runs, before each run.
+    ///
+    /// - Parameters:
+    ///   - frame: RGB24, full range; must stay until the run is over.
+    ///   - stride: bytes from row to row.
+    func setFrame(_ frame: UnsafePointer<UInt8>, stride: Int)
+}
+
+/// Scales a frame to the model's size, repeats its edges up to the padded size and
+/// pixel-unshuffles it by 4: RGB24 to (48, H/4, W/4) in [0, 1]. One row of blocks a piece.
+public final class FrameInputStep: ParallelWork, FrameInput {
+    private let rows: FrameRows
+    private let target: TensorView
+    private let kernels: UnsafePointer<ck_kernels>
+    // Per worker: four padded model rows.
+    private let bytes: UnsafeMutablePointer<UInt8>
+    private let bytesStride: Int
+
+    /// - Parameter target: `geometry.blocks`, or more channels, which are filled with zeros.
+    public init(
+        backend: Backend, geometry: FrameGeometry, target: TensorView, threads: Int
+    ) {
+        precondition(geometry.fits(target.shape), "the target has the network's input shape")
+        rows = FrameRows(backend: backend, geometry: geometry, threads: threads)
+        self.target = target
+        kernels = backend.kernels
+        bytesStride = roundUp(4 * 3 * geometry.paddedWidth, to: 64)
+        bytes = .allocate(capacity: bytesStride * threads)
+        bytes.initialize(repeating: 0, count: bytesStride * threads)
+        super.init(name: "frame in", pieces: geometry.blocks.height)
+        cost.bytesRead = geometry.frameBytes
+        cost.bytesWritten = target.shape.interiorBytes
+    }
+
+    deinit { bytes.deallocate() }
+
+    /// - Realtime: safe
+    public func setFrame(_ frame: UnsafePointer<UInt8>, stride: Int) {
+        rows.frame = frame
+        rows.frameStride = stride
+    }
+
+    /// One row of blocks.
+    ///
+    /// - Realtime: safe
+    public override func perform(piece: Int, worker: Int) {
+        let squares = target.shape.width
+        // Every frame anew: later layers may have used the memory.
+        for block in rows.geometry.blocks.blocks..<target.shape.blocks {
+            target.pixel(block: block, y: piece, x: 0)
+                .update(repeating: 0, count: squares * channelBlock)
+        }
+        let to = target.pixel(block: 0, y: piece, x: 0)
+        if let from = rows.inPlace(y: 4 * piece, count: 4) {
+            kernels.pointee.unshuffle_rgb(
+                from, rows.frameStride, squares, to, target.shape.blockStride)
+            return
+        }
+        let padded = bytes + worker * bytesStride
+        rows.copy(y: 4 * piece, count: 4, to: padded, worker: worker)
+        kernels.pointee.unshuffle_rgb(padded, 12 * squares, squares, to, target.shape.blockStride)
     }
 }
 

@@ -1,16 +1,16 @@
 // Measures what this machine can do at best: multiply-accumulates without memory, and memory without
-// arithmetic. Control thread; takes a few seconds.
+// arithmetic. One thread at a time.
 
 internal import CKernels
+internal import Glibc
 internal import Realtime
 
-/// The ceilings of a roofline, measured now: the best of several short rounds, because other
-/// programs only ever make a round slower.
+/// The ceilings of a roofline, as `MachineProbes` measured them.
 public struct MachinePeak: Sendable {
     /// Throughput of a multiply-accumulate instruction.
     public struct Arithmetic: Sendable {
         /// What is multiplied.
-        public let operand: MultiplyOperand
+        public let operand: Precision
         /// Threads that did so at once.
         public let threads: Int
         /// Of all threads together.
@@ -29,6 +29,11 @@ public struct MachinePeak: Sendable {
         public let readBytesPerSecond: Double
         /// Bytes read plus bytes written.
         public let copyBytesPerSecond: Double
+
+        /// The ceiling: the larger of the two. Some caches move more bytes when they are read and
+        /// written at once than when they are read alone, main memory fewer, because a line is read
+        /// before it is written; what was proved by either is possible.
+        public var bytesPerSecond: Double { max(readBytesPerSecond, copyBytesPerSecond) }
     }
 
     /// Instruction set whose instructions were measured.
@@ -40,23 +45,49 @@ public struct MachinePeak: Sendable {
     /// Sizes of the caches.
     public let caches: CacheSizes
 
-    /// Measures with one thread and with `threads`.
-    ///
-    /// - Throws: if threads or memory are refused.
-    public static func measure(threads: Int) throws(EngineError) -> MachinePeak {
-        try measure(threads: threads, caches: CacheSizes())
+    /// Multiply-accumulates a second; 0 if that was not measured.
+    public func macsPerSecond(_ operand: Precision, threads: Int) -> Double {
+        arithmetic.first { $0.operand == operand && $0.threads == threads }?.macsPerSecond ?? 0
     }
 
-    static func measure(threads: Int, caches: CacheSizes) throws(EngineError) -> MachinePeak {
-        let set = try Backend.shared().instructionSet
-        let memory = try PeakMemory(caches, set, threads: threads)
-        var arithmetic: [Probe<MultiplyWork>] = []
-        var reads: [Probe<MemoryWork>] = []
-        var copies: [Probe<MemoryWork>] = []
+    /// Bytes a second that `level` can move; 0 if that was not measured.
+    public func bytesPerSecond(_ level: MemoryLevel, threads: Int) -> Double {
+        bandwidths.first { $0.level == level && $0.threads == threads }?.bytesPerSecond ?? 0
+    }
+}
+
+/// The work that ceilings are measured with.
+///
+/// What a ceiling is held against must be measured under the same conditions: so each dispatch takes
+/// about as long as a layer (a shorter one would slip between two interruptions, a layer does not),
+/// and `sweep` is to be called again and again between runs of the layers. The fastest dispatch of
+/// all counts, because other programs only ever make one slower.
+///
+/// One thread at a time uses it, any thread.
+public final class MachineProbes: @unchecked Sendable {
+    private let instructionSet: InstructionSet
+    private let caches: CacheSizes
+    private var arithmetic: [Probe<MultiplyWork>] = []
+    private var reads: [Probe<MemoryWork>] = []
+    private var copies: [Probe<MemoryWork>] = []
+
+    /// For one thread and for `threads`.
+    ///
+    /// - Throws: if threads or memory are refused.
+    public convenience init(threads: Int) throws(EngineError) {
+        try self.init(threads: threads, caches: CacheSizes())
+    }
+
+    init(threads: Int, caches: CacheSizes) throws(EngineError) {
+        instructionSet = try Backend.shared().instructionSet
+        self.caches = caches
+        let memory = try PeakMemory(caches, instructionSet, threads: threads)
         for count in threads > 1 ? [1, threads] : [1] {
             let pool = try WorkerPool(threads: count)
-            for operand in MultiplyOperand.allCases {
-                guard let work = MultiplyWork(operand, set, threads: count) else { continue }
+            for operand in Precision.allCases {
+                guard let work = MultiplyWork(operand, instructionSet, threads: count) else {
+                    continue
+                }
                 arithmetic.append(Probe(work, pool))
             }
             for level in caches.levels {
@@ -67,21 +98,18 @@ public struct MachinePeak: Sendable {
                 copies.append(Probe(work(isCopy: true), pool))
             }
         }
-        // In turn, so that what disturbs the machine for a while spoils one sweep of each alone.
-        for _ in 0..<8 { (arithmetic as [any Sweeping] + reads + copies).forEach { $0.sweep() } }
-        return MachinePeak(
-            instructionSet: set, arithmetic: arithmetic.map(Arithmetic.init),
-            bandwidths: zip(reads, copies).map(Bandwidth.init), caches: caches)
     }
 
-    /// Multiply-accumulates a second; 0 if that was not measured.
-    public func macsPerSecond(_ operand: MultiplyOperand, threads: Int) -> Double {
-        arithmetic.first { $0.operand == operand && $0.threads == threads }?.macsPerSecond ?? 0
+    /// Measures everything a few times: a fraction of a second.
+    public func sweep() {
+        (arithmetic as [any Sweeping] + reads + copies).forEach { $0.sweep() }
     }
 
-    /// Bytes read a second; 0 if that was not measured.
-    public func readBytesPerSecond(_ level: MemoryLevel, threads: Int) -> Double {
-        bandwidths.first { $0.level == level && $0.threads == threads }?.readBytesPerSecond ?? 0
+    /// The best so far. At least one sweep comes first.
+    public var peak: MachinePeak {
+        MachinePeak(
+            instructionSet: instructionSet, arithmetic: arithmetic.map(MachinePeak.Arithmetic.init),
+            bandwidths: zip(reads, copies).map(MachinePeak.Bandwidth.init), caches: caches)
     }
 }
 
@@ -120,12 +148,13 @@ private final class Probe<Work: ParallelWork>: Sweeping {
 
     var seconds: Double { Double(max(best, 1)) / 1e9 }
 
-    /// One dispatch to warm up, then as many as fit into 20 ms, and three at least.
+    /// One dispatch to warm up, which also wakes the threads, then as many as fit into 8 ms, and three
+    /// at least: layers have as many chances to run undisturbed.
     func sweep() {
         pool.run(work)
         let start = MonotonicClock.nowNanoseconds
         var rounds = 0
-        while rounds < 3 || MonotonicClock.nowNanoseconds - start < 20_000_000 {
+        while rounds < 3 || MonotonicClock.nowNanoseconds - start < 8_000_000 {
             let began = MonotonicClock.nowNanoseconds
             pool.run(work)
             best = min(best, MonotonicClock.nowNanoseconds - began)
@@ -136,18 +165,20 @@ private final class Probe<Work: ParallelWork>: Sweeping {
 
 /// Multiply-accumulates on registers alone.
 private final class MultiplyWork: ParallelWork {
-    let operand: MultiplyOperand
+    let operand: Precision
 
     private let loop: ck_peak_loop
     private let operands: UnsafeMutableRawPointer
     // Per worker.
     private let sums: UnsafeMutableRawPointer
 
-    private static let roundsPerPiece = 5000
+    // A piece is some 360 000 cycles with AVX-512, half as many with AVX2: a dispatch is 1 to 2 ms.
+    private static let roundsPerPiece = 30_000
+    private static let piecesPerThread = 16
     private static let sumBytes = Int(CK_PEAK_SUM_BYTES)
 
     /// Nil if `set` has no such instruction here.
-    init?(_ operand: MultiplyOperand, _ set: InstructionSet, threads: Int) {
+    init?(_ operand: Precision, _ set: InstructionSet, threads: Int) {
         self.operand = operand
         loop = ck_peak_loop_for(set.code, operand.peakCode)
         guard loop.run != nil else { return nil }
@@ -157,7 +188,7 @@ private final class MultiplyWork: ParallelWork {
         operands.initializeMemory(
             as: UInt32.self, repeating: 0x3a01_3a01, count: Int(CK_PEAK_OPERAND_BYTES) / 4)
         sums.initializeMemory(as: UInt32.self, repeating: 0, count: threads * Self.sumBytes / 4)
-        super.init(name: operand.rawValue, pieces: 16 * threads)
+        super.init(name: operand.rawValue, pieces: Self.piecesPerThread * threads)
     }
 
     deinit {
@@ -184,16 +215,23 @@ private final class PeakMemory {
 
     init(_ caches: CacheSizes, _ set: InstructionSet, threads: Int) throws(EngineError) {
         kernels = ck_peak_memory_for(set.code)
-        // Four times the last cache: little of it is still there when it is read again. Virtual
-        // machines may hide that cache.
-        let last = caches.bytes.values.max() ?? 0
-        let ofAllWorkers = threads * max(caches.bytes[.l1] ?? 0, caches.bytes[.l2] ?? 0)
-        let least = caches.bytes[.l3] == nil ? 64 << 20 : 0
-        bytes = max(least, ofAllWorkers, min(4 * last, 1 << 30))
+        bytes = probeByteCount(caches, threads: threads, installed: Self.installedBytes)
         let region = arena.plan(bytes / MemoryLayout<Float>.stride)
         try arena.allocate()
         base = UnsafeMutableRawPointer(arena.pointer(region))
     }
+
+    private static var installedBytes: Int { sysconf(Int32(_SC_PHYS_PAGES)) * Int(getpagesize()) }
+}
+
+/// Bytes that main memory is measured with: four times the last cache, so that little of it is still
+/// there when it is read again, but no more than a machine of `installed` bytes can spare. Virtual
+/// machines may hide that cache, or show one that many of them share.
+func probeByteCount(_ caches: CacheSizes, threads: Int, installed: Int) -> Int {
+    let last = caches.bytes.values.max() ?? 0
+    let ofAllWorkers = threads * max(caches.bytes[.l1] ?? 0, caches.bytes[.l2] ?? 0)
+    let wanted = caches.bytes[.l3] == nil ? max(4 * last, 64 << 20) : 4 * last
+    return max(ofAllWorkers, min(wanted, 1 << 30, installed / 8))
 }
 
 /// Reads or copies a working set again and again.
@@ -211,6 +249,9 @@ private final class MemoryWork: ParallelWork {
     // Each worker has a slice of its own in L1 and L2; farther out all go through all slices.
     private let isPrivate: Bool
 
+    // What a dispatch moves for each thread: 0.3 ms in a fast L1, 2 ms in main memory.
+    private static let trafficPerThread = 128 << 20
+
     init(
         _ level: MemoryLevel, _ caches: CacheSizes, _ memory: PeakMemory, threads: Int,
         isCopy: Bool
@@ -226,16 +267,18 @@ private final class MemoryWork: ParallelWork {
         let wanted = isPrivate ? threads : (level == .l3 ? size / 4 : memory.bytes) / sliceBytes
         slices = max(1, wanted)
         workingSetBytes = slices * sliceBytes
-        // A piece is 256 KiB of traffic or more, a dispatch 4 MiB for each thread.
-        passes = max(1, (1 << 18) / sliceBytes)
-        super.init(name: level.rawValue, pieces: max(16 * threads, isPrivate ? 0 : slices))
+        let wholePasses = max(1, Self.trafficPerThread * threads / workingSetBytes)
+        // Private: one piece a thread, so that nothing is handed out meanwhile. Shared: every slice
+        // in turn, so that it has left the nearer caches when it is read again.
+        passes = isPrivate ? wholePasses : 1
+        super.init(name: level.rawValue, pieces: isPrivate ? threads : wholePasses * slices)
     }
 
     /// Bytes read, or read and written, in one dispatch.
     var traffic: Int { pieces * passes * sliceBytes }
 
     override func perform(piece: Int, worker: Int) {
-        let start = memory.base + (isPrivate ? worker : piece) % slices * sliceBytes
+        let start = memory.base + (isPrivate ? worker : piece % slices) * sliceBytes
         let half = sliceBytes / 2
         for _ in 0..<passes {
             if isCopy {
@@ -247,7 +290,7 @@ private final class MemoryWork: ParallelWork {
     }
 }
 
-extension MultiplyOperand {
+extension Precision {
     fileprivate var peakCode: ck_peak_operand {
         switch self {
         case .f32: CK_PEAK_F32

@@ -38,6 +38,9 @@ public final class PlanBuilder {
     let backend: Backend
     let pool: WorkerPool
     let tuning: ConvolutionTuning
+    /// Whether the plan shall be able to compute only what changed.
+    let reuses: Bool
+    let precisions: Set<Precision>
     var threads: Int { pool.threads }
 
     /// Memory and threads of the plan, once allocated.
@@ -49,12 +52,51 @@ public final class PlanBuilder {
         let scratchStride: Int
     }
 
-    /// A layer: what it reads and writes, what memory it needs, and how to make its step.
+    /// A layer: what it reads and writes, and how it can be computed.
     struct Node {
         let inputs: [Tensor]
         let output: Tensor
-        var weightCount = 0
-        var scratchCount = 0
+        /// What `tuning` finds a method for; nil where there is only one.
+        let problem: ConvolutionProblem?
+        /// By a method of `problem`; nil without one.
+        let layer: (ConvolutionMethod?) -> Layer
+
+        /// How far it reaches; nil if it cannot compute single tiles.
+        var reach: TileReach? {
+            problem.map {
+                TileReach(kernel: $0.kernel, stride: $0.stride, isUpsampled: $0.isUpsampled)
+            }
+        }
+
+        init(
+            inputs: [Tensor], output: Tensor, problem: ConvolutionProblem,
+            layer: @escaping (ConvolutionMethod?) -> Layer
+        ) {
+            self.inputs = inputs
+            self.output = output
+            self.problem = problem
+            self.layer = layer
+        }
+
+        init(
+            inputs: [Tensor], output: Tensor,
+            withoutWeights makeStep: @escaping (Resources) -> ParallelWork
+        ) {
+            self.inputs = inputs
+            self.output = output
+            problem = nil
+            layer = { _ in
+                Layer(weightCount: 0, scratchCount: 0, pack: { _ in }, makeStep: makeStep)
+            }
+        }
+    }
+
+    /// What memory a layer needs, what lies in it, and how to make its step.
+    struct Layer {
+        let weightCount: Int
+        let scratchCount: Int
+        /// Writes the weights, over zeros.
+        let pack: (UnsafeMutablePointer<Float>) -> Void
         let makeStep: (Resources) -> ParallelWork
     }
 
@@ -62,13 +104,23 @@ public final class PlanBuilder {
     private var nodes: [Node] = []
     private var sources: [Tensor] = []
 
-    /// An empty plan for the threads of a pool; `tuning` chooses how convolutions are computed.
+    /// An empty plan for the threads of a pool.
+    ///
+    /// - Parameters:
+    ///   - tuning: chooses how convolutions are computed.
+    ///   - precisions: in which they may be multiplied. Without f32 all that can be are in one of
+    ///     the others; none is f32.
+    ///   - reuses: whether the plan shall be able to compute only what changed. Its tensors share no
+    ///     memory then, and its tiles are small.
     public init(
-        backend: Backend, pool: WorkerPool, tuning: ConvolutionTuning = ConvolutionTuning()
+        backend: Backend, pool: WorkerPool, tuning: ConvolutionTuning = ConvolutionTuning(),
+        precisions: Set<Precision> = [], reuses: Bool = false
     ) {
+        self.reuses = reuses
         self.backend = backend
         self.pool = pool
         self.tuning = tuning
+        self.precisions = precisions
     }
 
     /// A tensor that is filled from outside before each run.
@@ -88,7 +140,7 @@ public final class PlanBuilder {
         return node.output
     }
 
-    /// Lays out the memory and makes the steps.
+    /// Finds the fastest methods, lays out the memory and makes the steps.
     ///
     /// - Parameters:
     ///   - outputs: tensors to be read after a run; all others may share memory.
@@ -98,10 +150,48 @@ public final class PlanBuilder {
     public func build(
         outputs: [Tensor], for size: String = "this size", besides otherBytes: Int = 0
     ) throws(EngineError) -> Plan {
+        let problems = nodes.compactMap(\.problem)
+        let context = ConvolutionTuning.Context(
+            precisions: precisions, backend: backend, threads: threads)
+        if let candidates = tuning.candidates(for: problems, context),
+            // A network too large to try out is built as usual, or refused below.
+            let trial = try? layOut(candidates, outputs: outputs, size, otherBytes)
+        {
+            tuning.race(trial.steps, of: problems, candidates, pool: pool, context)
+        }
+        var methods = problems.map { tuning.method(for: $0, context) }
+        if reuses { methods = methods.map(\.withSmallTiles) }
+        let layout = try layOut(methods.map { [$0] }, outputs: outputs, size, otherBytes)
+        let steps = layout.steps.map { $0[0] }
+        let reuse =
+            reuses ? try PlanReuse(self, nodes: nodes, views: layout.views, steps: steps) : nil
+        return Plan(
+            arena: layout.arena, pool: pool, views: layout.views, steps: steps,
+            precisions: methods.map(\.precision), reuse: reuse)
+    }
+
+    private struct Layout {
+        let arena: Arena
+        let views: [TensorView]
+        /// By node and method.
+        let steps: [[ParallelWork]]
+    }
+
+    /// Memory for all nodes, each by some methods: those of its problem, in the order of the problems.
+    private func layOut(
+        _ methods: [[ConvolutionMethod]], outputs: [Tensor], _ size: String, _ otherBytes: Int
+    ) throws(EngineError) -> Layout {
         let arena = Arena()
-        let regions = planTensors(outputs: outputs, arena: arena)
-        let weights = nodes.map { arena.plan($0.weightCount) }
-        let scratchStride = roundUp(nodes.map(\.scratchCount).max() ?? 0, to: 16) + 16
+        let regions =
+            reuses
+            ? shapes.map { arena.plan($0.count) } : planTensors(outputs: outputs, arena: arena)
+        var remaining = methods[...]
+        let layers = nodes.map { node in
+            let own = node.problem == nil ? nil : remaining.popFirst()
+            return NodeLayers(node, own ?? [], arena: arena)
+        }
+        let scratchStride =
+            roundUp(layers.map(\.scratchCount).max() ?? 0, to: channelBlock) + channelBlock
         let scratch = arena.plan(scratchStride * threads)
         let bytes = arena.byteCount + otherBytes
         guard bytes <= Self.maximumBytes else {
@@ -112,13 +202,50 @@ public final class PlanBuilder {
         }
         try arena.allocate()
         let views = zip(shapes, regions).map { TensorView(shape: $0, base: arena.pointer($1)) }
-        let steps = zip(nodes, weights).map { node, region in
-            node.makeStep(
+        let steps = layers.map { layers in
+            layers.makeSteps(arena) { weights in
                 Resources(
-                    backend: backend, views: views, weights: arena.pointer(region),
-                    scratch: arena.pointer(scratch), scratchStride: scratchStride))
+                    backend: backend, views: views, weights: weights,
+                    scratch: arena.pointer(scratch), scratchStride: scratchStride)
+            }
         }
-        return Plan(arena: arena, pool: pool, views: views, steps: steps)
+        return Layout(arena: arena, views: views, steps: steps)
+    }
+
+    /// A node by one or more methods; those that differ in tiles alone share their weights.
+    private struct NodeLayers {
+        private let layers: [(layer: Layer, weights: Arena.Region, packs: Bool)]
+
+        var scratchCount: Int { layers.map(\.layer.scratchCount).max() ?? 0 }
+
+        init(_ node: Node, _ methods: [ConvolutionMethod], arena: Arena) {
+            guard !methods.isEmpty else {
+                let layer = node.layer(nil)
+                layers = [(layer, arena.plan(layer.weightCount), true)]
+                return
+            }
+            var layers: [(layer: Layer, weights: Arena.Region, packs: Bool)] = []
+            for (index, method) in methods.enumerated() {
+                let layer = node.layer(method)
+                let first = methods[..<index].firstIndex { $0.sharesWeights(with: method) }
+                layers.append(
+                    (
+                        layer, first.map { layers[$0].weights } ?? arena.plan(layer.weightCount),
+                        first == nil
+                    ))
+            }
+            self.layers = layers
+        }
+
+        func makeSteps(
+            _ arena: Arena, _ resources: (UnsafeMutablePointer<Float>) -> Resources
+        ) -> [ParallelWork] {
+            layers.map { layer, region, packs in
+                let weights = arena.pointer(region)
+                if packs { layer.pack(weights) }
+                return layer.makeStep(resources(weights))
+            }
+        }
     }
 
     /// Tensors whose lives do not overlap share memory, but only those of the same shape: their
@@ -162,11 +289,20 @@ public final class Plan {
     public let steps: [ParallelWork]
     /// The threads that `run` uses.
     public let pool: WorkerPool
+    /// In what each convolution is multiplied, in order.
+    public let precisions: [Precision]
+    /// What lets runs compute only what changed; nil if the plan was not built for it.
+    let reuse: PlanReuse?
 
     private let arena: Arena
     private let views: [TensorView]
 
-    init(arena: Arena, pool: WorkerPool, views: [TensorView], steps: [ParallelWork]) {
+    init(
+        arena: Arena, pool: WorkerPool, views: [TensorView], steps: [ParallelWork],
+        precisions: [Precision], reuse: PlanReuse?
+    ) {
+        self.precisions = precisions
+        self.reuse = reuse
         self.arena = arena
         self.pool = pool
         self.views = views
@@ -178,6 +314,8 @@ public final class Plan {
 
     /// Where an input or output lies. Valid while the plan lives.
     public func view(of tensor: Tensor) -> TensorView { views[tensor.index] }
+
+    func view(at index: Int) -> TensorView { views[index] }
 
     /// Runs all steps.
     ///

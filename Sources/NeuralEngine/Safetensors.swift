@@ -53,9 +53,12 @@ public struct Safetensors: Sendable {
     /// The header's `__metadata__`.
     public let metadata: [String: String]
 
-    private let entries: [String: Entry]
+    let entries: [String: Entry]
     private let bytes: [UInt8]
     private let dataStart: Int
+
+    /// The tensors' bytes.
+    var data: ArraySlice<UInt8> { bytes[dataStart...] }
 
     /// Reads and checks a whole file.
     public init(file: String) throws(SafetensorsError) {

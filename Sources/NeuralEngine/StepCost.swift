@@ -2,34 +2,27 @@
 
 internal import CKernels
 
-/// What a step multiplies.
-public enum MultiplyOperand: String, Sendable, Codable, CaseIterable {
-    /// FMA.
-    case f32
-    /// AVX512_BF16.
-    case bf16
-    /// AVX512_VNNI or AVX-VNNI, pairs of 16 bits.
-    case int16
-    /// AVX512_VNNI or AVX-VNNI, quadruples of 8 bits.
-    case int8
-}
-
-/// Work and traffic of one dispatch of a step. Bytes count every tensor once, without its border:
-/// scratch memory stays in a core's own cache.
+/// Work and traffic of one dispatch of a step. Bytes count every tensor once, without its border.
 public struct StepCost: Sendable, Equatable {
     /// Multiply-accumulates of the layer as it is defined.
     public var directMACs = 0
     /// Multiply-accumulates of the chosen algorithm's GEMMs. Winograd does fewer than the definition;
     /// channels and tiles that are filled up count too.
     public var multipliedMACs = 0
+    /// The fewest that any of the engine's algorithms would do with these operands.
+    public var leastMACs = 0
     /// Packed weights that are read, in bytes.
     public var weightBytes = 0
     /// Activations that are read, in bytes.
     public var bytesRead = 0
     /// Activations that are written, in bytes.
     public var bytesWritten = 0
+    /// Scratch memory of a worker, in bytes.
+    public var scratchBytes = 0
+    /// What all workers together write to scratch memory and read from it, in bytes.
+    public var scratchTraffic = 0
     /// What the GEMMs multiply; f32 where nothing is multiplied.
-    public var operand = MultiplyOperand.f32
+    public var operand = Precision.f32
     /// How it is computed, for people; empty where there is no choice.
     public var algorithm = ""
 
@@ -44,10 +37,13 @@ public struct StepCost: Sendable, Equatable {
 
     /// A convolution.
     ///
-    /// - Parameter product: what is computed, before it is upsampled.
+    /// - Parameters:
+    ///   - product: what is computed, before it is upsampled.
+    ///   - matrix: the kernels that multiply.
     init(
-        _ convolution: Convolution, kernel: Int, over product: TensorShape, multipliedMACs: Int,
-        weightBytes: Int
+        _ convolution: Convolution, kernel: Int, stride: Int, over product: TensorShape,
+        multipliedMACs: Int, weightBytes: Int, operand: Precision = .f32,
+        matrix: UnsafePointer<ck_matrix_kernels>
     ) {
         let target = convolution.target.shape
         let source = convolution.source.shape
@@ -56,11 +52,24 @@ public struct StepCost: Sendable, Equatable {
         directMACs =
             product.height * product.width * target.channels * source.channels * kernel * kernel
         self.multipliedMACs = multipliedMACs
+        let sizes = WinogradSize.allCases.filter {
+            kernel == 3 && $0.stride == stride && $0.input(matrix) != nil
+        }
+        leastMACs = sizes.map {
+            $0.points * $0.tileCount(of: product) * convolution.inputs * convolution.outputs
+        }.reduce(multipliedMACs, min)
         self.weightBytes = weightBytes
+        self.operand = operand
     }
 
     /// Everything that is read or written, in bytes.
     public var bytes: Int { weightBytes + bytesRead + bytesWritten }
+}
+
+extension WinogradSize {
+    fileprivate func tileCount(of shape: TensorShape) -> Int {
+        ((shape.height + edge - 1) / edge) * ((shape.width + edge - 1) / edge)
+    }
 }
 
 extension TensorShape {

@@ -28,43 +28,40 @@ enum WinogradSize: Int, Sendable, CaseIterable {
         return point < 65 ? 25 + (point - 25) / 4 : 35
     }
 
-    /// Input transform of a run of tiles; `ck_matrix_kernels` says what the arguments mean.
+    typealias InputKernel =
+        @convention(c) (
+            UnsafePointer<Float>?, Int, Int, Int, Int, UnsafeMutableRawPointer?, Int, Int,
+            UnsafeMutablePointer<Float>?, UnsafeMutablePointer<Float>?
+        ) -> Void
+    typealias OutputKernel =
+        @convention(c) (
+            UnsafeRawPointer?, Int, Int, Int, Int, UnsafeMutablePointer<Float>?, Int,
+            UnsafePointer<Float>?, UnsafePointer<Float>?, ck_activation, UnsafePointer<Float>?,
+            UnsafePointer<Float>?, Int
+        ) -> Void
+
+    /// The input transform; `ck_matrix_kernels` says what it takes. nil: not in this precision.
     @inline(__always)
-    func input(
-        _ matrix: UnsafePointer<ck_matrix_kernels>, _ source: UnsafePointer<Float>,
-        _ rowStride: Int, _ tiles: Int, _ target: UnsafeMutablePointer<Float>,
-        _ pointStride: Int, _ tileStride: Int
-    ) {
+    func input(_ matrix: UnsafePointer<ck_matrix_kernels>) -> InputKernel? {
         let kernels = matrix.pointee.winograd_input
-        let kernel =
-            switch self {
-            case .f2: kernels.0
-            case .f4: kernels.1
-            case .f6: kernels.2
-            case .stride2: kernels.3
-            }
-        kernel?(source, rowStride, tiles, target, pointStride, tileStride, nil, 0)
+        return switch self {
+        case .f2: kernels.0
+        case .f4: kernels.1
+        case .f6: kernels.2
+        case .stride2: kernels.3
+        }
     }
 
-    /// Output transform of a run of tiles.
+    /// The output transform.
     @inline(__always)
-    func output(
-        _ matrix: UnsafePointer<ck_matrix_kernels>, _ source: UnsafePointer<Float>,
-        _ pointStride: Int, _ tileStride: Int, _ rows: Int, _ columns: Int,
-        _ target: UnsafeMutablePointer<Float>, _ rowStride: Int, _ bias: UnsafePointer<Float>,
-        _ residual: UnsafePointer<Float>?, _ activation: ck_activation
-    ) {
+    func output(_ matrix: UnsafePointer<ck_matrix_kernels>) -> OutputKernel? {
         let kernels = matrix.pointee.winograd_output
-        let kernel =
-            switch self {
-            case .f2: kernels.0
-            case .f4: kernels.1
-            case .f6: kernels.2
-            case .stride2: kernels.3
-            }
-        kernel?(
-            source, pointStride, tileStride, rows, columns, target, rowStride, bias, residual,
-            activation, nil, 0)
+        return switch self {
+        case .f2: kernels.0
+        case .f4: kernels.1
+        case .f6: kernels.2
+        case .stride2: kernels.3
+        }
     }
 
     private static let root = 2.0.squareRoot()
@@ -78,43 +75,81 @@ enum WinogradSize: Int, Sendable, CaseIterable {
         }
     }
 
-    /// Rows of G for filters of `taps`: (1, p, p², …) / Π (p − other points), and (0, … 1) for ∞.
-    private func matrix(taps: Int) -> [[Double]] {
+    /// Rows of G for filters of `taps`: (1, p, p², …) / Π (p − other points), and (0, … 1) for ∞;
+    /// three numbers a row.
+    private func matrix(taps: Int) -> [Double] {
         let points = finitePoints
         let rows = points.map { p in
             let product = points.filter { $0 != p }.reduce(1) { $0 * (p - $1) }
-            return (0..<taps).map { power in
-                (0..<power).reduce(1 / product) { value, _ in value * p }
+            return (0..<3).map { power in
+                power < taps ? (0..<power).reduce(1 / product) { value, _ in value * p } : 0
             }
         }
-        return rows + [(0..<taps).map { $0 == taps - 1 ? 1 : 0 }]
+        return (rows + [(0..<3).map { $0 == taps - 1 ? 1 : 0 }]).flatMap { $0 }
     }
 
     private static let matrices = allCases.map { $0.matrix(taps: $0 == .stride2 ? 2 : 3) }
 
-    /// G g Gᵀ: 9 numbers to `operands`.
-    func transform(_ g: ArraySlice<Float>, to result: inout [Double]) {
-        let rows = Self.matrices[rawValue]
-        let g = g.map(Double.init)
-        guard self == .stride2 else {
-            for (y, a) in rows.enumerated() {
-                let half = (0..<3).map { a[0] * g[$0] + a[1] * g[3 + $0] + a[2] * g[6 + $0] }
-                for (x, b) in rows.enumerated() {
-                    result[y * rows.count + x] =
-                        b[0] * half[0] + b[1] * half[1] + b[2] * half[2]
+    /// G g Gᵀ of filters one after another, 9 numbers each: result `operands` × `stride`, one column a
+    /// filter.
+    func transform(
+        _ filters: UnsafeBufferPointer<Float>, to result: UnsafeMutablePointer<Double>, stride: Int
+    ) {
+        Self.matrices[rawValue].withUnsafeBufferPointer { rows in
+            withUnsafeTemporaryAllocation(of: Double.self, capacity: rows.count) { half in
+                for index in 0..<filters.count / 9 {
+                    let filter = UnsafeBufferPointer(rebasing: filters[9 * index..<9 * index + 9])
+                    if self == .stride2 {
+                        transformStride2(filter, rows, result + index, stride)
+                    } else {
+                        transformTile(filter, rows, half, result + index, stride)
+                    }
                 }
             }
-            return
         }
-        // Odd input rows meet the filter's rows 0 and 2, even ones row 1; columns likewise.
-        for (p, a) in rows.enumerated() {
-            let half = (0..<3).map { a[0] * g[$0] + a[1] * g[6 + $0] }
-            for (q, b) in rows.enumerated() {
-                result[5 * p + q] = b[0] * half[0] + b[1] * half[2]
+    }
+
+    @inline(__always)
+    private func transformTile(
+        _ g: UnsafeBufferPointer<Float>, _ rows: UnsafeBufferPointer<Double>,
+        _ half: UnsafeMutableBufferPointer<Double>, _ result: UnsafeMutablePointer<Double>,
+        _ stride: Int
+    ) {
+        let count = rows.count / 3
+        for y in 0..<count {
+            for x in 0..<3 {
+                half[3 * y + x] =
+                    rows[3 * y] * Double(g[x]) + rows[3 * y + 1] * Double(g[3 + x])
+                    + rows[3 * y + 2] * Double(g[6 + x])
             }
-            result[25 + p] = half[1]
-            result[30 + p] = a[0] * g[3] + a[1] * g[5]
         }
-        result[35] = g[4]
+        for y in 0..<count {
+            for x in 0..<count {
+                result[(y * count + x) * stride] =
+                    rows[3 * x] * half[3 * y] + rows[3 * x + 1] * half[3 * y + 1]
+                    + rows[3 * x + 2] * half[3 * y + 2]
+            }
+        }
+    }
+
+    /// Odd input rows meet the filter's rows 0 and 2, even ones row 1; columns likewise.
+    @inline(__always)
+    private func transformStride2(
+        _ filter: UnsafeBufferPointer<Float>, _ rows: UnsafeBufferPointer<Double>,
+        _ result: UnsafeMutablePointer<Double>, _ stride: Int
+    ) {
+        func g(_ index: Int) -> Double { Double(filter[index]) }
+        for p in 0..<5 {
+            let (a0, a1) = (rows[3 * p], rows[3 * p + 1])
+            let (left, middle, right) = (
+                a0 * g(0) + a1 * g(6), a0 * g(1) + a1 * g(7), a0 * g(2) + a1 * g(8)
+            )
+            for q in 0..<5 {
+                result[(5 * p + q) * stride] = rows[3 * q] * left + rows[3 * q + 1] * right
+            }
+            result[(25 + p) * stride] = middle
+            result[(30 + p) * stride] = a0 * g(3) + a1 * g(5)
+        }
+        result[35 * stride] = g(4)
     }
 }

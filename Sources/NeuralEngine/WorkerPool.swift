@@ -15,6 +15,8 @@ open class ParallelWork {
     public internal(set) var pieces: Int
     /// What a dispatch has to do at least; a step fills it in when it is made.
     public internal(set) var cost = StepCost()
+    /// What share of it the last dispatch did.
+    public var share: Double { 1 }
 
     /// Work of `pieces` pieces (at most 2²⁰ − 1).
     public init(name: String, pieces: Int) {
@@ -22,6 +24,11 @@ open class ParallelWork {
         self.name = name
         self.pieces = pieces
     }
+
+    /// Called by the thread that dispatches, before each dispatch: the last moment to set `pieces`.
+    ///
+    /// - Realtime: must not allocate or block
+    func willRun() {}
 
     /// Does one piece.
     ///
@@ -84,6 +91,7 @@ public final class WorkerPool {
     ///
     /// - Realtime: allocates nothing; waits for the pieces that other workers have claimed
     public func run(_ work: ParallelWork) {
+        work.willRun()
         if threads == 1 || work.pieces <= 1 {
             for piece in 0..<work.pieces { work.perform(piece: piece, worker: 0) }
             return

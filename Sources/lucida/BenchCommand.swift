@@ -38,10 +38,34 @@ struct BenchCommand: ParsableCommand {
                 valueName: "file"))
         var check: String?
 
+        @Option(
+            name: .long,
+            help: ArgumentHelp(
+                "Run a video instead, with and without temporal reuse, and compare the pictures.",
+                valueName: "file"))
+        var clip: String?
+
+        @Option(
+            name: .long,
+            help: ArgumentHelp(
+                "With --clip: add seeded sensor noise of this deviation at mid-grey, in levels.",
+                valueName: "sigma"))
+        var noise = 0.0
+
+        @Option(
+            name: .long,
+            help: ArgumentHelp("With --clip: repeat the clip for so long.", valueName: "seconds"))
+        var loop = 0.0
+
         @Flag(name: .long, help: "Print JSON.")
         var json = false
 
         func validate() throws {
+            guard (0...64).contains(noise) else { throw ValidationError("--noise is 0 … 64") }
+            guard (0...86_400).contains(loop) else { throw ValidationError("--loop is 0 … 86400") }
+            guard clip != nil || (noise == 0 && loop == 0) else {
+                throw ValidationError("--noise and --loop need a --clip")
+            }
             guard (1...1_000_000).contains(iterations) else {
                 throw ValidationError("--iterations is 1 … 1000000")
             }
@@ -49,6 +73,14 @@ struct BenchCommand: ParsableCommand {
 
         func run() throws {
             let configuration = try options.load(model.overrides).configuration
+            if let clip {
+                let bench = try ClipBench(
+                    configuration: configuration,
+                    options: ClipBench.Options(file: clip, noise: noise, loopSeconds: loop),
+                    log: makeLogger(configuration))
+                print(json ? try bench.json() : bench.text, terminator: "")
+                return
+            }
             let bench = try EngineBench(
                 configuration: configuration, iterations: iterations, check: check,
                 log: makeLogger(configuration))

@@ -9,9 +9,9 @@ struct BenchRooflineCommand: ParsableCommand {
         abstract: "The machine's peaks, and the share of them that each layer reaches.",
         discussion: """
             Measures multiply-accumulates on registers for f32, bf16, int16 and int8 (as far as the \
-            CPU has them) and the bandwidth of caches and memory, with one thread and with all; then \
-            the layers of the model. Takes a few seconds. Only a machine with nothing else to do \
-            shows its peak.
+            CPU has them) and the bandwidth of caches and memory, with one thread and with all, in \
+            turn with the layers of the model. Takes a few seconds. Only a machine with nothing else \
+            to do shows its peak; what else it did is printed.
             """)
 
     @OptionGroup var options: ConfigurationOptions

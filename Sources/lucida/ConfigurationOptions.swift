@@ -36,9 +36,23 @@ struct ConfigurationOptions: ParsableArguments {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "Threads of the network, 0 for all (performance.threads).",
+            "Threads of the network, 0 for one a physical core (performance.threads).",
             valueName: "count"))
     var threads: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Whether to compute only what changed since the last frame "
+                + "(performance.temporal_reuse).",
+            valueName: "true|false"))
+    var reuse: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "auto, f32, int16, bf16 or int8 (performance.precision).", valueName: "name"))
+    var precision: String?
 
     @Option(
         name: .long,
@@ -54,6 +68,8 @@ struct ConfigurationOptions: ParsableArguments {
         result.add("--style", "transform.style", style)
         result.add("--strength", "transform.strength", strength)
         result.add("--threads", "performance.threads", threads)
+        result.add("--reuse", "performance.temporal_reuse", reuse)
+        result.add("--precision", "performance.precision", precision)
         if let size {
             let (width, height) = try parseSize(size)
             for section in ["camera", "output"] {

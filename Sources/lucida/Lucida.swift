@@ -21,7 +21,7 @@ struct Lucida: ParsableCommand {
         version: "lucida \(lucidaVersion)",
         subcommands: [
             RunCommand.self, DevicesCommand.self, TransformCommand.self, CheckConfigCommand.self,
-            BenchCommand.self, DemoCommand.self,
+            BenchCommand.self, CalibrateCommand.self, DemoCommand.self,
         ])
 
     static func main() {

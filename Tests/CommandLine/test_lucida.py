@@ -8,6 +8,7 @@ tests count frames, drops, allocations and bytes.
 
 import array
 import json
+import math
 import os
 import pathlib
 import random
@@ -60,20 +61,93 @@ def write_safetensors(path, tensors, metadata={}):
     path.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
-def write_constant_model(path, residual, image_channels=64):
-    """A small network whose answer is `residual` everywhere, whatever it sees."""
-    c, tensors = 8, {}
+CHANNELS = 8
+
+
+def layer_table(image_channels):
+    """Name, channels in, channels out and window of every layer of a small network."""
+    c = CHANNELS
     layers = [("stem", image_channels, c, 3), ("down1", c, c, 3), ("down2", c, c, 3),
               ("up1", c, c, 1), ("up0", c, c, 1), ("head", c, image_channels, 3)]
     for block in ("enc0.0", "enc1.0", "mid.0", "mid.1", "dec1.0", "dec0.0"):
         layers += [(f"{block}.a", c, c, 3), (f"{block}.b", c, c, 3)]
-    for name, inputs, outputs, kernel in layers:
-        tensors[f"{name}.weight"] = ([outputs, inputs, kernel, kernel], 0)
-        tensors[f"{name}.bias"] = ([outputs], residual if name == "head" else 0)
+    return layers
+
+
+def write_model(path, tensors, image_channels):
     write_safetensors(path, tensors, {
         "format": "lucida-model", "format_version": "1", "architecture": "distilled-unet",
-        "architecture_version": "1", "channels": f"{c},{c},{c}", "size_multiple": "16",
-        "color_range": "full", "image_channels": str(image_channels)})
+        "architecture_version": "1", "channels": ",".join([str(CHANNELS)] * 3),
+        "size_multiple": "16", "color_range": "full", "image_channels": str(image_channels)})
+
+
+def write_constant_model(path, residual, image_channels=64, weight=0):
+    """A small network whose answer is `residual` everywhere, whatever it sees, if `weight` is 0."""
+    tensors = {}
+    for name, inputs, outputs, kernel in layer_table(image_channels):
+        tensors[f"{name}.weight"] = ([outputs, inputs, kernel, kernel], weight)
+        tensors[f"{name}.bias"] = ([outputs], residual if name == "head" else 0)
+    write_model(path, tensors, image_channels)
+
+
+def random_model(generator):
+    """Tensors of a network with 48 image channels, every one of which matters to its answer."""
+    tensors = {}
+    for name, inputs, outputs, kernel in layer_table(48):
+        width = math.sqrt(6 / (inputs * kernel * kernel))
+        tensors[f"{name}.weight"] = ([outputs, inputs, kernel, kernel], array.array("f", (
+            generator.uniform(-width, width) for _ in range(outputs * inputs * kernel * kernel))))
+        tensors[f"{name}.bias"] = ([outputs], array.array("f", (
+            generator.uniform(-0.1, 0.1) for _ in range(outputs))))
+    return tensors
+
+
+class Reference:
+    """The network by its definition, in double precision; pictures are lists of rows of pixels."""
+
+    def __init__(self, tensors):
+        self.tensors = tensors
+
+    def convolve(self, name, x, stride=1, relu=False, adding=None):
+        (outputs, inputs, kernel, _), weights = self.tensors[f"{name}.weight"]
+        bias = self.tensors[f"{name}.bias"][1]
+        height, width, count = len(x), len(x[0]), kernel * kernel
+        taps = [(dy, dx, [[weights[(o * inputs + i) * count + dy * kernel + dx]
+                           for i in range(inputs)] for o in range(outputs)])
+                for dy in range(kernel) for dx in range(kernel)]
+        result = []
+        for y in range(0, height, stride):
+            result.append([])
+            for column in range(0, width, stride):
+                sums = list(bias)
+                for dy, dx, matrix in taps:
+                    top, left = y + dy - kernel // 2, column + dx - kernel // 2
+                    if 0 <= top < height and 0 <= left < width:
+                        pixel = x[top][left]
+                        for o, row in enumerate(matrix):
+                            sums[o] += sum(map(float.__mul__, row, pixel))
+                if adding:
+                    skip = adding[len(result) - 1][len(result[-1])]
+                    sums = [a + b for a, b in zip(sums, skip)]
+                result[-1].append([max(value, 0.0) for value in sums] if relu else sums)
+        return result
+
+    def block(self, name, x):
+        return self.convolve(f"{name}.b", self.convolve(f"{name}.a", x, relu=True), relu=True,
+                             adding=x)
+
+    def up(self, name, x, skip):
+        small = self.convolve(name, x)
+        return [[[a + b for a, b in zip(small[y // 2][column // 2], pixel)]
+                 for column, pixel in enumerate(row)] for y, row in enumerate(skip)]
+
+    def residual(self, x):
+        skip0 = self.block("enc0.0", self.convolve("stem", x, relu=True))
+        skip1 = self.block("enc1.0", self.convolve("down1", skip0, stride=2, relu=True))
+        low = self.convolve("down2", skip1, stride=2, relu=True)
+        mid = self.block("mid.1", self.block("mid.0", low))
+        dec1 = self.block("dec1.0", self.up("up1", mid, skip1))
+        return self.convolve("head", self.block("dec0.0", self.up("up0", dec1, skip0)))
 
 
 class Case(unittest.TestCase):
@@ -107,6 +181,7 @@ class Run(Case):
         self.assertEqual(figures["lookAheadFrames"], 0)
         self.assertEqual(figures["resources"]["allocationsPerFrame"], 0)
         self.assertGreater(figures["resources"]["steadyStateFrames"], 30)
+        self.assertLess(figures["resources"]["workShare"], 0.9)
         output = figures["outputs"][0]
         self.assertGreater(output["frames"], 30)
         self.assertEqual(figures["input"]["frames"], output["frames"] + output["dropped"])
@@ -351,12 +426,16 @@ class Errors(Case):
         self.assertRefused(lucida("run", "--source", "tset"), "tset", "v4l2:PATH")
         self.assertRefused(lucida("run", "--source", "test", "--sink", "nul"), "nul", "frames:DIR")
         self.assertRefused(lucida("run", "--size", "640*360"), "640x360")
+        small = lucida("bench", "engine", "--size", "20x12")
+        self.assertRefused(small, 'output.height is "12"')
+        self.assertNotIn("set both", small.stderr)
         self.assertRefused(lucida("run", "--set", "camera.colour=1"), "camera.colour", "--set")
         self.assertRefused(lucida("run", "--source", "v4l2:/dev/null", "--sink", "null"),
                            "/dev/null")
         self.assertRefused(lucida("run", "--source", "test", "--sink", "v4l2:/dev/null"),
                            "/dev/null")
         self.assertRefused(lucida("transform", "nothing.mp4", "o.mp4"), "nothing.mp4")
+        self.assertRefused(lucida("run", "--precision", "fp16"), "performance.precision", "int16")
 
     def test_an_unknown_instruction_set_is_refused(self):
         result = lucida("bench", "engine", "--iterations", "1", "--size", "64x64",
@@ -377,6 +456,119 @@ class Listings(Case):
             self.assertIn("USAGE", result.stdout)
 
 
+def metadata_of(path):
+    """The metadata of a safetensors file, and the bytes of its tensors."""
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:end])["__metadata__"], data[end:]
+
+
+class Calibrate(Case):
+    small = ("--size", "64x48", "--interval", "60")
+
+    def setUp(self):
+        super().setUp()
+        self.model = self.folder / "m.safetensors"
+        write_constant_model(self.model, 0.25, image_channels=48)
+
+    def calibrate(self, *arguments):
+        return lucida("calibrate", "--model", self.model, *self.small, *arguments)
+
+    def auto(self, model):
+        """What `auto` makes of a model, and why."""
+        result = lucida("bench", "engine", "--model", model, "--size", "64x48", "--iterations",
+                        "1", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        figures = json.loads(result.stdout)
+        return figures["precision"], figures["precisionReason"]
+
+    def test_it_notes_figures_in_the_file_and_leaves_the_weights(self):
+        before = metadata_of(self.model)
+        self.assertEqual(self.auto(self.model)[0], "f32 (18)")
+        self.assertIn("no calibration", self.auto(self.model)[1])
+        result = self.calibrate()
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("int8: meets the quality rule", result.stdout)
+        metadata, weights = metadata_of(self.model)
+        self.assertEqual(weights, before[1])
+        calibration = json.loads(metadata.pop("calibration"))
+        self.assertEqual(metadata, before[0])
+        self.assertEqual(set(calibration["precisions"]), {"int16", "bf16", "int8"})
+        self.assertEqual(calibration["frames"], 4)
+        # A machine without the instructions says so; any other takes one of the narrow types.
+        precision, reason = self.auto(self.model)
+        self.assertTrue("no other precision" in reason or "calibrated: " in reason, reason)
+        self.assertEqual("no other precision" in reason, precision == "f32 (18)")
+
+    def test_another_file_gets_the_figures_if_told(self):
+        before, output = self.model.read_bytes(), self.folder / "o.safetensors"
+        self.assertEqual(self.calibrate("--output", output).returncode, 0)
+        self.assertEqual(self.model.read_bytes(), before)
+        self.assertIn("calibration", metadata_of(output)[0])
+        # Nothing is left beside them.
+        self.assertEqual(sorted(self.folder.iterdir()), sorted([self.model, output]))
+
+    def test_footage_and_its_teacher_count(self):
+        clip = self.clip("a.mkv", frames=5, size="64x48", codec=("-c:v", "ffv1"))
+        result = self.calibrate("--clip", clip, "--teacher", clip, "--interval", "2")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("a.mkv, 3 frames", result.stdout)
+        figures = json.loads(metadata_of(self.model)[0]["calibration"])["precisions"]
+        self.assertTrue(all("teacherLoss" in figure for figure in figures.values()))
+
+    def test_bad_input_is_refused_and_the_model_stays_as_it_was(self):
+        before = self.model.read_bytes()
+        clip = self.clip("a.mkv", frames=4, size="64x48")
+        longer = self.clip("b.mkv", frames=5, size="64x48")
+        text = self.folder / "t.mkv"
+        text.write_text("no video")
+        nowhere = self.folder / "none/o.safetensors"
+        for arguments, parts in [
+            (("--clip", self.folder / "c.mkv"), ("c.mkv",)), (("--clip", text), (text,)),
+            (("--clip", clip, "--teacher", longer), (longer, "number of frames")),
+            (("--clip", longer, "--teacher", clip), (clip, "number of frames")),
+            (("--clip", clip, "--clip", longer, "--teacher", clip), ("as many --teacher",)),
+            (("--teacher", clip), ("as many --teacher",)),
+            (("--interval", "0"), ("--interval",)), (("--interval", "x"), ("interval",)),
+            (("--size", "64"), ("--size",)), (("--size", "8x8"), ("--size",)),
+            (("--size", "99999x64"), ("--size",)),
+            (("--output", nowhere), (nowhere,)), (("--output", self.folder), (self.folder,)),
+        ]:
+            result = self.calibrate(*arguments)
+            self.assertRefused(result, *parts)
+            self.assertNotIn("written", result.stdout)
+            self.assertEqual(self.model.read_bytes(), before)
+        self.assertEqual(
+            sorted(path.name for path in self.folder.iterdir()),
+            ["a.mkv", "b.mkv", "m.safetensors", "t.mkv"])
+        result = lucida("calibrate", "--model", text, *self.small)
+        self.assertRefused(result, text)
+        self.assertRefused(lucida("calibrate"), "--model")
+
+    def test_a_model_whose_result_is_not_finite_gets_no_figures(self):
+        write_constant_model(self.model, 0, image_channels=48, weight=1e20)
+        before = self.model.read_bytes()
+        self.assertRefused(self.calibrate(), "not finite")
+        self.assertEqual(self.model.read_bytes(), before)
+
+    def test_a_calibration_that_makes_no_sense_is_refused_by_name(self):
+        data = self.model.read_bytes()
+        end = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:end])
+        for text in ("", "{}", "[" * 10000, '{"version":1}', '{"version":"1"}'):
+            header["__metadata__"]["calibration"] = text
+            changed = json.dumps(header).encode()
+            self.model.write_bytes(len(changed).to_bytes(8, "little") + changed + data[end:])
+            result = lucida("bench", "engine", "--model", self.model, "--size", "64x48",
+                            "--iterations", "1")
+            self.assertRefused(result, self.model, "calibration", "lucida calibrate")
+
+    def test_the_shipped_model_is_calibrated(self):
+        precision, reason = self.auto(MODEL)
+        self.assertNotIn("no calibration", reason)
+        self.assertNotIn("of other weights", reason)
+
+
 class Bench(Case):
     small = ("--iterations", "3", "--size", "64x48")
 
@@ -395,6 +587,46 @@ class Bench(Case):
         self.assertIn("0.00 allocations per frame", text)
         self.assertIn("minimum ms", text)
 
+    def test_engine_compares_reuse_with_the_whole_network_on_a_clip(self):
+        clip = self.clip("in.mkv", frames=20)
+        command = ("bench", "engine", "--clip", clip, "--size", "160x96")
+        result = lucida(*command, "--noise", "2", "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        figures = json.loads(result.stdout)
+        self.assertEqual(figures["frames"], 19)
+        self.assertEqual(figures["noise"], 2)
+        self.assertGreater(figures["psnr"], 35)
+        self.assertGreaterEqual(figures["psnr"], figures["worstFramePSNR"])
+        self.assertGreaterEqual(figures["worstFramePSNR"], figures["worstTilePSNR"])
+        self.assertGreater(figures["workShare"], 0)
+        self.assertLessEqual(figures["workShare"], 1)
+        again = json.loads(lucida(*command, "--noise", "2", "--json").stdout)
+        for key in ("psnr", "worstTilePSNR", "workShare"):
+            self.assertEqual(again[key], figures[key])
+        looped = json.loads(lucida(*command, "--loop", "1", "--json").stdout)
+        self.assertEqual(looped["frames"], 29)
+        self.assertIn("with reuse", lucida(*command).stdout)
+
+    def test_noise_and_loop_without_a_clip_are_refused(self):
+        for option in ("--noise", "--loop"):
+            result = lucida("bench", "engine", option, "1")
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn("need a --clip", result.stderr)
+
+    def test_engine_takes_a_precision(self):
+        for precision in ("f32", "int16", "bf16", "int8"):
+            result = lucida("bench", "engine", *self.small, "--precision", precision, "--json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            figures = json.loads(result.stdout)
+            operands = [step["operand"] for step in figures["steps"] if "operand" in step]
+            if precision == "f32" or "no instruction" in figures["precisionReason"]:
+                self.assertEqual(figures["precision"], "f32 (18)")
+                self.assertEqual(operands, ["f32"] * 18)
+            else:
+                self.assertEqual(figures["precision"], f"{precision} (16), f32 (2)")
+                self.assertEqual(operands.count(precision), 16)
+                self.assertEqual(figures["precisionReason"], "as configured")
+
     def test_engine_takes_a_model_and_compares_its_answer(self):
         model, check = self.folder / "m.safetensors", self.folder / "c.safetensors"
         write_constant_model(model, 1.0)
@@ -407,6 +639,38 @@ class Bench(Case):
         self.assertEqual(figures["model"], str(model))
         self.assertAlmostEqual(figures["relativeError"], 0.25, places=5)
         self.assertIn("relative error 2.50e-1", lucida(*command).stdout)
+
+    def test_a_check_sees_whether_the_network_computes_what_it_should(self):
+        generator = random.Random(3)
+        tensors, height, width = random_model(generator), 8, 12
+        picture = [[[generator.random() for _ in range(48)] for _ in range(width)]
+                   for _ in range(height)]
+
+        def planes(rows):
+            return ([48, height, width], array.array("f", (
+                pixel[channel] for channel in range(48) for row in rows for pixel in row)))
+
+        model, check = self.folder / "m.safetensors", self.folder / "c.safetensors"
+        write_safetensors(check, {"input": planes(picture),
+                                  "output": planes(Reference(tensors).residual(picture))})
+
+        def error():
+            result = lucida("bench", "engine", "--iterations", "1", "--size", "48x32", "--precision",
+                            "f32", "--model", model, "--check", check, "--json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            return json.loads(result.stdout)["relativeError"]
+
+        write_model(model, tensors, 48)
+        self.assertLess(error(), 1e-5)
+        # One weight of a convolution deep inside: nothing but computing it all finds that.
+        shape, values = tensors["mid.1.a.weight"]
+        values[100] += 0.5
+        write_model(model, tensors, 48)
+        self.assertGreater(error(), 1e-4)
+        whole = model.read_bytes()
+        for damaged in (whole[:-40], whole[:200], whole[:8], b""):
+            model.write_bytes(damaged)
+            self.assertRefused(lucida("bench", "engine", *self.small, "--model", model), model)
 
     def test_engine_refuses_bad_models_and_checks_by_name(self):
         model, check = self.folder / "m.safetensors", self.folder / "c.safetensors"
@@ -450,6 +714,9 @@ class Bench(Case):
             self.assertGreater(layer["milliseconds"], 0)
             self.assertGreater(layer["roofMilliseconds"], 0)
             self.assertGreater(layer["activationBytes"], 0)
+            self.assertLessEqual(layer["bestRoofMilliseconds"], layer["roofMilliseconds"])
+        self.assertGreater(layers["enc0.0.a"]["scratchTrafficBytes"], 0)
+        self.assertTrue(0 <= figures["otherShare"] <= 1 and 0 <= figures["stolenShare"] <= 1)
         self.assertEqual(figures["frame"]["directMACs"],
                          sum(layer["directMACs"] for layer in layers.values()))
         picture = xml.etree.ElementTree.parse(plot).getroot()
@@ -463,7 +730,8 @@ class Bench(Case):
         result = lucida("bench", "roofline", *self.small, "--threads", "1", "--model", model,
                         "--plot", plot)
         self.assertEqual(result.returncode, 0, result.stderr)
-        for word in ("GMAC/s, 1 thread", "read GB/s", "DRAM", "share %", "enc0.0.a", str(model)):
+        for word in ("GMAC/s, 1 thread", "read GB/s", "DRAM", "share %", "of best %", "scratch kB",
+                     "other programs used", "enc0.0.a", str(model)):
             self.assertIn(word, result.stdout)
         self.assertIn("<m> & co", "".join(xml.etree.ElementTree.parse(plot).getroot().itertext()))
 

@@ -87,6 +87,7 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
             "camera.height": .integer(17), "camera.rate": .number(29.97),
             "camera.pixel_format": .text("mjpeg"), "camera.power_line_frequency": .text("50hz"),
             "camera.exposure_dynamic_framerate": .boolean(true), "camera.mirror": .boolean(true),
+            "performance.temporal_reuse": .boolean(false),
             "camera.pace": .text("fast"), "transform.style": .text("oil-2"),
             "transform.strength": .number(0.25), "transform.model": .text("/m.safetensors"),
             "transform.model_width": .integer(320), "transform.model_height": .integer(192),
@@ -95,7 +96,8 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
             "output.width": .integer(640), "output.height": .integer(480),
             "output.fit": .text("letterbox"), "output.pixel_format": .text("nv12"),
             "output.codec": .text("ffv1"), "output.crf": .integer(51),
-            "performance.threads": .integer(64), "log.level": .text("debug"),
+            "performance.threads": .integer(64), "performance.precision": .text("bf16"),
+            "log.level": .text("debug"),
             "report.path": .text("r.json"),
         ]
         for key in ConfigurationSchema.keys {
@@ -119,7 +121,8 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
     @Test func rangesAreHeld() throws {
         let good = [
             "camera.width=16", "camera.width=4096", "camera.rate=1", "camera.rate=240",
-            "camera.rate=7.5", "transform.strength=0", "transform.strength=1", "output.crf=0",
+            "camera.rate=7.5", "performance.precision=auto", "performance.precision=int16",
+            "transform.strength=0", "transform.strength=1", "output.crf=0",
         ]
         let bad = [
             "camera.width=15", "camera.width=4097", "camera.width=0", "camera.width=640.0",
@@ -127,7 +130,8 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
             "transform.strength=1.1", "output.crf=52", "performance.threads=65",
             "output.width=641", "output.sinks=[]", "output.sinks=[\"null\", \"null\"]",
             "transform.style=", "transform.style=../etc", "camera.source=file:",
-            "camera.source=tset",
+            "camera.source=tset", "performance.precision=", "performance.precision=fp16",
+            "performance.precision=INT8", "performance.precision=8",
         ]
         for setting in good { #expect(problems("", [setting]) == [], "\(setting)") }
         for setting in bad { #expect(problems("", [setting]).count == 1, "\(setting)") }
@@ -249,6 +253,10 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
             ])
         #expect(problems("", ["transform.model_height=64"]).first?.hasPrefix("--set: ") == true)
         #expect(problems("[output]\nwidth = 640", ["output.height=360"]) == [])
+        // Both were set: what is wrong with one of them is all there is to say.
+        let small = problems("", ["output.width=20", "output.height=12"])
+        #expect(small.count == 1)
+        #expect(small.first?.contains("output.height is") == true)
     }
 
     @Test func manyProblemsAreNotAllPrinted() {

@@ -46,13 +46,21 @@ struct KernelTests {
         _ isa: ck_isa, count: Int, tolerance: Float = 1e-5, _ what: String,
         _ body: (ck_kernels, UnsafeMutablePointer<Float>) -> Void
     ) throws {
-        let fast = try #require(ck_kernels_for(isa))
-        let plain = try #require(ck_kernels_for(CK_SCALAR))
+        compare(
+            try #require(ck_kernels_for(isa)).pointee,
+            try #require(ck_kernels_for(CK_SCALAR)).pointee, count: count, tolerance: tolerance,
+            what, body)
+    }
+
+    private static func compare<Table>(
+        _ fast: Table, _ plain: Table, count: Int, tolerance: Float, _ what: String,
+        _ body: (Table, UnsafeMutablePointer<Float>) -> Void
+    ) {
         // A value that no kernel computes: what must not be written stays.
         var results = [[Float]](repeating: [Float](repeating: -77, count: count), count: 2)
         for (index, table) in [fast, plain].enumerated() {
             results[index].withUnsafeMutableBufferPointer { buffer in
-                if let base = buffer.baseAddress { body(table.pointee, base) }
+                if let base = buffer.baseAddress { body(table, base) }
             }
         }
         #expect(isClose(results[0], results[1], tolerance: tolerance), "\(what)")
@@ -81,13 +89,10 @@ struct KernelTests {
     static func compareMatrix(
         _ isa: ck_isa, count: Int, tolerance: Float = 1e-5, _ what: String, _ body: MatrixBody
     ) throws {
-        let fast = try #require(ck_matrix_kernels_for(isa, CK_F32)).pointee
-        let plain = try #require(ck_matrix_kernels_for(CK_SCALAR, CK_F32)).pointee
-        var isFast = true
-        try compare(isa, count: count, tolerance: tolerance, what) { _, target in
-            body(isFast ? fast : plain, target)
-            isFast = false
-        }
+        compare(
+            try #require(ck_matrix_kernels_for(isa, CK_F32)).pointee,
+            try #require(ck_matrix_kernels_for(CK_SCALAR, CK_F32)).pointee, count: count,
+            tolerance: tolerance, what, body)
     }
 
     @Test("Winograd input transforms equal the reference", arguments: tables, sizes)
@@ -96,7 +101,7 @@ struct KernelTests {
             for inputs in [16, 48] {
                 var noise = Noise(seed: UInt64(tiles * inputs))
                 let rowStride = (size.spacing * tiles + 2) * 16
-                let source = noise.floats(size.window * rowStride)
+                let source = noise.floats(inputs / 16 * size.window * rowStride)
                 let pointStride = tiles * inputs + 16
                 try Self.compareMatrix(
                     isa, count: size.points * pointStride, tolerance: 1e-4, "\(tiles) tiles"
@@ -106,7 +111,8 @@ struct KernelTests {
                         table.winograd_input.2, table.winograd_input.3,
                     ]
                     kernels[size.index]?(
-                        source, rowStride, tiles, target, pointStride, inputs, nil, 0)
+                        source, rowStride, size.window * rowStride, inputs / 16, tiles, target,
+                        pointStride, inputs, nil, nil)
                 }
             }
         }
@@ -146,7 +152,7 @@ struct KernelTests {
             residual.withUnsafeBufferPointer {
                 kernels[size.index]?(
                     source, pointStride, 32, rows, columns, target, rowStride, bias,
-                    adds ? $0.baseAddress : nil, activation, nil, 0)
+                    adds ? $0.baseAddress : nil, activation, nil, nil, 0)
             }
         }
     }
@@ -161,10 +167,17 @@ struct KernelTests {
                     let offsets: [Int32] = [64, 0, 32]
                     let a = noise.floats(rows * 96 + 96)
                     let b = noise.floats(steps * 16 * blocks * 16)
+                    let next = noise.floats(b.count)
                     let stride = blocks * 16 + 16
-                    try Self.compareMatrix(isa, count: rows * stride, "\(rows) \(blocks)") {
-                        table, target in
-                        table.multiply(a, 96, offsets, steps, b, blocks, rows, target, stride, nil)
+                    for fetches in [false, true] {
+                        try Self.compareMatrix(isa, count: rows * stride, "\(rows) \(blocks)") {
+                            table, target in
+                            next.withUnsafeBufferPointer {
+                                table.multiply(
+                                    a, 96, offsets, steps, b, blocks, rows, target, stride,
+                                    fetches ? $0.baseAddress : nil)
+                            }
+                        }
                     }
                 }
             }

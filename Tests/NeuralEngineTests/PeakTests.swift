@@ -65,22 +65,57 @@ struct PeakTests {
         #expect(target[(2 * run)...].allSatisfy { $0 == 0xa5 })
     }
 
-    @Test("Every ceiling is measured, with one thread and with two")
+    @Test("Every ceiling is measured, with one thread and with two, and they fit together")
     func measure() throws {
         // Smaller than any real ones: other tests watch the memory of this process.
         let caches = CacheSizes(bytes: [.l1: 16 << 10, .l2: 64 << 10, .l3: 2 << 20])
-        let peak = try MachinePeak.measure(threads: 2, caches: caches)
-        for threads in 1...2 {
-            #expect(peak.macsPerSecond(.f32, threads: threads) > 0)
-            for level in peak.caches.levels {
-                #expect(peak.readBytesPerSecond(level, threads: threads) > 0)
-            }
-        }
+        let probes = try MachineProbes(threads: 2, caches: caches)
+        for _ in 0..<2 { probes.sweep() }
+        let peak = probes.peak
         #expect(peak.bandwidths.count == 2 * peak.caches.levels.count)
-        #expect(peak.bandwidths.allSatisfy { $0.copyBytesPerSecond > 0 })
         let sets = peak.bandwidths.filter { $0.threads == 1 }.map(\.workingSetBytes)
         #expect(sets == sets.sorted())
         #expect(peak.macsPerSecond(.f32, threads: 7) == 0)
+        #expect(peak.bytesPerSecond(.l1, threads: 7) == 0)
+
+        // Ratios of figures of one run, and wide ones: wrong units, swapped figures and threads that
+        // are counted and do nothing are farther off than any neighbour's disturbance.
+        let single = peak.macsPerSecond(.f32, threads: 1)
+        let both = peak.macsPerSecond(.f32, threads: 2) / single
+        #expect((0.2...2.5).contains(both), "\(both)")
+        // An instruction multiplies 16 bytes for each 4 that it is long; a cycle loads one or two.
+        let loads = peak.bytesPerSecond(.l1, threads: 1) / single
+        #expect((0.25...32).contains(loads), "\(loads) bytes for each f32")
+        for bandwidth in peak.bandwidths {
+            let copy = bandwidth.copyBytesPerSecond / bandwidth.readBytesPerSecond
+            #expect((0.1...4).contains(copy), "\(bandwidth)")
+            let ceiling = max(bandwidth.readBytesPerSecond, bandwidth.copyBytesPerSecond)
+            #expect(peak.bytesPerSecond(bandwidth.level, threads: bandwidth.threads) == ceiling)
+            let one = peak.bytesPerSecond(bandwidth.level, threads: 1)
+            #expect((0.3...4).contains(ceiling / one), "\(bandwidth)")
+        }
+        // Narrow operands are there to be faster.
+        for operand in Precision.allCases where peak.macsPerSecond(operand, threads: 1) > 0 {
+            let ratio = peak.macsPerSecond(operand, threads: 1) / single
+            #expect((0.4...16).contains(ratio), "\(operand): \(ratio)")
+        }
+    }
+
+    @Test("Main memory is measured with more than the caches hold, and less than the machine has")
+    func probeMemory() {
+        func bytes(_ caches: [MemoryLevel: Int], _ installed: Int, threads: Int = 2) -> Int {
+            probeByteCount(CacheSizes(bytes: caches), threads: threads, installed: installed)
+        }
+        let laptop: [MemoryLevel: Int] = [.l1: 32 << 10, .l2: 1 << 20, .l3: 16 << 20]
+        #expect(bytes(laptop, 16 << 30) == 64 << 20)
+        // A virtual machine that sees the last cache of a server, with little memory of its own.
+        #expect(bytes([.l1: 32 << 10, .l3: 256 << 20], 1 << 30) == 128 << 20)
+        #expect(bytes([.l1: 32 << 10, .l3: 1 << 30], 1 << 40) == 1 << 30)
+        // No last cache that is known, on a board of 256 MiB.
+        #expect(bytes([.l1: 32 << 10, .l2: 512 << 10], 16 << 30) == 64 << 20)
+        #expect(bytes([.l1: 32 << 10, .l2: 512 << 10], 256 << 20) == 32 << 20)
+        // Every worker needs room for its private caches.
+        #expect(bytes([.l1: 32 << 10, .l2: 2 << 20], 64 << 20, threads: 16) == 32 << 20)
     }
 
     @Test("Caches are read as the kernel writes them; what is missing or odd is no cache")
@@ -131,7 +166,12 @@ struct PeakTests {
 
         let first = try #require(costs["same"])
         #expect(first.directMACs == 9 * 14 * 20 * 32 * 9)
-        #expect(first.multipliedMACs % (32 * 32) == 0 && first.multipliedMACs > 0)
+        // 3 × 4 tiles of 36 products; of 64 for 6 × 6 pixels, of which 2 × 3 suffice.
+        #expect(first.multipliedMACs == 12 * 36 * 32 * 32)
+        #expect(first.leastMACs == 6 * 64 * 32 * 32)
+        // 32 channels in, 32 sums out, for each product, written and read.
+        #expect(first.scratchTraffic == 2 * 12 * 36 * 64 * 4)
+        #expect(first.scratchBytes >= 12 * 36 * 64 * 4)
         // 20 channels are stored as 32.
         #expect(first.bytesRead == 32 * 9 * 14 * 4)
         #expect(first.bytesWritten == 32 * 9 * 14 * 4)
@@ -141,12 +181,14 @@ struct PeakTests {
         #expect(second.directMACs == 5 * 7 * 20 * 32 * 9)
         // Four tiles of 81 products, by phases.
         #expect(second.multipliedMACs == 4 * 81 * 32 * 32)
+        #expect(second.leastMACs == second.multipliedMACs)
         #expect(second.bytesWritten == 32 * 5 * 7 * 4)
         #expect(second.weightBytes == 36 * 32 * 32 * 4)
         #expect(second.algorithm == "F(4,3)/2")
 
         let third = try #require(costs["sum"])
         #expect(third.directMACs == 0 && third.multipliedMACs == 0)
+        #expect(third.leastMACs == 0 && third.scratchBytes == 0 && third.scratchTraffic == 0)
         #expect(third.bytes == 3 * 32 * 5 * 7 * 4)
     }
 }

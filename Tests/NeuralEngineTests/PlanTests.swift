@@ -85,8 +85,6 @@ struct PlanTests {
         #expect(throws: EngineError.self) {
             try builder.convolutionUpsampled2("u", x, self.weights(16, seed: 1))
         }
-        #expect(throws: EngineError.self) { try builder.concatenate("c", [x, small]) }
-        #expect(throws: EngineError.self) { try builder.concatenate("c", []) }
         let good = try self.weights(16, seed: 1)
         #expect(throws: EngineError.self) { try builder.convolution("c", x, good, stride: 3) }
         #expect(throws: EngineError.self) { try builder.convolution("c", x, good, adding: small) }

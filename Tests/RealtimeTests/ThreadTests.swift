@@ -1,8 +1,14 @@
+import Foundation
 import Realtime
 import Synchronization
 import Testing
 
 @Suite struct ThreadTests {
+    @Test func `the kernel says which processors there are`() throws {
+        let processors = try #require(ProcessorAffinity.current)
+        #expect(processors.count == ProcessInfo.processInfo.activeProcessorCount)
+    }
+
     @Test func `an event set before the wait is not lost`() {
         let event = Event()
         event.set()

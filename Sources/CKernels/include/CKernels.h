@@ -12,9 +12,6 @@
 
 /// Channels in a block.
 #define CK_BLOCK 16
-/// Most rows that one register tile of `multiply` holds: groups of tiles that are a multiple of it
-/// waste nothing.
-#define CK_ROW_TILE 24
 
 /// Instruction sets, each containing those before it.
 typedef enum {
@@ -50,54 +47,68 @@ typedef enum {
 typedef enum {
     CK_F32 = 0,
     CK_BF16 = 1,   ///< round to nearest even
-    CK_INT16 = 2,  ///< saturated to ±CK_INT16_LIMIT
+    CK_INT16 = 2,  ///< magnitudes up to CK_INT16_LIMIT
+    CK_INT8 = 3,   ///< magnitudes up to CK_INT8_LIMIT; the left-hand side is stored plus 128
 } ck_operand;
-#define CK_OPERANDS 3
-/// Largest magnitude of an int16 operand of the left-hand side; the weights are scaled so that no
-/// sum can then leave int32.
+#define CK_OPERANDS 4
+/// Largest magnitudes of integers of the left-hand side. Weights are scaled so that for every column
+/// of B the sum of magnitudes, times the limit, is at most 2³¹ − 1: then no sum of a finite row can
+/// leave int32, whatever the input.
 #define CK_INT16_LIMIT 8191
+#define CK_INT8_LIMIT 127
 
 /// The kernels that depend on the type of a GEMM's operands. "Element" is that type.
+///
+/// Integers are scaled row by row, when the input is known: the largest magnitude of a row of the
+/// left-hand side becomes the limit. So no input saturates, and a row that holds NaN or infinity
+/// gets a factor that makes all its results NaN or infinite. Floats have no such factors; what is
+/// said to be for integers is unused (NULL) by them.
 typedef struct {
-    /// Winograd input transform Bᵀ d B of `tiles` tiles side by side, one channel block.
+    /// Winograd input transform Bᵀ d B of `tiles` tiles side by side, all channel blocks.
     /// source: top left of the first (m + 2)² tile (tiles are m pixels apart), rows `row_stride`
-    /// apart. target: point p of tile t at element target + p · point_stride + t · tile_stride, 16
-    /// elements. scales: for the integers, point p of channel c is multiplied by
-    /// scales[p · scale_stride + c] before it is rounded; unused (NULL) by the others.
+    /// and blocks `block_stride` apart. target: point p of tile t at element target + p ·
+    /// point_stride + t · tile_stride, 16 · blocks elements. For integers: row_factors gets 16
+    /// numbers a tile, what its sums are to be multiplied by (points that differ in a sign alone
+    /// share one); staging is room for (m + 2)² · 16 · blocks floats.
     void (*winograd_input[CK_WINOGRAD_SIZES])(
-        const float *source, ptrdiff_t row_stride, ptrdiff_t tiles, void *target,
-        ptrdiff_t point_stride, ptrdiff_t tile_stride, const float *scales,
-        ptrdiff_t scale_stride);
+        const float *source, ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks,
+        ptrdiff_t tiles, void *target, ptrdiff_t point_stride, ptrdiff_t tile_stride,
+        float *row_factors, float *staging);
 
     /// Winograd output transform Aᵀ m A of a row of tiles, one channel block, then
     /// target = activation(result + bias + residual). `rows` (1…m) and `columns` (in pixels, all
     /// tiles together) are what is written. source: sums, f32 or int32, strides in sums.
-    /// bias: 16 floats; residual: geometry of target, or NULL. scales: for the integers, sum p of
-    /// channel c is multiplied by scales[p · scale_stride + c] first; unused (NULL) by the others.
+    /// bias: 16 floats; residual: geometry of target, or NULL. For integers: sums are multiplied by
+    /// row_factors (those of the first tile come first) and, that of point p and channel c, by
+    /// column_factors[p · column_factor_stride + c].
     void (*winograd_output[CK_WINOGRAD_SIZES])(
         const void *source, ptrdiff_t point_stride, ptrdiff_t tile_stride, ptrdiff_t rows,
         ptrdiff_t columns, float *target, ptrdiff_t row_stride, const float *bias,
-        const float *residual, ck_activation activation, const float *scales,
-        ptrdiff_t scale_stride);
+        const float *residual, ck_activation activation, const float *row_factors,
+        const float *column_factors, ptrdiff_t column_factor_stride);
 
     /// GEMM: C = A · B.
     /// A: `rows` rows, `a_stride` elements apart; a row is `steps` runs of 16 elements, run s at
     /// element offsets[s] of the row (so that a convolution needs no im2col).
     /// B: `blocks` panels of 16 columns one after another; in a panel the 16 columns of each group
     /// of g = 4 / sizeof(element) rows lie together, column by column: element
-    /// ((block · depth / g + row / g) · 16 + column) · g + row % g, where depth = 16 · steps.
+    /// (row / g · 16 + column) · g + row % g. For CK_INT8, before that, 16 int32: minus 128 times the
+    /// sum of each column. ck_panel_bytes is the size of a panel.
     /// C: sums (f32 or int32), rows `c_stride` apart, 16 · blocks columns.
-    /// next: what will be B in the next call (it is prefetched), or NULL.
+    /// next: what will be B in the next call, of the same size (it is prefetched), or NULL.
     void (*multiply)(
         const void *a, ptrdiff_t a_stride, const int32_t *offsets, ptrdiff_t steps, const void *b,
         ptrdiff_t blocks, ptrdiff_t rows, void *c, ptrdiff_t c_stride, const void *next);
-
-    /// f32 to elements: `count` pixels side by side of one channel block, 16 elements each, pixel i
-    /// at element target + i · target_stride. scales: for the integers, 16 factors; else NULL.
-    void (*convert)(
-        const float *source, ptrdiff_t count, void *target, ptrdiff_t target_stride,
-        const float *scales);
 } ck_matrix_kernels;
+
+/// Bytes of a panel of B, 16 columns and `depth` rows (a multiple of 16).
+static inline ptrdiff_t ck_panel_bytes(ck_operand operand, ptrdiff_t depth) {
+    switch (operand) {
+    case CK_F32: return depth * CK_BLOCK * 4;
+    case CK_INT8: return (depth + 4) * CK_BLOCK;
+    default: return depth * CK_BLOCK * 2;
+    }
+}
 
 /// The kernels of one instruction set.
 typedef struct {
@@ -159,6 +170,29 @@ typedef struct {
     void (*blend_rows)(
         const uint8_t *frame, const float *upper, const float *lower, float t, float gain,
         ptrdiff_t count, uint8_t *target);
+
+    /// How much `count` cells of 8 × 8 pixels side by side differ between two RGB24 pictures:
+    /// changes[i] = weights · (mean square difference of the values, of the luma averaged over 2 × 2
+    /// pixels, of the luma averaged over 4 × 4 pixels, of the colours averaged over 4 × 4 pixels), in
+    /// levels²; luma is (R + 2 G + B) / 4. Sums are exact integers.
+    void (*cell_changes)(
+        const uint8_t *a, ptrdiff_t a_stride, const uint8_t *b, ptrdiff_t b_stride,
+        ptrdiff_t count, const float *weights, float *changes);
+
+    /// Cells of 2 × 2 pixels, `columns` side by side and all channel blocks of each: takes over into
+    /// `target` those of `from` that differ. changes[i] = scale · Σ (from − target)², unless that is
+    /// at most `threshold`: then the cell of `target` stays and changes[i] = 0. NaN is a difference.
+    void (*take_cells)(
+        const float *from, ptrdiff_t from_row_stride, ptrdiff_t from_block_stride, float *target,
+        ptrdiff_t row_stride, ptrdiff_t block_stride, ptrdiff_t blocks, ptrdiff_t columns,
+        float scale, float threshold, float *changes);
+
+    /// What changes of cells mean to a row of `count` tiles, each of `span` × `span` cells and their
+    /// neighbours: tiles[t] += scale · Σ over rows y and columns x from −1 to span of w(y) · w(x) ·
+    /// changes[y · stride + t · span + x], where w is `before` at −1, `after` at `span`, else 1.
+    void (*gather_changes)(
+        const float *changes, ptrdiff_t stride, ptrdiff_t span, float before, float after,
+        float scale, ptrdiff_t count, float *tiles);
 
     /// IEEE 754 half precision to f32.
     void (*f16_to_f32)(const uint16_t *source, ptrdiff_t count, float *target);

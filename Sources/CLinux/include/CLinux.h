@@ -11,6 +11,10 @@
 /// Names the calling thread (at most 15 bytes are kept), as shown by `top -H`.
 void clinux_set_thread_name(const char *name);
 
+/// Processors that the calling thread may run on, as bits of `words`, 64 processors each. Returns 0
+/// or -errno: -EINVAL if this kernel has more processors than there are bits.
+int clinux_affinity(uint64_t *words, int count);
+
 /// CLOCK_MONOTONIC in nanoseconds.
 int64_t clinux_monotonic_nanoseconds(void);
 

@@ -1,7 +1,5 @@
 // Finds and reads the configuration file. Control plane: blocks on the file system.
 
-internal import Glibc
-
 extension Configuration {
     /// Largest file that is read.
     static let fileBytesMax = 1 << 20
@@ -44,10 +42,13 @@ extension Configuration {
         var reader = ConfigurationReader()
         var file: String?
         for path in paths {
-            switch readFile(path) {
-            case .success(let bytes): reader.read(bytes, file: path)
-            case .failure(let problem) where problem.isAbsent && !mustExist: continue
-            case .failure(let problem): reader.report(problem.message, place: path)
+            do throws(FileProblem) {
+                let bytes = try readRegularFile(
+                    path, bytesMax: fileBytesMax, kind: "configuration file")
+                reader.read(bytes, file: path)
+            } catch {
+                if error.isAbsent && !mustExist { continue }
+                reader.report(error.message, place: path)
             }
             file = path
             break
@@ -66,57 +67,5 @@ extension Configuration {
         }
         guard let home = environment["HOME"], home.hasPrefix("/") else { return nil }
         return home + "/.config/lucida/lucida.toml"
-    }
-
-    // MARK: Reading
-
-    private struct FileProblem: Error {
-        let message: String
-        let isAbsent: Bool
-
-        init(errno code: Int32) {
-            message = "cannot be read: \(String(cString: strerror(code)))"
-            isAbsent = code == ENOENT || code == ENOTDIR
-        }
-
-        init(_ message: String) {
-            self.message = message
-            isAbsent = false
-        }
-    }
-
-    private static func readFile(_ path: String) -> Result<[UInt8], FileProblem> {
-        guard isText(path) else { return .failure(FileProblem("not a path")) }
-        // Non-blocking: opening a pipe would wait for its writer.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { return .failure(FileProblem(errno: errno)) }
-        defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { return .failure(FileProblem(errno: errno)) }
-        switch status.st_mode & S_IFMT {
-        case S_IFREG: break
-        case S_IFDIR: return .failure(FileProblem("is a directory; name the file in it"))
-        default: return .failure(FileProblem("is not a regular file"))
-        }
-        return readAll(descriptor)
-    }
-
-    private static func readAll(_ descriptor: Int32) -> Result<[UInt8], FileProblem> {
-        var bytes = [UInt8](repeating: 0, count: fileBytesMax + 1)
-        var count = 0
-        while count < bytes.count {
-            let result = bytes.withUnsafeMutableBytes { buffer in
-                Glibc.read(
-                    descriptor, buffer.baseAddress?.advanced(by: count), buffer.count - count)
-            }
-            if result == 0 { return .success(Array(bytes[..<count])) }
-            if result > 0 {
-                count += result
-            } else if errno != EINTR {
-                return .failure(FileProblem(errno: errno))
-            }
-        }
-        return .failure(
-            FileProblem("larger than 1 MiB: this is no configuration file of Lucida"))
     }
 }

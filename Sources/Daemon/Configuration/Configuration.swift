@@ -87,8 +87,12 @@ public struct Configuration: Sendable, Equatable {
 
     /// Bounds on what Lucida uses.
     public struct Performance: Sendable, Equatable {
-        /// Threads of the network, up to 64; 0: one a core.
+        /// Threads of the network, up to 64; 0: one a physical core.
         public internal(set) var threads = 0
+        /// Whether what did not change since the last frame is not computed again.
+        public internal(set) var temporalReuse = true
+        /// In what numbers the network is multiplied.
+        public internal(set) var precision = PrecisionName.auto
     }
 
     /// The log.
@@ -138,6 +142,20 @@ public enum OnFailure: String, Sendable, CaseIterable {
     case card
     /// The camera's picture as it is.
     case passthrough
+}
+
+/// In what numbers the network is multiplied.
+public enum PrecisionName: String, Sendable, CaseIterable {
+    /// The fastest that the model's calibration allows.
+    case auto
+    /// 32-bit floating point.
+    case f32
+    /// 16-bit integers.
+    case int16
+    /// bfloat16.
+    case bf16
+    /// 8-bit integers.
+    case int8
 }
 
 /// How files and network streams are compressed.

@@ -6,6 +6,8 @@ struct ConfigurationReader {
     private var configuration = Configuration()
     private var origins: [String: ConfigurationOrigin] = [:]
     private var problems: [ConfigurationProblem] = []
+    // Keys that were given a value that is not allowed.
+    private var refused: Set<String> = []
 
     /// Reads a file's contents.
     mutating func read(_ bytes: [UInt8], file: String) {
@@ -169,12 +171,15 @@ struct ConfigurationReader {
     private mutating func reportNotAllowed(
         _ key: ConfigurationKey, _ value: String, _ origin: ConfigurationOrigin
     ) {
+        refused.insert(key.name)
         report("\(key.name) is \(value); allowed: \(key.allowed)", origin)
     }
 
     private mutating func checkPair(_ first: String, _ second: String, _ a: Int, _ b: Int) {
         guard (a == 0) != (b == 0) else { return }
         let (set, unset) = a == 0 ? (second, first) : (first, second)
+        // It was set, and the reason why it does not count has been reported.
+        if refused.contains(unset) { return }
         report("\(set) needs \(unset): set both, or leave both at 0", origins[set] ?? .default)
     }
 }

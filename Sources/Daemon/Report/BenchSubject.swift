@@ -3,13 +3,16 @@
 internal import FoundationEssentials
 internal import Logging
 internal import Models
+internal import NeuralEngine
 
-/// Model, size and threads of `lucida bench`. Control thread.
+/// Model, size, threads and precision of `lucida bench`. Control thread.
 struct BenchSubject {
     let model: String
     let width: Int
     let height: Int
     let threads: Int
+    // nil: what the model's calibration allows.
+    let precision: Precision?
 
     /// - Throws: if there is no such model.
     init(_ configuration: Configuration) throws {
@@ -20,18 +23,21 @@ struct BenchSubject {
         width = output.width > 0 ? output.width : configuration.camera.width
         height = output.height > 0 ? output.height : configuration.camera.height
         let wanted = configuration.performance.threads
-        threads = wanted > 0 ? wanted : ProcessStatistics.coreCount
+        threads = wanted > 0 ? wanted : Processor.shared.threadCount
+        precision = configuration.performance.precision.precision
     }
 
     /// Times the model; how its layers are computed is looked up, or measured first and kept.
     func measure(
-        iterations: Int, check: NetworkCheck? = nil, log: Logger
+        iterations: Int, check: NetworkCheck? = nil, log: Logger,
+        betweenRounds: (@Sendable () -> Void)? = nil
     ) throws -> EngineBenchmark {
         let cache = TuningCache(environment: ProcessInfo.processInfo.environment)
-        let tuning = cache.load()
+        let tuning = cache.load(log: log)
         let result = try EngineBenchmark.run(
             model: model, width: width, height: height, threads: threads, iterations: iterations,
-            tuning: tuning, check: check)
+            tuning: tuning, wanted: precision, check: check,
+            betweenRounds: betweenRounds)
         cache.save(tuning, log: log)
         return result
     }

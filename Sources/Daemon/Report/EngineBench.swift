@@ -2,6 +2,7 @@
 
 public import Logging
 internal import Models
+internal import NeuralEngine
 
 /// Times of one model at one size.
 public struct EngineBench: Codable {
@@ -10,6 +11,8 @@ public struct EngineBench: Codable {
     private let threads: Int
     private let instructionSet: String
     private let blasCore: String
+    private let precision: String
+    private let precisionReason: String
     private let processor: String
     private let iterations: Int
     private let minimumMilliseconds: Double
@@ -22,6 +25,7 @@ public struct EngineBench: Codable {
 
     private struct Step: Codable {
         let name: String
+        let operand: String?
         let minimumMilliseconds: Double
         let medianMilliseconds: Double
     }
@@ -45,7 +49,9 @@ public struct EngineBench: Codable {
         threads = result.threads
         instructionSet = result.instructionSet
         blasCore = result.blasCore
-        processor = ProcessStatistics.processorName
+        precision = result.precision
+        precisionReason = result.precisionReason
+        processor = Processor.shared.name
         self.iterations = iterations
         minimumMilliseconds = thousandths(result.minimumMilliseconds)
         medianMilliseconds = thousandths(result.medianMilliseconds)
@@ -55,7 +61,8 @@ public struct EngineBench: Codable {
         relativeError = result.relativeError
         steps = result.steps.map {
             Step(
-                name: $0.name, minimumMilliseconds: thousandths($0.minimumMilliseconds),
+                name: $0.name, operand: $0.cost.multipliedMACs > 0 ? $0.cost.operand.rawValue : nil,
+                minimumMilliseconds: thousandths($0.minimumMilliseconds),
                 medianMilliseconds: thousandths($0.medianMilliseconds))
         }
     }
@@ -69,12 +76,12 @@ public struct EngineBench: Codable {
     public var text: String {
         let rows = steps.map {
             [
-                $0.name, decimalText($0.minimumMilliseconds, 3),
+                $0.name, $0.operand ?? "", decimalText($0.minimumMilliseconds, 3),
                 decimalText($0.medianMilliseconds, 3),
             ]
         }
         let frame = [
-            "a frame (p99 \(decimalText(p99Milliseconds, 3)))",
+            "a frame (p99 \(decimalText(p99Milliseconds, 3)))", "",
             decimalText(minimumMilliseconds, 3), decimalText(medianMilliseconds, 3),
         ]
         let allocations =
@@ -84,8 +91,9 @@ public struct EngineBench: Codable {
         return """
             \(model) at \(size), \(threadText(threads)), \(instructionSet), BLAS \(blasCore), \
             \(processor)
+            \(precision): \(precisionReason)
             \(iterations) frames, \(allocations), arena \(decimalText(arenaMB, 1)) MB\(error)
-            \(tableText([["step", "minimum ms", "median ms"]] + rows + [frame]))
+            \(tableText([["step", "operand", "minimum ms", "median ms"]] + rows + [frame], left: [1]))
             """
     }
 }

@@ -38,16 +38,24 @@ extension LivenessReport {
             row("capture", Self.times(stages.capture)), row("queue", Self.times(stages.queue)),
             row("transform", Self.times(stages.transform)),
             row("memory", memoryText),
-            row("processor", "\(decimalText(resources.processorLoad, 2)) cores busy"),
+            row("processor", processorText),
             row(
                 "setup",
                 "\(setup.model), \(setup.size) (network \(setup.modelSize)), "
                     + "\(setup.threads) threads, \(setup.instructionSet), BLAS \(setup.blasCore), "
                     + setup.processor),
+            row("precision", "\(setup.precision); \(setup.precisionReason)"),
             row("audio delay", "set \(audioDelayMilliseconds) ms in your app to match sound"),
             verdictText,
         ]
         return lines.joined(separator: "\n")
+    }
+
+    private var processorText: String {
+        "\(decimalText(resources.processorLoad, 2)) cores busy"
+            + (resources.workShare.map {
+                ", \(decimalText(100 * $0, 0)) % of the network's work, the rest reused"
+            } ?? "")
     }
 
     private var memoryText: String {

@@ -99,6 +99,9 @@ public struct LivenessReport: Codable, Sendable {
         public var residentGrowthMB: Double?
         /// Processor seconds per second of the run; two busy cores are 2.
         public var processorLoad: Double
+        /// Share of the network's work that was done, on average: the rest was reused from earlier
+        /// frames. Absent without temporal reuse.
+        public var workShare: Double?
     }
 
     /// What did the work.
@@ -119,6 +122,10 @@ public struct LivenessReport: Codable, Sendable {
         public var instructionSet: String
         /// OpenBLAS's core type.
         public var blasCore: String
+        /// In what the convolutions were multiplied, and how many in each.
+        public var precision: String
+        /// Why in these.
+        public var precisionReason: String
     }
 
     /// Length of the run in seconds.

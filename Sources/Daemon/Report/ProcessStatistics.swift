@@ -1,12 +1,9 @@
-// What the kernel says of this process and machine. Control thread.
+// What the kernel says of this process. Control thread.
 
 internal import FoundationEssentials
 internal import Glibc
 
 enum ProcessStatistics {
-    /// Cores that this process may run on.
-    static var coreCount: Int { ProcessInfo.processInfo.activeProcessorCount }
-
     /// Resident memory now, in bytes; 0 where /proc is hidden.
     static var residentBytes: Int {
         guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else {
@@ -30,16 +27,5 @@ enum ProcessStatistics {
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
         let micros = usage.ru_utime.tv_usec + usage.ru_stime.tv_usec
         return Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + Double(micros) / 1e6
-    }
-
-    /// For example `AMD Ryzen 7 5800U`; `unknown` where /proc hides it.
-    static var processorName: String {
-        guard let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8) else {
-            return "unknown"
-        }
-        for line in text.split(separator: "\n") where line.hasPrefix("model name") {
-            return String(line.drop { $0 != ":" }.dropFirst().drop { $0 == " " })
-        }
-        return "unknown"
     }
 }

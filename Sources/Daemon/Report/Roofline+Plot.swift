@@ -101,8 +101,8 @@ private struct RooflinePlot {
         let (left, _, width, _) = Self.frame
         let highest = peaks.map(\.gigaMACsPerSecond).max() ?? rate.upperBound
         var parts: [String] = []
-        for (index, memory) in memories.enumerated() where memory.readGBPerSecond > 0 {
-            let bandwidth = memory.readGBPerSecond
+        for (index, memory) in memories.enumerated() where memory.gigabytesPerSecond > 0 {
+            let bandwidth = memory.gigabytesPerSecond
             let from = max(intensity.lowerBound, rate.lowerBound / bandwidth)
             let to = min(intensity.upperBound, highest / bandwidth)
             // Too short for its label.

@@ -12,11 +12,20 @@ extension Roofline {
         \(layerTable)
         done: multiply-accumulates of the GEMMs; direct: of the layer's definition.
         share: time at the roof (compute peak, or the nearest memory that holds what the layer
-        touches) over the time measured; above 100 % something else kept the machine busy while
-        its peaks were measured. A whole frame took \(decimalText(frame.minimumMilliseconds, 3)) ms \
-        at best.
+        touches) over the time measured; of best: the same for the algorithm that multiplies least.
+        scratch: what workers write for themselves and read again, and what that alone would take.
+        A whole frame took \(decimalText(frame.minimumMilliseconds, 3)) ms at best. \(loadText)
 
         """
+    }
+
+    private var loadText: String {
+        guard let stolenShare, let otherShare else { return "" }
+        return """
+            Meanwhile other programs used
+            \(decimalText(100 * otherShare, 1)) % of the processors, and the hypervisor took \
+            \(decimalText(100 * stolenShare, 1)) %: figures of a busy machine are not its peak.
+            """
     }
 
     // One thread, and all of them if they are more.
@@ -54,7 +63,8 @@ extension Roofline {
         let header = [
             "layer", "ms", "direct MMAC", "done MMAC", "algorithm", "operand", "weights kB",
             "activations kB",
-            "GMAC/s", "MAC/byte", "bound", "roof ms", "share %",
+            "GMAC/s", "MAC/byte", "bound", "roof ms", "share %", "of best %", "scratch kB",
+            "scratch ms",
         ]
         let rows = layers.map { layer in
             [
@@ -65,12 +75,16 @@ extension Roofline {
                 "\(layer.activationBytes / 1000)", decimalText(layer.gigaMACsPerSecond, 1),
                 decimalText(layer.macsPerByte, 1), layer.bound,
                 decimalText(layer.roofMilliseconds, 3), decimalText(100 * layer.share, 0),
+                decimalText(100 * layer.shareOfBest, 0), "\(layer.scratchTrafficBytes / 1000)",
+                decimalText(layer.scratchMilliseconds, 3),
             ]
         }
         let sum = [
             "sum", decimalText(frame.milliseconds, 3), Self.millions(frame.directMACs),
             Self.millions(frame.multipliedMACs), "", "", "", "", "", "", "",
             decimalText(frame.roofMilliseconds, 3), decimalText(100 * frame.share, 0),
+            decimalText(100 * frame.shareOfBest, 0), "\(frame.scratchTrafficBytes / 1000)",
+            decimalText(frame.scratchMilliseconds, 3),
         ]
         return tableText([header] + rows + [sum], left: [4, 5, 10])
     }

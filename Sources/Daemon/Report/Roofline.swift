@@ -7,9 +7,13 @@ internal import NeuralEngine
 /// The machine's measured ceilings, and the layers of a model beneath them.
 ///
 /// A layer takes at least as long as its multiply-accumulates at the peak of their instruction, and
-/// as its bytes from the nearest memory that could hold all of them. The larger of the two is its
-/// roof; the share of the roof is that time over the measured one (Williams, Waterman and Patterson,
-/// "Roofline", 2009).
+/// as its bytes from the nearest memory that could hold all of them beside its scratch memory. The
+/// larger of the two is its roof; the share of the roof is that time over the measured one (Williams,
+/// Waterman and Patterson, "Roofline", 2009). An algorithm that multiplies more has a higher roof and
+/// so an easier share: `shareOfBest` holds the layer against the algorithm that multiplies least.
+///
+/// Scratch memory bounds an implementation and not the layer: what its traffic would take, were it all
+/// that happens, stands beside the roof and is no part of it.
 public struct Roofline: Codable {
     let model: String
     let size: String
@@ -18,6 +22,11 @@ public struct Roofline: Codable {
     let blasCore: String
     let processor: String
     let iterations: Int
+    /// Share of all processors' time that the hypervisor took while this was measured; nil if not
+    /// known.
+    let stolenShare: Double?
+    /// The same of other programs.
+    let otherShare: Double?
     let arithmetic: [Arithmetic]
     let bandwidths: [Bandwidth]
     let layers: [Layer]
@@ -35,6 +44,9 @@ public struct Roofline: Codable {
         let workingSetKiB: Int
         let readGBPerSecond: Double
         let copyGBPerSecond: Double
+
+        /// The ceiling, as `MachinePeak.Bandwidth` has it.
+        var gigabytesPerSecond: Double { max(readGBPerSecond, copyGBPerSecond) }
     }
 
     struct Layer: Codable {
@@ -54,6 +66,13 @@ public struct Roofline: Codable {
         let bound: String
         let roofMilliseconds: Double
         let share: Double
+        /// The roof of the algorithm that multiplies least.
+        let bestRoofMilliseconds: Double
+        let shareOfBest: Double
+        /// Written to scratch memory and read from it.
+        let scratchTrafficBytes: Int
+        /// What that takes at least, by the nearest memory that could hold one worker's.
+        let scratchMilliseconds: Double
     }
 
     struct Frame: Codable {
@@ -63,11 +82,15 @@ public struct Roofline: Codable {
         let multipliedMACs: Int
         let roofMilliseconds: Double
         let share: Double
+        let bestRoofMilliseconds: Double
+        let shareOfBest: Double
+        let scratchTrafficBytes: Int
+        let scratchMilliseconds: Double
         /// The fastest whole frame.
         let minimumMilliseconds: Double
     }
 
-    /// Measures the machine, then the model on it.
+    /// Measures the model, and the machine in turn with it.
     ///
     /// - Parameters:
     ///   - configuration: model, output or camera size, and threads are taken from it.
@@ -76,15 +99,19 @@ public struct Roofline: Codable {
     /// - Throws: what the model loader says, or that memory or threads were refused.
     public init(configuration: Configuration, iterations: Int, log: Logger) throws {
         let subject = try BenchSubject(configuration)
-        // The model first: a bad file is then refused without a wait.
-        let result = try subject.measure(iterations: iterations, log: log)
-        let peak = try MachinePeak.measure(threads: subject.threads)
+        let probes = try MachineProbes(threads: subject.threads)
+        let before = MachineLoad.current
+        let result = try subject.measure(iterations: iterations, log: log) { probes.sweep() }
+        let peak = probes.peak
+        let load = before.flatMap { before in MachineLoad.current?.shares(since: before) }
+        stolenShare = (load?.stolen).map(thousandths)
+        otherShare = (load?.others).map(thousandths)
         model = subject.model
         size = subject.size
         threads = subject.threads
         instructionSet = result.instructionSet
         blasCore = result.blasCore
-        processor = ProcessStatistics.processorName
+        processor = Processor.shared.name
         self.iterations = iterations
         arithmetic = peak.arithmetic.map(Arithmetic.init)
         bandwidths = peak.bandwidths.map(Bandwidth.init)
@@ -117,15 +144,22 @@ extension Roofline.Bandwidth {
 }
 
 extension Roofline.Layer {
+    private static func milliseconds(_ amount: Int, at perSecond: Double) -> Double {
+        perSecond > 0 ? 1000 * Double(amount) / perSecond : 0
+    }
+
     init(_ step: EngineBenchmark.Step, _ peak: MachinePeak, threads: Int) {
         let cost = step.cost
-        let level = peak.caches.level(holding: cost.bytes, threads: threads)
-        // What was not measured bounds nothing.
+        let level = peak.caches.level(
+            holding: cost.bytes + threads * cost.scratchBytes, threads: threads)
+        let scratchLevel = peak.caches.level(holding: cost.scratchBytes, threads: 1)
+        // What was not measured bounds nothing: its figure is 0.
         let arithmetic = peak.macsPerSecond(cost.operand, threads: threads)
-        let bandwidth = peak.readBytesPerSecond(level, threads: threads)
-        let compute = arithmetic > 0 ? Double(cost.multipliedMACs) / arithmetic : 0
-        let memory = bandwidth > 0 ? Double(cost.bytes) / bandwidth : 0
-        let roof = 1000 * max(compute, memory)
+        let compute = Self.milliseconds(cost.multipliedMACs, at: arithmetic)
+        let memory = Self.milliseconds(
+            cost.bytes, at: peak.bytesPerSecond(level, threads: threads))
+        let roof = max(compute, memory)
+        let bestRoof = max(Self.milliseconds(cost.leastMACs, at: arithmetic), memory)
         let milliseconds = step.minimumMilliseconds
         name = step.name
         self.milliseconds = milliseconds
@@ -142,6 +176,11 @@ extension Roofline.Layer {
         bound = compute >= memory ? "compute" : level.rawValue
         roofMilliseconds = roof
         share = milliseconds > 0 ? thousandths(roof / milliseconds) : 0
+        bestRoofMilliseconds = bestRoof
+        shareOfBest = milliseconds > 0 ? thousandths(bestRoof / milliseconds) : 0
+        scratchTrafficBytes = cost.scratchTraffic
+        scratchMilliseconds = Self.milliseconds(
+            cost.scratchTraffic, at: peak.bytesPerSecond(scratchLevel, threads: threads))
     }
 }
 
@@ -154,6 +193,11 @@ extension Roofline.Frame {
         multipliedMACs = layers.reduce(0) { $0 + $1.multipliedMACs }
         roofMilliseconds = roof
         share = milliseconds > 0 ? thousandths(roof / milliseconds) : 0
+        let bestRoof = layers.reduce(0) { $0 + $1.bestRoofMilliseconds }
+        bestRoofMilliseconds = bestRoof
+        shareOfBest = milliseconds > 0 ? thousandths(bestRoof / milliseconds) : 0
+        scratchTrafficBytes = layers.reduce(0) { $0 + $1.scratchTrafficBytes }
+        scratchMilliseconds = layers.reduce(0) { $0 + $1.scratchMilliseconds }
         self.minimumMilliseconds = minimumMilliseconds
     }
 }

@@ -1,0 +1,238 @@
+// What `lucida calibrate` does: measures what each precision costs a model in quality. Control thread.
+
+internal import FoundationEssentials
+internal import Glibc
+internal import LibAV
+public import Logging
+internal import Models
+internal import NeuralEngine
+internal import Pipeline
+internal import Video
+
+/// Pictures of a model in every precision, compared with those in f32 and with its teacher's.
+public struct ModelCalibration {
+    /// Footage to measure on.
+    public struct Clip: Sendable {
+        /// A video file.
+        public let path: String
+        /// What the teacher made of the same frames, lossless; nil: not known.
+        public let teacher: String?
+
+        /// Footage and, if there is one, its teacher's version.
+        public init(path: String, teacher: String?) {
+            self.path = path
+            self.teacher = teacher
+        }
+    }
+
+    private let file: ModelFile
+    private let calibration: Calibration
+    private var rows: [String] = []
+
+    private static let precisions: [Precision] = [.int16, .bf16, .int8]
+    /// How much of the drawn camera is measured.
+    private static let drawnFrames: UInt64 = 240
+
+    /// Measures. Takes seconds on a CPU that has instructions for all precisions, minutes on one
+    /// that lacks some.
+    ///
+    /// - Parameters:
+    ///   - path: the model file.
+    ///   - clips: besides the drawn camera, which is measured in any case.
+    ///   - width: at which the network works; frames are cropped and scaled to it.
+    ///   - height: likewise.
+    ///   - interval: every which frame is measured.
+    /// - Throws: what the model loader, or a file that cannot be read, says.
+    public init(
+        model path: String, clips: [Clip], width: Int, height: Int, interval: Int, log: Logger
+    ) throws {
+        let model = try DistilledUNet(file: path)
+        let measurement = try Measurement(
+            model: model, width: width, height: height, precisions: Self.precisions)
+        var clipErrors: [ClipErrors] = []
+        let camera = SyntheticCamera(
+            format: measurement.format, isPaced: false, frameLimit: Self.drawnFrames)
+        _ = try camera.prepare()
+        clipErrors.append(
+            try measurement.measure("the drawn camera", interval) { frame, _ in
+                camera.next(into: frame) == .frame
+            })
+        for clip in clips {
+            log.info("\(clip.path)")
+            clipErrors.append(try measurement.measure(clip, interval))
+        }
+        file = model.file
+        var figures: [Precision: Calibration.Figures] = [:]
+        for precision in Self.precisions {
+            let losses = clipErrors.compactMap { $0.teacherLoss(precision) }
+            figures[precision] = Calibration.Figures(
+                againstF32: thousandths(clipErrors.map { $0.againstF32(precision) }.min() ?? 0),
+                teacherLoss: losses.max().map(thousandths))
+            rows += clipErrors.map { $0.text(precision) }
+        }
+        calibration = Calibration(
+            weights: model.file.checksum,
+            frames: clipErrors.reduce(0) { $0 + $1.frames }, figures: figures)
+    }
+
+    /// The figures of each precision and clip, for a terminal.
+    public var text: String {
+        let verdicts = Self.precisions.map { precision in
+            let isGood = calibration.figures(precision)?.meetsRule ?? false
+            return "\(precision.rawValue): \(isGood ? "meets" : "does not meet") the quality rule"
+        }
+        return (rows + verdicts).joined(separator: "\n") + "\n"
+    }
+
+    /// Writes the model file with the figures in it; the weights stay as they are.
+    ///
+    /// - Throws: `SessionError` if the file cannot be written.
+    public func write(to path: String) throws {
+        let bytes = try file.encoded(calibration: calibration)
+        do {
+            // A new file that takes the old one's name when it is whole: the model is never half
+            // written.
+            try Data(bytes).write(to: URL(filePath: path), options: .atomic)
+        } catch {
+            throw SessionError("cannot write the model \(path): \(error)")
+        }
+    }
+
+    /// Throws if no model can be written to `path`: better known before the measurement than after.
+    public static func requireWritable(_ path: String) throws {
+        try requireWritableFolder(of: path)
+    }
+}
+
+/// Squared errors of one clip.
+private struct ClipErrors {
+    let name: String
+    let bytesPerFrame: Int
+    var frames = 0
+    var hasTeacher = false
+    var toF32: [Precision: Double] = [:]
+    var toTeacher: [Precision: Double] = [:]
+
+    /// PSNR of 8-bit pictures in dB, the error pooled over the clip; 100 if there is none.
+    private func decibels(_ error: Double) -> Double {
+        let mean = error / Double(max(frames, 1) * bytesPerFrame)
+        return mean > 0 ? min(100, 10 * log10(255 * 255 / mean)) : 100
+    }
+
+    func againstF32(_ precision: Precision) -> Double { decibels(toF32[precision] ?? 0) }
+
+    func teacherLoss(_ precision: Precision) -> Double? {
+        guard hasTeacher else { return nil }
+        return decibels(toTeacher[.f32] ?? 0) - decibels(toTeacher[precision] ?? 0)
+    }
+
+    func text(_ precision: Precision) -> String {
+        let loss = teacherLoss(precision).map { ", \(decimalText($0, 3)) dB lost to the teacher" }
+        return "\(precision.rawValue), \(name), \(frames) frames: "
+            + "\(decimalText(againstF32(precision), 2)) dB of f32\(loss ?? "")"
+    }
+}
+
+/// The sessions that are compared, and the frames between them.
+private final class Measurement {
+    let format: VideoFormat
+    private let reference: ModelSession
+    private let sessions: [(precision: Precision, session: ModelSession)]
+    private let frame: FrameBuffer
+    private let teacher: FrameBuffer
+    private let expected: FrameBuffer
+    private let found: FrameBuffer
+
+    init(model: DistilledUNet, width: Int, height: Int, precisions: [Precision]) throws {
+        func prepare(_ precision: Precision) throws -> ModelSession {
+            // All convolutions that can be in the precision: the worst that may happen.
+            try model.prepare(
+                frameWidth: width, frameHeight: height, modelWidth: width, modelHeight: height,
+                threads: Processor.shared.threadCount, precisions: [precision])
+        }
+        reference = try prepare(.f32)
+        sessions = try precisions.map { ($0, try prepare($0)) }
+        format = VideoFormat(
+            pixelFormat: .rgb24, width: width, height: height, frameRate: FrameRate(30))
+        (frame, teacher) = (FrameBuffer(format: format), FrameBuffer(format: format))
+        (expected, found) = (FrameBuffer(format: format), FrameBuffer(format: format))
+    }
+
+    func measure(_ clip: ModelCalibration.Clip, _ interval: Int) throws -> ClipErrors {
+        func open(_ path: String) throws -> Demuxer {
+            let demuxer = try Demuxer(file: path)
+            try demuxer.prepare(output: format)
+            return demuxer
+        }
+        func next(_ demuxer: Demuxer, _ frame: FrameBuffer) throws -> Bool {
+            while true {
+                switch demuxer.next(into: frame) {
+                case .frame: return true
+                case .again: continue
+                case .endOfStream: return false
+                case .badFrame: throw SessionError("\(demuxer.file) holds a damaged frame")
+                case .failed:
+                    throw SessionError(demuxer.lastError.map { "\($0)" } ?? demuxer.file)
+                }
+            }
+        }
+        let video = try open(clip.path)
+        let wanted = try clip.teacher.map(open)
+        return try measure(clip.path, interval, hasTeacher: wanted != nil) { frame, teacher in
+            let hasFrame = try next(video, frame)
+            let hasTeacher = try wanted.map { try next($0, teacher) }
+            guard hasTeacher ?? hasFrame == hasFrame else {
+                throw SessionError(
+                    "\(clip.teacher ?? "") has another number of frames than \(clip.path)")
+            }
+            return hasFrame
+        }
+    }
+
+    func measure(
+        _ name: String, _ interval: Int, hasTeacher: Bool = false,
+        next: (FrameBuffer, FrameBuffer) throws -> Bool
+    ) throws -> ClipErrors {
+        var errors = ClipErrors(
+            name: name, bytesPerFrame: 3 * format.width * format.height, hasTeacher: hasTeacher)
+        var index = 0
+        while try next(frame, teacher) {
+            defer { index += 1 }
+            guard index % interval == 0 else { continue }
+            errors.frames += 1
+            try process(reference, into: expected)
+            if hasTeacher { errors.toTeacher[.f32, default: 0] += difference(expected, teacher) }
+            for (precision, session) in sessions {
+                try process(session, into: found)
+                errors.toF32[precision, default: 0] += difference(found, expected)
+                if hasTeacher {
+                    errors.toTeacher[precision, default: 0] += difference(found, teacher)
+                }
+            }
+        }
+        guard errors.frames > 0 else { throw SessionError("\(name) holds no frame") }
+        return errors
+    }
+
+    private func process(_ session: ModelSession, into target: FrameBuffer) throws {
+        let isFinite = session.process(
+            rgb: frame.plane(0), strideBytes: frame.strides[0], into: target.plane(0),
+            strideBytes: target.strides[0], strength: 1)
+        guard isFinite else {
+            throw SessionError("the network's result is not finite: the weights are unusable")
+        }
+    }
+
+    private func difference(_ a: FrameBuffer, _ b: FrameBuffer) -> Double {
+        var sum = 0
+        for y in 0..<format.height {
+            let first = a.plane(0) + y * a.strides[0]
+            let second = b.plane(0) + y * b.strides[0]
+            for x in 0..<3 * format.width {
+                let error = Int(first[x]) - Int(second[x])
+                sum += error * error
+            }
+        }
+        return Double(sum)
+    }
+}

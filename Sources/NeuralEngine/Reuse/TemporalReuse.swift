@@ -1,0 +1,199 @@
+// Decides, frame by frame, what of the last frame's work still holds.
+
+internal import CKernels
+
+/// Most of a camera's frame is the one before, plus noise. docs/temporal-reuse.md has the method
+/// and its figures.
+///
+/// Three levels of lossy comparison, all in the same unit, the change of the final picture:
+/// - cells of 8 × 8 pixels of the frame against what the network last saw there, with a threshold
+///   that follows the camera's noise;
+/// - tiles of a layer, computed only when what has changed beneath them adds up to something;
+/// - cells of a layer's result, passed on only when they have changed.
+///
+/// What is not passed on is not forgotten: cells and tiles are compared with what later layers
+/// have really seen. A few cells are computed anew in each frame, in rotation.
+/// Belongs to the thread that runs the plan, but for `changedCells`, which workers read.
+public final class TemporalReuse {
+    /// What may be lost, in levels of the picture that comes out.
+    struct Settings {
+        /// Threshold of a change of the frame: at least, for cameras without noise.
+        var frameMinimum: Float = 1.5
+        /// At most, for those with much.
+        var frameMaximum: Float = 2.1
+        /// Between the two: this many times the camera's noise.
+        var noiseFactor: Float = 1.5
+        var limits = PlanReuse.Limits(tile: 0.9, cell: 0.5)
+        /// In how many frames everything is computed anew once.
+        var refreshFrames = 128
+        /// From this share of the cells or of the work on, everything is done: comparing has its
+        /// price.
+        var crowdedShare = 0.7
+        /// After two such frames, how many are not even compared.
+        var pauseFrames = 45
+    }
+
+    var settings = Settings()
+    /// Whether the current frame is computed as a whole.
+    private(set) var isWhole = true
+    /// Share of a whole frame's work that the last one took.
+    public var workShare: Double { isWhole ? 1 : plan.workShare }
+    /// Noise of the camera as it would show in the picture, levels: root mean square.
+    public var noiseLevels: Float { noise < 0 ? 0 : noise.squareRoot() }
+
+    let plan: PlanReuse
+    let memory: FrameMemory
+    private var hasPast = false
+    // levels²; negative before the first comparison.
+    private var noise: Float = -1
+    private let histogram: UnsafeMutablePointer<Int32>
+    private var refreshed = 0.0
+    private var nextBlock = 0
+    // Frames in a row in which too much changed, and frames to come that are not compared.
+    private var crowdedFrames = 0
+    private var pauseLeft = 0
+
+    // Buckets by exponent and the first three bits of the fraction: 9 % wide.
+    private static let bucketShift: UInt32 = 20
+    private static let buckets = 1 << 11
+    // Side of what is refreshed at a time, in cells: one tile of the deepest scale.
+    private static let refreshEdge = 8
+
+    init(plan: PlanReuse, memory: FrameMemory) {
+        self.plan = plan
+        self.memory = memory
+        histogram = .allocate(capacity: Self.buckets)
+        histogram.initialize(repeating: 0, count: Self.buckets)
+    }
+
+    /// Bytes that it takes besides the plan.
+    public static func byteCount(_ geometry: FrameGeometry) -> Int {
+        FrameMemory.byteCount(geometry)
+    }
+
+    deinit { histogram.deallocate() }
+
+    /// Forgets the past: the next frame is computed as if it were the first.
+    ///
+    /// - Realtime: safe
+    public func reset() {
+        hasPast = false
+        noise = -1
+        pauseLeft = 0
+        crowdedFrames = 0
+    }
+
+    /// Before each frame.
+    ///
+    /// - Returns: whether this plan is to run; if not, so much changes that any other way to compute
+    ///   the whole network will be faster.
+    /// - Realtime: safe
+    public func beginFrame() -> Bool {
+        guard pauseLeft > 0 else { return true }
+        pauseLeft -= 1
+        hasPast = false
+        return false
+    }
+
+    /// The cells of a row that have changed hold numbers above 0, or NaN; nil: take all.
+    func changedCells(row: Int) -> UnsafePointer<Float>? {
+        isWhole ? nil : UnsafePointer(plan.input.cell(row: row, column: 0))
+    }
+
+    /// Between the comparison of a frame and its way into the network.
+    func decide() {
+        guard hasPast else {
+            hasPast = true
+            computeAll()
+            return
+        }
+        followNoise()
+        let forced = nextRefresh()
+        let changed = markChanges(forced: forced)
+        let limit = settings.crowdedShare * Double(memory.cellColumns * memory.cellRows)
+        let isCrowded = Double(changed) > limit
+        let wasCrowded = !isWhole && plan.workShare > settings.crowdedShare
+        crowdedFrames = isCrowded || wasCrowded ? crowdedFrames + 1 : 0
+        if crowdedFrames > 1 {
+            crowdedFrames = 0
+            pauseLeft = settings.pauseFrames
+        }
+        if isCrowded {
+            computeAll()
+        } else {
+            isWhole = false
+            plan.computeChanges(settings.limits, forced: forced)
+        }
+    }
+
+    private func computeAll() {
+        isWhole = true
+        plan.computeAll()
+    }
+
+    /// The noise is what a quarter of the cells do not exceed; it may fall at once and rises slowly,
+    /// or a moving camera would pass for a noisy one.
+    private func followNoise() {
+        let cells = memory.cellColumns * memory.cellRows
+        for index in 0..<cells {
+            histogram[Int(min(memory.changes[index].bitPattern >> Self.bucketShift, 2047))] += 1
+        }
+        var bucket = 0
+        var seen = Int32(0)
+        while seen + histogram[bucket] <= Int32(cells / 4) && bucket < Self.buckets - 1 {
+            seen += histogram[bucket]
+            bucket += 1
+        }
+        histogram.update(repeating: 0, count: Self.buckets)
+        let found = Float(bitPattern: UInt32(bucket) << Self.bucketShift)
+        if noise < 0 {
+            noise = found
+        } else if found < noise {
+            noise += 0.5 * (found - noise)
+        } else {
+            noise = min(found, max(noise, 0.01) * (1 + 1.0 / 32))
+        }
+    }
+
+    private func markChanges(forced: CellRectangle) -> Int {
+        let factor = settings.noiseFactor
+        let threshold = min(
+            max(factor * factor * noise, settings.frameMinimum * settings.frameMinimum),
+            settings.frameMaximum * settings.frameMaximum)
+        plan.input.willChange()
+        var count = 0
+        for row in 0..<memory.cellRows {
+            let marks = plan.input.cell(row: row, column: 0)
+            let changes = memory.changes + row * memory.cellColumns
+            for column in 0..<memory.cellColumns {
+                let isChanged = !(changes[column] <= threshold)
+                marks[column] = isChanged ? changes[column] : 0
+                count += isChanged ? 1 : 0
+            }
+        }
+        for row in forced.rows {
+            let marks = plan.input.cell(row: row, column: 0)
+            for column in forced.columns {
+                marks[column] = max(
+                    memory.changes[row * memory.cellColumns + column], .leastNormalMagnitude)
+            }
+        }
+        return count
+    }
+
+    /// A few squares of cells in a row, so that all have had their turn after `refreshFrames`.
+    private func nextRefresh() -> CellRectangle {
+        let edge = Self.refreshEdge
+        let columns = (memory.cellColumns + edge - 1) / edge
+        let rows = (memory.cellRows + edge - 1) / edge
+        refreshed += Double(columns * rows) / Double(settings.refreshFrames)
+        let (row, column) = nextBlock.quotientAndRemainder(dividingBy: columns)
+        let count = min(Int(refreshed), columns - column)
+        guard count > 0 else { return .none }
+        refreshed -= Double(count)
+        nextBlock = (nextBlock + count) % (columns * rows)
+        return CellRectangle(
+            rows: row * edge..<min((row + 1) * edge, memory.cellRows),
+            columns: column * edge..<min((column + count) * edge, memory.cellColumns))
+    }
+}
