@@ -143,12 +143,14 @@ def main() -> None:
     if not newer(widened, shipped, Path(reference.__file__)):
         reference.make(shipped, widened)
     models = {"reference": widened, "shipped": shipped}
-    results = [measure(name, models[name], args) for name in args.networks]
-    for result in results:
-        print_report(result)
     args.out.mkdir(parents=True, exist_ok=True)
-    write_json(results, args)
-    plot(results, args.out / "results.png")
+    results = []
+    for name in args.networks:
+        results.append(measure(name, models[name], args))
+        print_report(results[-1])
+        # After each network: a run takes long, and what has been measured should survive whatever comes.
+        write_json(results, args)
+        plot(results, args.out / "results.png")
     wrong = [f"{result.name}: {row.contender}" for result in results for row in result.rows if not row.agrees]
     if wrong:
         raise SystemExit(f"error above what the precision explains: {', '.join(wrong)}")

@@ -72,7 +72,8 @@ public struct ModelCalibration {
         }
         calibration = Calibration(
             weights: model.file.checksum,
-            frames: clipErrors.reduce(0) { $0 + $1.frames }, figures: figures)
+            frames: clipErrors.reduce(0) { $0 + $1.frames }, figures: figures,
+            sensitivities: try model.measureSensitivities(threads: Processor.shared.threadCount))
     }
 
     /// The figures of each precision and clip, for a terminal.
@@ -84,23 +85,79 @@ public struct ModelCalibration {
         return (rows + verdicts).joined(separator: "\n") + "\n"
     }
 
-    /// Writes the model file with the figures in it; the weights stay as they are.
+    /// Writes the model file with the figures in it; the weights stay as they are. A link is
+    /// followed, and a file that is there keeps its permissions.
     ///
-    /// - Throws: `SessionError` if the file cannot be written.
+    /// - Throws: `SessionError` if the file cannot be written, or is the model and has changed since
+    ///   it was read.
     public func write(to path: String) throws {
         let bytes = try file.encoded(calibration: calibration)
-        do {
-            // A new file that takes the old one's name when it is whole: the model is never half
-            // written.
-            try Data(bytes).write(to: URL(filePath: path), options: .atomic)
-        } catch {
-            throw SessionError("cannot write the model \(path): \(error)")
+        if isSameFile(path, file.file) {
+            let now = try? ModelFile(file: path)
+            guard now?.checksum == file.checksum, now?.metadata == file.metadata else {
+                throw SessionError(
+                    "\(path) has changed since it was read, and stays as it is: calibrate again, "
+                        + "or name another --output")
+            }
         }
+        try replace(withoutLinks(path), with: bytes)
     }
 
-    /// Throws if no model can be written to `path`: better known before the measurement than after.
-    public static func requireWritable(_ path: String) throws {
-        try requireWritableFolder(of: path)
+    /// Throws if no model can be written to `path`, or must not be: better known before the
+    /// measurement than after.
+    ///
+    /// - Parameters:
+    ///   - model: the file that is going to be measured.
+    ///   - hasTeacher: whether it is going to be compared with a teacher.
+    public static func requireWritable(_ path: String, model: String, hasTeacher: Bool) throws {
+        var status = stat()
+        guard lstat(path, &status) != 0 || stat(path, &status) == 0 else {
+            throw SessionError("cannot write \(path): it is a link to a file that is not there")
+        }
+        try requireWritableFolder(of: withoutLinks(path))
+        guard !hasTeacher, isSameFile(path, model) else { return }
+        let noted = try ModelFile(file: model).calibration?.precisions ?? [:]
+        guard noted.values.allSatisfy({ $0.teacherLoss == nil }) else {
+            throw SessionError(
+                "\(model) holds figures against its teacher, which a measurement without one "
+                    + "would drop: give --clip with --teacher, or name another --output")
+        }
+    }
+}
+
+private func withoutLinks(_ path: String) -> String {
+    URL(filePath: path).resolvingSymlinksInPath().path
+}
+
+/// Whether both are there and one, under whatever names.
+private func isSameFile(_ a: String, _ b: String) -> Bool {
+    var (first, second) = (stat(), stat())
+    return stat(a, &first) == 0 && stat(b, &second) == 0
+        && first.st_dev == second.st_dev && first.st_ino == second.st_ino
+}
+
+/// A new file takes the old one's name and permissions when it is whole: the model is never half
+/// written.
+private func replace(_ path: String, with bytes: [UInt8]) throws {
+    var old = stat()
+    let mode: mode_t? = stat(path, &old) == 0 ? old.st_mode & 0o777 : nil
+    let new = "\(path).\(getpid())"
+    func failed() -> SessionError {
+        SessionError("cannot write the model \(path): \(String(cString: strerror(errno)))")
+    }
+    let descriptor = open(
+        new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, (mode ?? 0o666) | S_IWUSR)
+    guard descriptor >= 0 else { throw failed() }
+    defer { close(descriptor) }
+    do {
+        try Data(bytes).write(to: URL(filePath: new))
+        guard mode.map({ fchmod(descriptor, $0) }) ?? 0 == 0, fsync(descriptor) == 0,
+            rename(new, path) == 0
+        else { throw failed() }
+    } catch {
+        unlink(new)
+        throw (error as? SessionError)
+            ?? SessionError("cannot write the model \(path): \(error)")
     }
 }
 

@@ -52,9 +52,15 @@ public struct Calibration: Codable, Sendable, Equatable {
     public var frames: Int
     /// By precision.
     public var precisions: [String: Figures]
+    /// What changes do, for temporal reuse; nil: to be measured at each start.
+    public var sensitivities: ReuseSensitivities?
 
     /// What was measured.
-    public init(weights: String, frames: Int, figures: [Precision: Figures]) {
+    public init(
+        weights: String, frames: Int, figures: [Precision: Figures],
+        sensitivities: ReuseSensitivities? = nil
+    ) {
+        self.sensitivities = sensitivities
         self.weights = weights
         self.frames = frames
         precisions = Dictionary(
@@ -82,7 +88,9 @@ public struct Calibration: Codable, Sendable, Equatable {
         }
         for (name, figures) in calibration.precisions.sorted(by: { $0.key < $1.key }) {
             guard Precision(rawValue: name) != nil else {
-                throw .malformed("\"\(name.prefix(40))\" is no precision")
+                // Whoever made the file chose the name: it must not steer a terminal.
+                let shown = name.unicodeScalars.prefix(40).map { $0.escaped(asASCII: true) }
+                throw .malformed("\"\(shown.joined())\" is no precision")
             }
             guard figures.isPlausible else {
                 throw .malformed("the figures of \(name) cannot be decibels")

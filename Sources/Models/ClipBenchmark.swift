@@ -99,17 +99,37 @@ public struct ClipBenchmark: Sendable {
         while count == chunk {
             count = 0
             while count < chunk && next(picture(0, count)) { count += 1 }
-            let times = (0..<count).map { whole.run(picture(0, $0), into: picture(1, $0)) }
+            // In turn who comes first, and each without a break: threads that rest wake up late.
+            var wholeTimes: [Double] = []
+            var reuseTimes: [(milliseconds: Double, workShare: Double)] = []
+            func runWhole() {
+                wholeTimes = (0..<count).map { whole.run(picture(0, $0), into: picture(1, $0)) }
+            }
+            func runReusing() {
+                reuseTimes = (0..<count).map {
+                    (
+                        reusing.run(picture(0, $0), into: picture(2, $0)),
+                        reusing.session.workShare
+                    )
+                }
+            }
+            if frames.count / chunk % 2 == 0 {
+                runWhole()
+                runReusing()
+            } else {
+                runReusing()
+                runWhole()
+            }
             for index in 0..<count { _ = reference.run(picture(0, index), into: picture(1, index)) }
             for index in 0..<count {
-                let time = reusing.run(picture(0, index), into: picture(2, index))
                 let errors = squaredErrors(
                     picture(1, index), picture(2, index), width: width, height: height)
                 frames.append(
                     Frame(
-                        wholeMilliseconds: times[index], reuseMilliseconds: time,
-                        workShare: reusing.session.workShare,
-                        squaredError: errors.all, worstTileSquaredError: errors.worst))
+                        wholeMilliseconds: wholeTimes[index],
+                        reuseMilliseconds: reuseTimes[index].milliseconds,
+                        workShare: reuseTimes[index].workShare, squaredError: errors.all,
+                        worstTileSquaredError: errors.worst))
             }
         }
         return ClipBenchmark(

@@ -100,13 +100,29 @@ public struct DistilledUNet: Sendable {
                 frameWidth: frameWidth, frameHeight: frameHeight, modelWidth: modelWidth,
                 modelHeight: modelHeight, multiple: Self.sizeMultiple)
             return try ModelSession(
-                geometry: geometry, imageChannels: imageChannels, threads: threads, tuning: tuning,
-                precisions: precisions, reuses: reuses
-            ) { builder, image throws(EngineError) in
-                try residual(of: image, in: builder)
-            }
+                factory(threads: threads), geometry: geometry, tuning: tuning,
+                precisions: precisions, reuses: reuses,
+                sensitivities: file.calibration?.sensitivities)
         } catch {
             throw .engine(error)
+        }
+    }
+
+    /// What changes of a frame or layer do to the picture; takes as long as some frames.
+    public func measureSensitivities(threads: Int) throws(ModelError) -> ReuseSensitivities {
+        do throws(EngineError) {
+            return try factory(threads: threads).measureSensitivities()
+        } catch {
+            throw .engine(error)
+        }
+    }
+
+    private func factory(threads: Int) throws(EngineError) -> NetworkFactory {
+        NetworkFactory(
+            backend: try Backend.shared(), pool: try WorkerPool(threads: threads),
+            imageChannels: imageChannels
+        ) { builder, image throws(EngineError) in
+            try residual(of: image, in: builder)
         }
     }
 

@@ -54,15 +54,14 @@ public struct ModelFile: Sendable {
         metadata = tensors.metadata
         architecture = tensors.metadata["architecture"] ?? ""
         architectureVersion = tensors.metadata["architecture_version"] ?? ""
-        (calibration, calibrationProblem) = try Self.readCalibration(tensors)
+        (calibration, calibrationProblem) = Self.readCalibration(tensors)
         try check("format", is: "lucida-model")
         try check("format_version", is: "1")
     }
 
-    /// One of another version, or of other weights, says nothing; one that makes no sense is refused.
-    private static func readCalibration(
-        _ tensors: Safetensors
-    ) throws(ModelError) -> (Calibration?, String?) {
+    /// One that makes no sense, or of another version, or of other weights, says nothing: the model
+    /// itself is sound.
+    private static func readCalibration(_ tensors: Safetensors) -> (Calibration?, String?) {
         guard let json = tensors.metadata[Calibration.key] else { return (nil, nil) }
         let calibration: Calibration
         do throws(Calibration.Problem) {
@@ -70,10 +69,11 @@ public struct ModelFile: Sendable {
         } catch {
             switch error {
             case .malformed(let reason):
-                throw .model(
-                    file: tensors.file,
-                    reason: "its calibration is unusable: \(reason); `lucida calibrate` "
-                        + "measures a new one")
+                return (
+                    nil,
+                    "the model file's calibration is unusable: \(reason); `lucida calibrate` "
+                        + "measures a new one"
+                )
             case .otherVersion(let version):
                 return (nil, "the model file's calibration is of version \(version)")
             }

@@ -19,14 +19,14 @@ public final class ModelSession: @unchecked Sendable {
     /// Names of the steps of a frame, in order.
     public var stepNames: [String] { steps.map(\.name) }
     /// In what the convolutions are multiplied, and how many in each, for people:
-    /// `int8 (12), f32 (6)`.
+    /// `int8 (12), f32 (6)`; with reuse, also in frames of which a part is computed.
     public let precision: String
     /// What each of them has to do.
     var stepCosts: [StepCost] { steps.map(\.cost) }
     /// What share of each of them the last frame took.
     var stepShares: [Double] { isPartial ? steps.map(\.share) : steps.map { _ in 1 } }
-    /// Share of the work that the last frame took; 1 without reuse.
-    public var workShare: Double { isPartial ? reuse?.workShare ?? 1 : 1 }
+    /// Share of the work that the last frame took: 1 without reuse, 0 where nothing was to do.
+    public private(set) var workShare = 1.0
     private var steps: [ParallelWork] { (partial ?? whole).steps }
     /// Whether the last frame went through the plan that can compute what changed.
     private(set) var isPartial = false
@@ -40,64 +40,41 @@ public final class ModelSession: @unchecked Sendable {
     private let check: FiniteCheck
 
     /// - Parameters:
-    ///   - imageChannels: of image and residual, 48 or more; those past 48 are zero for a frame.
-    ///   - network: adds the network to a plan: image to residual, both of the size
-    ///     `geometry.blocks`.
+    ///   - tuning: chooses how convolutions are computed.
+    ///   - sensitivities: what changes do, where that is known.
     init(
-        geometry: FrameGeometry, imageChannels: Int, threads: Int, tuning: ConvolutionTuning,
-        precisions: Set<Precision>, reuses: Bool,
-        network: (PlanBuilder, Tensor) throws(EngineError) -> Tensor
+        _ factory: NetworkFactory, geometry: FrameGeometry, tuning: ConvolutionTuning,
+        precisions: Set<Precision>, reuses: Bool, sensitivities: ReuseSensitivities?
     ) throws(EngineError) {
-        let backend = try Backend.shared()
-        let pool = try WorkerPool(threads: threads)
         let check = FiniteCheck()
-        func plan(
-            _ geometry: FrameGeometry, _ tuning: ConvolutionTuning, _ precisions: Set<Precision>,
-            reuses: Bool, besides bytes: Int
-        ) throws(EngineError) -> (plan: Plan, image: TensorView, residual: TensorView) {
-            let builder = PlanBuilder(
-                backend: backend, pool: pool, tuning: tuning, precisions: precisions,
-                reuses: reuses)
-            let image = builder.input(geometry.blocks(channels: imageChannels))
-            let residual = try network(builder, image)
-            let plan = try builder.build(
-                outputs: [residual],
-                for: "\(geometry.modelWidth)×\(geometry.modelHeight) pixels and \(threads) threads",
-                besides: bytes + geometry.byteCount(threads: threads)
-                    + (reuses ? TemporalReuse.byteCount(geometry) : 0))
-            return (plan, plan.view(of: image), plan.view(of: residual))
-        }
-        func prepare(reuses: Bool, besides bytes: Int) throws(EngineError) -> FrameNetwork {
-            // What int8 rounds differently from frame to frame would pass for a change.
-            let parts = try plan(
-                geometry, tuning, reuses ? precisions.subtracting([.int8]) : precisions,
-                reuses: reuses, besides: bytes)
-            let sensitivities = reuses ? try measureSensitivities() : nil
-            return FrameNetwork(
-                backend: backend, geometry: geometry, plan: parts.plan, image: parts.image,
-                residual: parts.residual, check: check, sensitivities: sensitivities)
-        }
-        // On a picture of its own, smaller than most: every frame's size has the same.
-        func measureSensitivities() throws(EngineError) -> ReuseSensitivities {
-            let (width, height) = ReuseSensitivities.pictureSize
-            let small = try FrameGeometry(
-                frameWidth: width, frameHeight: height, modelWidth: width, modelHeight: height,
-                multiple: 64)
-            let parts = try plan(small, ConvolutionTuning(), [], reuses: true, besides: 0)
-            return ReuseSensitivities(
-                measuring: parts.plan, image: parts.image, residual: parts.residual)
-        }
-        whole = try prepare(reuses: false, besides: 0)
-        partial = reuses ? try prepare(reuses: true, besides: whole.plan.byteCount) : nil
+        let parts = try factory.plan(geometry, tuning, precisions, reuses: false)
+        whole = FrameNetwork(
+            backend: factory.backend, geometry: geometry, plan: parts.plan, image: parts.image,
+            residual: parts.residual, check: check, sensitivities: nil)
+        partial =
+            reuses
+            ? try factory.partial(geometry, precisions, known: sensitivities, check: check) : nil
         reuse = partial?.reuse
-        precision = Precision.allCases.reversed().compactMap { [whole] precision in
-            let count = whole.plan.precisions.count { $0 == precision }
-            return count > 0 ? "\(precision.rawValue) (\(count))" : nil
-        }.joined(separator: ", ")
+        if parts.plan.precisions.contains(.int8) { reuse?.limitCrowdedShare(to: Self.int8Share) }
+        precision =
+            Self.text(parts.plan.precisions)
+            + (partial.map { "; changes: \(Self.text($0.plan.precisions))" } ?? "")
         self.geometry = geometry
-        self.pool = pool
+        pool = factory.pool
         self.check = check
         warmUp()
+    }
+
+    /// From which share of the work on a whole network in int8 is faster than one for changes in
+    /// bf16: 2.9 ms, against 4.1 ms times 1.4, what a tile computed alone costs more. Not measured
+    /// at each start: pictures should not depend on that.
+    private static let int8Share = 0.45
+
+    private static func text(_ precisions: [Precision]) -> String {
+        Precision.allCases.reversed().compactMap { precision in
+            let count = precisions.count { $0 == precision }
+            return count > 0 ? "\(precision.rawValue) (\(count))" : nil
+        }.joined(separator: ", ")
     }
 
     /// Transforms one frame.
@@ -129,33 +106,46 @@ public final class ModelSession: @unchecked Sendable {
         // NaN is no strength either.
         guard pointers.strength > 0 else {
             copy(pointers)
+            workShare = 0
             return true
         }
         var pointers = pointers
         pointers.strength = min(pointers.strength, 1)
-        isPartial = reuse?.beginFrame() ?? false
+        // The whole network lacks the step that compares frames.
+        let compared = compare(pointers, stepNanoseconds)
         let network = isPartial ? partial ?? whole : whole
         network.set(pointers)
-        guard let stepNanoseconds else {
-            for step in network.steps { pool.run(step) }
-            return takeResult()
+        for index in (isPartial ? 1 : 0)..<network.steps.count {
+            let start = stepNanoseconds == nil ? 0 : MonotonicClock.nowNanoseconds
+            pool.run(network.steps[index])
+            stepNanoseconds?[compared + index - (isPartial ? 1 : 0)] =
+                MonotonicClock.nowNanoseconds - start
         }
-        // The whole network lacks the step that compares frames.
-        let missing = steps.count - network.steps.count
-        stepNanoseconds.update(repeating: 0, count: missing)
-        for (index, step) in network.steps.enumerated() {
-            let start = MonotonicClock.nowNanoseconds
-            pool.run(step)
-            stepNanoseconds[missing + index] = MonotonicClock.nowNanoseconds - start
-        }
-        return takeResult()
-    }
-
-    /// What is not finite must not be reused.
-    private func takeResult() -> Bool {
+        workShare = isPartial ? reuse?.workShare ?? 1 : 1
         let isGood = check.takeResult()
+        // What is not finite must not be reused.
         if !isGood { reuse?.reset() }
         return isGood
+    }
+
+    /// Decides which network computes the frame.
+    ///
+    /// - Returns: how many steps there are for that: 1, or 0 without reuse.
+    private func compare(
+        _ pointers: FramePointers, _ stepNanoseconds: UnsafeMutablePointer<Int64>?
+    ) -> Int {
+        guard let partial, let reuse else { return 0 }
+        let start = stepNanoseconds == nil ? 0 : MonotonicClock.nowNanoseconds
+        var choice = reuse.beginFrame()
+        if choice != .elsewhere {
+            partial.set(pointers)
+            pool.run(partial.steps[0])
+        }
+        if choice == .afterComparison { choice = reuse.decide() }
+        if choice == .elsewhereRemembered { pool.run(partial.steps[1]) }
+        isPartial = choice == .here
+        stepNanoseconds?[0] = MonotonicClock.nowNanoseconds - start
+        return 1
     }
 
     /// Forgets earlier frames: a cut, a pause, another camera. The next frame is computed as a whole.
@@ -190,15 +180,11 @@ public final class ModelSession: @unchecked Sendable {
         let frame = UnsafeMutablePointer<UInt8>.allocate(capacity: stride * geometry.frameHeight)
         defer { frame.deallocate() }
         frame.initialize(repeating: 0, count: stride * geometry.frameHeight)
-        // Past the frames that reuse needs before it computes but what changed.
-        for _ in 0..<(reuse == nil ? 1 : 3) {
-            _ = process(
-                rgb: frame, strideBytes: stride, into: frame, strideBytes: stride, strength: 1)
-        }
-        whole.set(
-            FramePointers(
-                frame: frame, frameStride: stride, output: frame, outputStride: stride,
-                strength: 1))
+        let pointers = FramePointers(
+            frame: frame, frameStride: stride, output: frame, outputStride: stride, strength: 1)
+        // The second of these computes what changed.
+        for _ in 0..<(reuse == nil ? 0 : 2) { _ = process(pointers, stepNanoseconds: nil) }
+        whole.set(pointers)
         for step in whole.steps { pool.run(step) }
         _ = check.takeResult()
         reset()

@@ -58,7 +58,7 @@ struct ConvolutionMethod: Sendable, Hashable {
         case direct
     }
 
-    var algorithm: Algorithm
+    let algorithm: Algorithm
     /// What is multiplied; less than f32 for some of the Winograd algorithms only.
     var precision = Precision.f32
     /// Tiles of a piece, before they are evened out.
@@ -67,13 +67,6 @@ struct ConvolutionMethod: Sendable, Hashable {
     /// Whether weights that are packed for the one serve the other.
     func sharesWeights(with other: ConvolutionMethod) -> Bool {
         algorithm == other.algorithm && precision == other.precision
-    }
-
-    /// The same, but no tiles so large that a small change makes them do much.
-    var withSmallTiles: ConvolutionMethod {
-        var result = self
-        if algorithm == .winograd6 { result.algorithm = .winograd4 }
-        return result
     }
 
     var winogradSize: WinogradSize? {

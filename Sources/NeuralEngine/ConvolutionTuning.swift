@@ -25,7 +25,8 @@ public final class ConvolutionTuning {
 
     private let mode: Mode
     private let processor: String
-    private let budgetNanoseconds: Int64
+    // What is left for measurements.
+    private var budgetNanoseconds: Int64
 
     /// Choices by problem, instruction set, threads and processor: those given and those measured.
     public private(set) var choices: [String: String]
@@ -45,9 +46,9 @@ public final class ConvolutionTuning {
     /// - Parameters:
     ///   - processor: what CPU this is; choices made on another one are not taken.
     ///   - choices: as `choices` was on an earlier run; what makes no sense is measured anew.
-    ///   - budgetNanoseconds: for the measurements of a plan. A camera must not be late because of
-    ///     them: what has not had its turn by then has it when the next plan is built, and at
-    ///     least one method more has it each time.
+    ///   - budgetNanoseconds: for all measurements. A camera must not be late because of them: what
+    ///     has not had its turn by then has it on the next start, and at least one method more has
+    ///     it each time. Where not even two can be compared, nothing is.
     public init(
         processor: String, choices: [String: String], budgetNanoseconds: Int64 = 1_500_000_000
     ) {
@@ -119,6 +120,9 @@ public final class ConvolutionTuning {
         return candidates.contains { $0.count > 1 } ? candidates : nil
     }
 
+    /// Whether two methods can be compared in the time that is left, if a frame takes so long.
+    func hasTime(forFrames nanoseconds: Int64) -> Bool { 4 * nanoseconds < budgetNanoseconds }
+
     /// Runs a network by one method of each layer after the other, and notes the fastest.
     ///
     /// - Parameters:
@@ -127,10 +131,13 @@ public final class ConvolutionTuning {
     ///   - candidates: what `candidates(for:)` said.
     func race(
         _ steps: [[ParallelWork]], of problems: [ConvolutionProblem],
-        _ candidates: [[ConvolutionMethod]], pool: WorkerPool, _ context: Context
+        _ candidates: [[ConvolutionMethod]], pool: WorkerPool, _ context: Context,
+        clock: @escaping () -> Int64 = { MonotonicClock.nowNanoseconds }
     ) {
-        var race = MethodRace(steps: steps, pool: pool)
+        var race = MethodRace(steps: steps, pool: pool, clock: clock)
+        let start = clock()
         race.run(budgetNanoseconds: budgetNanoseconds)
+        budgetNanoseconds -= min(budgetNanoseconds, clock() - start)
         // Elementwise steps have one method, as settled convolutions have: their times are left out.
         let open = race.best.filter { $0.count > 1 }
         var results: [ConvolutionProblem: (methods: [ConvolutionMethod], times: [Int64])] = [:]
@@ -183,7 +190,7 @@ struct MethodRace {
 
     init(
         steps: [[ParallelWork]], pool: WorkerPool,
-        clock: @escaping () -> Int64 = { MonotonicClock.nowNanoseconds }
+        clock: @escaping () -> Int64
     ) {
         self.steps = steps
         self.pool = pool
@@ -221,8 +228,8 @@ struct MethodRace {
             let start = clock()
             pool.run(step(node, method))
             let time = clock() - start
-            let index = min(method, steps[node].count - 1)
-            best[node][index] = min(best[node][index], time)
+            // One that merely runs along has had its turns: more would be more chances.
+            if method < steps[node].count { best[node][method] = min(best[node][method], time) }
         }
     }
 }

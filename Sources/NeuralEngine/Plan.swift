@@ -153,15 +153,21 @@ public final class PlanBuilder {
         let problems = nodes.compactMap(\.problem)
         let context = ConvolutionTuning.Context(
             precisions: precisions, backend: backend, threads: threads)
+        var methods = problems.map { tuning.method(for: $0, context) }
+        var layout = try layOut(methods.map { [$0] }, outputs: outputs, size, otherBytes)
         if let candidates = tuning.candidates(for: problems, context),
-            // A network too large to try out is built as usual, or refused below.
-            let trial = try? layOut(candidates, outputs: outputs, size, otherBytes)
+            tuning.hasTime(forFrames: time(layout)),
+            // What takes too much memory to try out is left as it is.
+            let trial = try? layOut(
+                candidates, outputs: outputs, size, Self.maximumBytes - Self.trialBytes)
         {
             tuning.race(trial.steps, of: problems, candidates, pool: pool, context)
+            let found = problems.map { tuning.method(for: $0, context) }
+            if found != methods {
+                methods = found
+                layout = try layOut(found.map { [$0] }, outputs: outputs, size, otherBytes)
+            }
         }
-        var methods = problems.map { tuning.method(for: $0, context) }
-        if reuses { methods = methods.map(\.withSmallTiles) }
-        let layout = try layOut(methods.map { [$0] }, outputs: outputs, size, otherBytes)
         let steps = layout.steps.map { $0[0] }
         let reuse =
             reuses ? try PlanReuse(self, nodes: nodes, views: layout.views, steps: steps) : nil
@@ -169,6 +175,16 @@ public final class PlanBuilder {
             arena: layout.arena, pool: pool, views: layout.views, steps: steps,
             precisions: methods.map(\.precision), reuse: reuse)
     }
+
+    /// Nanoseconds of a frame, caches cold.
+    private func time(_ layout: Layout) -> Int64 {
+        let start = MonotonicClock.nowNanoseconds
+        for steps in layout.steps { pool.run(steps[0]) }
+        return MonotonicClock.nowNanoseconds - start
+    }
+
+    /// What a trial of all methods may take at a start.
+    private static let trialBytes = 512 << 20
 
     private struct Layout {
         let arena: Arena

@@ -13,7 +13,8 @@ struct CalibrateCommand: ParsableCommand {
             performance.precision = "auto" takes only precisions whose noted figures stay at \
             40 dB of f32 or above and lose at most 0.3 dB PSNR to the teacher (without a \
             teacher: 50 dB of f32). A file without figures runs in f32. The drawn camera is \
-            always measured; footage like that which the model is for makes the figures count.
+            always measured; footage like that which the model is for makes the figures count. \
+            Figures against a teacher are replaced by new ones against a teacher only.
             """)
 
     @Option(name: .long, help: ArgumentHelp("The model file.", valueName: "file"))
@@ -63,7 +64,8 @@ struct CalibrateCommand: ParsableCommand {
         let (width, height) = try parseSize(size)
         let log = startLogging(level: .info, environment: ProcessInfo.processInfo.environment)
         let target = output ?? model
-        try ModelCalibration.requireWritable(target)
+        try ModelCalibration.requireWritable(
+            target, model: model, hasTeacher: !teacher.isEmpty)
         let calibration = try ModelCalibration(
             model: model,
             clips: clip.indices.map { index in

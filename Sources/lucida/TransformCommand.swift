@@ -38,6 +38,12 @@ struct TransformCommand: ParsableCommand {
             overrides.append(
                 ConfigurationOverride(option: "--report", key: "report.path", value: report))
         }
+        if [".png", ".jpg", ".jpeg"].contains(where: output.lowercased().hasSuffix) {
+            // A single picture has nothing before it to reuse.
+            overrides.append(
+                ConfigurationOverride(
+                    option: "out", key: "performance.temporal_reuse", value: "false"))
+        }
         let loaded = try options.load(overrides)
         let log = makeLogger(loaded.configuration)
         var session = SessionOptions()

@@ -92,7 +92,7 @@ struct CalibrationTests {
     }
 
     @Test(
-        "A calibration that makes no sense is refused, with the file and the reason",
+        "A calibration that makes no sense says nothing, and the reason and what to do are told",
         arguments: [
             ("", "JSON"), ("{", "JSON"), ("[]", "JSON"), ("{}", "JSON"),
             ("{\"version\":\"1\"}", "JSON"),
@@ -102,19 +102,30 @@ struct CalibrationTests {
             (json(frames: "0"), "0 frames"), (json(frames: "-5"), "-5 frames"),
             (json(frames: "1e99"), "lacks"), (json(frames: "\"9\""), "lacks"),
             (json(name: "int4"), "int4"), (json(name: ""), "no precision"),
+            (json(name: "\\u001b[2J\\u009b\\n\\u202e"), "u{1B}[2J"),
+            (json(name: String(repeating: "é", count: 9999)), "no precision"),
             (json(figure: "-1"), "decibels"), (json(figure: "1e9"), "decibels"),
             (json(figure: "1e999"), "lacks"), (json(figure: "null"), "lacks"),
             (json(figure: "NaN"), "JSON"), (json(loss: "101"), "decibels"),
             (json(loss: "-101"), "decibels"), (json(loss: "\"0\""), "lacks"),
         ])
-    func refused(json: String, reason: String) throws {
+    func malformed(json: String, reason: String) throws {
         var fixture = try ModelFixture()
         fixture.metadata[Calibration.key] = json
         try fixture.withFile { path in
-            let error = try #require(throws: ModelError.self) { try ModelFile(file: path) }
-            #expect(error.description.hasPrefix(path + ":"))
-            #expect(error.description.contains("calibration"))
-            #expect(error.description.contains(reason), "\(error.description)")
+            let file = try ModelFile(file: path)
+            #expect(file.calibration == nil)
+            let choice = choose(file)
+            #expect(choice.allowed == [.f32])
+            #expect(choice.reason.contains("calibration is unusable"))
+            #expect(choice.reason.contains(reason), "\(choice.reason)")
+            #expect(choice.reason.contains("`lucida calibrate`"))
+            // What comes from the file cannot steer a terminal.
+            #expect(choice.reason.unicodeScalars.allSatisfy { (0x20..<0x7F).contains($0.value) })
+            let again = try withTemporaryFile(
+                file.encoded(calibration: calibration([.int8: good], weights: file.checksum))
+            ) { try ModelFile(file: $0) }
+            #expect(again.calibration != nil && again.calibrationProblem == nil)
         }
     }
 

@@ -146,19 +146,34 @@ struct ConvolutionTuningTests {
 
     @Test("However little time there is, each start tries another method, and then it is over")
     func progress() throws {
-        let count = problem.methods(try context([])).count
+        let context = try context([])
+        let pool = try WorkerPool(threads: 1)
+        let count = problem.methods(context).count
         #expect(count > 3)
         var choices: [String: String] = [:]
         for tried in 2...count {
             let tuning = tuning(choices, budget: 1)
-            _ = try choose(tuning, problem)
+            let candidates = try #require(tuning.candidates(for: [problem], context))
+            let time = Time()
+            let steps = candidates[0].map { _ in Waiting(time, nanoseconds: 100) }
+            tuning.race(
+                [steps], of: [problem], candidates, pool: pool, context,
+                clock: { time.nanoseconds })
+            #expect(steps.filter { $0.runs > 0 }.count == 2)
             #expect(tuning.hasMeasured)
             choices = tuning.choices
             #expect(choices.values.first?.hasSuffix("; \(tried) of \(count) tried") ?? false)
         }
-        let last = tuning(choices, budget: 1)
-        _ = try choose(last, problem)
-        #expect(!last.hasMeasured)
+        #expect(tuning(choices, budget: 1).candidates(for: [problem], context) == nil)
+    }
+
+    @Test("Where frames take so long that no two methods can be compared, none is")
+    func tooSlow() throws {
+        #expect(tuning(budget: 401).hasTime(forFrames: 100))
+        #expect(!tuning(budget: 400).hasTime(forFrames: 100))
+        let tuning = tuning(budget: 1)
+        _ = try choose(tuning, problem)
+        #expect(!tuning.hasMeasured)
     }
 
     @Test("Methods that divide a small picture into the same pieces are tried once")
@@ -180,8 +195,10 @@ struct ConvolutionTuningTests {
         private let nanoseconds: [Int64]
         private(set) var runs = 0
 
+        convenience init(_ time: Time, nanoseconds: Int64...) { self.init(time, nanoseconds) }
+
         /// Takes each of `nanoseconds` in turn, the last one from then on.
-        init(_ time: Time, nanoseconds: Int64...) {
+        init(_ time: Time, _ nanoseconds: [Int64]) {
             self.time = time
             self.nanoseconds = nanoseconds
             super.init(name: "waiting", pieces: 1)
@@ -209,6 +226,20 @@ struct ConvolutionTuningTests {
         #expect(single.runs == several.reduce(0) { $0 + $1.runs })
         #expect(Set(several.map(\.runs)).count == 1)
         #expect(race.best == [[5], [60, 30, 900]])
+    }
+
+    @Test("A step with fewer methods gets no more chances than others")
+    func raceIsFair() throws {
+        let time = Time()
+        // Each run of the second is shorter than the one before; it would win with more of them.
+        let falling = (0..<200).map { Int64(1000 - $0) }
+        let short = [Waiting(time, nanoseconds: 900), Waiting(time, falling)]
+        let long = (0..<6).map { _ in Waiting(time, nanoseconds: 10) }
+        var race = MethodRace(
+            steps: [short, long], pool: try WorkerPool(threads: 1), clock: { time.nanoseconds })
+        race.run(budgetNanoseconds: 1_000_000_000)
+        // Eight rounds, in each of which it runs ten times and is timed for itself once.
+        #expect(race.best[0] == [900, 1000 - (7 * 10 + 1)])
     }
 
     @Test("When time is up, what has not had its turn has not run")

@@ -107,8 +107,6 @@ final class FrameUpdateStep: ParallelWork {
         super.init(name: "frame in", pieces: memory.cellRows)
     }
 
-    override func willRun() { reuse.decide() }
-
     override func perform(piece: Int, worker: Int) {
         let (row, stride) = memory.newRow(piece, scales: false, worker: worker)
         guard let changed = reuse.changedCells(row: piece) else {

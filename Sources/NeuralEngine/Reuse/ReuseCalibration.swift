@@ -4,13 +4,20 @@ internal import Glibc
 
 /// What a change of the frame, or of a layer's result, does to the picture. It belongs to the weights
 /// and not to the size of the picture.
-public struct ReuseSensitivities: Sendable {
+public struct ReuseSensitivities: Codable, Sendable, Equatable {
     /// Weights of the measures of `cell_changes`, so that their sum is the expected mean square
     /// change of the picture.
     let frame: [Float]
     /// Expected change of the picture, in levels² summed over its values, for each change² of one
     /// number of a step's result, step by step. The last step's is exact.
     let layers: [Float]
+
+    /// Whether they can be of a network with so many steps. With others nothing would count as a
+    /// change, and the picture would stand still.
+    public func areUsable(steps: Int) -> Bool {
+        frame.count == 4 && layers.count == steps && frame.contains { $0 > 0 }
+            && (frame + layers).allSatisfy { $0.isFinite && $0 >= 0 }
+    }
 
     /// A size at which they can be measured in little time: width and height in pixels.
     public static let pictureSize = (width: 256, height: 192)

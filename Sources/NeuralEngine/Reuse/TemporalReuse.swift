@@ -26,11 +26,25 @@ public final class TemporalReuse {
         var limits = PlanReuse.Limits(tile: 0.9, cell: 0.5)
         /// In how many frames everything is computed anew once.
         var refreshFrames = 128
-        /// From this share of the cells or of the work on, everything is done: comparing has its
-        /// price.
+        /// From this share of the cells or of the work on, the whole network is faster. At most;
+        /// `ModelSession` measures it.
         var crowdedShare = 0.7
-        /// After two such frames, how many are not even compared.
-        var pauseFrames = 45
+        /// How many frames pass before calm is looked for.
+        var pauseFrames = 15
+        /// Calm is this much less than crowded, or the two would alternate.
+        var calmShare = 0.8
+    }
+
+    /// Which network computes a frame.
+    public enum Choice {
+        /// This one.
+        case here
+        /// The other one.
+        case elsewhere
+        /// The other one; and this frame is what the next one is compared with.
+        case elsewhereRemembered
+        /// `decide` says, after the comparison.
+        case afterComparison
     }
 
     var settings = Settings()
@@ -49,9 +63,12 @@ public final class TemporalReuse {
     private let histogram: UnsafeMutablePointer<Int32>
     private var refreshed = 0.0
     private var nextBlock = 0
-    // Frames in a row in which too much changed, and frames to come that are not compared.
-    private var crowdedFrames = 0
+    // Frames to come until calm is looked for.
     private var pauseLeft = 0
+    // Whether the last frame was computed here, in part.
+    private var wasPartial = false
+    // Since too much changed, and until that is over.
+    private var isLookingForCalm = false
 
     // Buckets by exponent and the first three bits of the fraction: 9 % wide.
     private static let bucketShift: UInt32 = 20
@@ -80,19 +97,25 @@ public final class TemporalReuse {
         hasPast = false
         noise = -1
         pauseLeft = 0
-        crowdedFrames = 0
+        wasPartial = false
+        isLookingForCalm = false
+    }
+
+    /// Sets from which share of the work on the whole network is faster, if that is less than usual.
+    public func limitCrowdedShare(to share: Double) {
+        settings.crowdedShare = min(settings.crowdedShare, share)
     }
 
     /// Before each frame.
     ///
-    /// - Returns: whether this plan is to run; if not, so much changes that any other way to compute
-    ///   the whole network will be faster.
     /// - Realtime: safe
-    public func beginFrame() -> Bool {
-        guard pauseLeft > 0 else { return true }
-        pauseLeft -= 1
-        hasPast = false
-        return false
+    public func beginFrame() -> Choice {
+        if pauseLeft > 0 {
+            pauseLeft -= 1
+            if pauseLeft > 1 { return .elsewhere }
+            return pauseLeft == 1 ? remember() : .afterComparison
+        }
+        return hasPast || isLookingForCalm ? .afterComparison : computeAll()
     }
 
     /// The cells of a row that have changed hold numbers above 0, or NaN; nil: take all.
@@ -100,35 +123,51 @@ public final class TemporalReuse {
         isWhole ? nil : UnsafePointer(plan.input.cell(row: row, column: 0))
     }
 
-    /// Between the comparison of a frame and its way into the network.
-    func decide() {
-        guard hasPast else {
-            hasPast = true
-            computeAll()
-            return
+    /// After the comparison of a frame.
+    ///
+    /// - Realtime: safe
+    public func decide() -> Choice {
+        let limit = settings.crowdedShare * Double(memory.cellColumns * memory.cellRows)
+        if isLookingForCalm {
+            let changed = markChanges(forced: .none)
+            return Double(changed) > settings.calmShare * limit ? pause() : computeAll()
         }
         followNoise()
         let forced = nextRefresh()
         let changed = markChanges(forced: forced)
-        let limit = settings.crowdedShare * Double(memory.cellColumns * memory.cellRows)
-        let isCrowded = Double(changed) > limit
-        let wasCrowded = !isWhole && plan.workShare > settings.crowdedShare
-        crowdedFrames = isCrowded || wasCrowded ? crowdedFrames + 1 : 0
-        if crowdedFrames > 1 {
-            crowdedFrames = 0
-            pauseLeft = settings.pauseFrames
-        }
-        if isCrowded {
-            computeAll()
-        } else {
-            isWhole = false
-            plan.computeChanges(settings.limits, forced: forced)
-        }
+        // More came of the last frame's changes than could be foreseen.
+        if wasPartial && plan.workShare > settings.crowdedShare { return pause() }
+        // A cut, or the beginning of something: the next frame tells.
+        if Double(changed) > limit { return remember() }
+        isWhole = false
+        wasPartial = true
+        plan.computeChanges(settings.limits, forced: forced)
+        return .here
     }
 
-    private func computeAll() {
+    private func computeAll() -> Choice {
         isWhole = true
+        isLookingForCalm = false
+        wasPartial = false
+        hasPast = true
         plan.computeAll()
+        return .here
+    }
+
+    private func remember() -> Choice {
+        isWhole = true
+        isLookingForCalm = true
+        wasPartial = false
+        hasPast = false
+        return .elsewhereRemembered
+    }
+
+    private func pause() -> Choice {
+        isLookingForCalm = true
+        wasPartial = false
+        hasPast = false
+        pauseLeft = settings.pauseFrames
+        return .elsewhere
     }
 
     /// The noise is what a quarter of the cells do not exceed; it may fall at once and rises slowly,
