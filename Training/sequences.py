@@ -1,6 +1,6 @@
 """The training set of the six styles: drawn sequences through a drawn webcam, with every teacher's answer.
 
-    sequences.py [--count 1000] [--first 0] [--seed 1] [--size 256] [--frames 8] [--styles ink,oil,...] [--inputs]
+    sequences.py [--count 1000] [--first 0] [--seed 1] [--size 256] [--frames 8] [--styles ink,oil,...]
                  [--out sequences] [--processes 2]
 
 Sample i depends on (seed, i) alone, so machines can share the work by --first, and a run that stopped goes on. Writes,
@@ -9,16 +9,11 @@ with N samples of T frames of H x W:
     frames.npy        (N, T, H, W, 3) u8   what the camera delivers
     flow.npy          (N, T, H, W, 2) f16  backward flow in pixels: p in frame t was at p + flow in frame t - 1
     valid.npy         (N, T, H, W) u8      1 where it was seen there
-    target_STYLE.npy  (N, T, H, W, 3) u8   the teacher's answer
+    anchor.npy        (N, T, H, W, 2) u16  texture coordinates modulo the source's size, in 1 / ANCHOR_UNITS pixels
+    target_STYLE.npy  (N, T, H, W, 3) u8   the teacher's answer, painted with seed 0: the anchor begins anywhere
     index.npy         (N,) u8              1 where the sample is finished
 
-and with --inputs what the teachers need to paint while training, with `paint_batch`, in as many textures as wanted:
-
-    exposed.npy       (N, T, H, W, 3) u8   the scene in a fair light, without noise, flicker or drift: for the styles
-    clean.npy         (N, T, H, W, 3) u8   the scene through the lens: for `clear`
-    anchor.npy        (N, T, H, W, 2) f32  texture coordinates
-
-At 256 x 256 and 8 frames a sample takes 4.2 MB, each style 1.6 MB, the inputs 7.3 MB.
+At 256 x 256 and 8 frames a sample takes 6.3 MB, and each style 1.6 MB more.
 """
 
 from __future__ import annotations
@@ -38,9 +33,9 @@ from torch import Tensor
 from camera import film
 from motion import sequence
 from teachers import STYLES, Texture
-from textures import make_tile
+from textures import SIZE
 
-TEXTURE_SALT = 7919  # keeps a sample's texture apart from the numbers that drew it
+ANCHOR_UNITS = 128  # of a pixel, in the cache
 
 
 @dataclass
@@ -53,12 +48,10 @@ class Sample:
     flow: np.ndarray
     valid: np.ndarray
     anchor: np.ndarray
-    texture_seed: int
 
-    def texture(self, device: str = "cpu", seed: int | None = None) -> Texture:
+    def texture(self, device: str = "cpu", seed: int = 0) -> Texture:
         """The texture that sticks to this sequence's surfaces; another seed gives another painting of it."""
-        anchor = torch.from_numpy(self.anchor).permute(0, 3, 1, 2).contiguous()
-        return Texture(anchor.to(device), make_tile(self.texture_seed if seed is None else seed).to(device))
+        return Texture(torch.from_numpy(self.anchor).permute(0, 3, 1, 2).contiguous().to(device), seed)
 
 
 def sample(index: int, seed: int, shape: tuple[int, int], count: int) -> Sample:
@@ -66,7 +59,7 @@ def sample(index: int, seed: int, shape: tuple[int, int], count: int) -> Sample:
     rng = np.random.default_rng((seed, index))
     scene = sequence(rng, shape, count)
     frames, exposed, clean = film(rng, scene)
-    return Sample(frames, exposed, clean, scene.flow, scene.valid, scene.anchor, texture_seed(index, seed))
+    return Sample(frames, exposed, clean, scene.flow, scene.valid, scene.anchor)
 
 
 def tensor(pictures: np.ndarray, device: str = "cpu") -> Tensor:
@@ -80,34 +73,22 @@ def picture(x: Tensor) -> np.ndarray:
     return (255 * x).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def paint(drawn: Sample, style: str, device: str = "cpu", seed: int | None = None) -> Tensor:
+def paint(drawn: Sample, style: str, device: str = "cpu", seed: int = 0) -> Tensor:
     """The teacher's answer to a sequence, (T, 3, H, W)."""
     source = drawn.clean if style == "clear" else drawn.exposed
     return STYLES[style](tensor(source, device), drawn.texture(device, seed))
 
 
-def paint_batch(style: str, source: Tensor, anchor: Tensor, seed: int) -> Tensor:
-    """Paint one cached sequence on whatever device it is on: source (T, 3, H, W), anchor (T, 2, H, W)."""
-    return STYLES[style](source, Texture(anchor, make_tile(seed).to(source.device)))
+def packed(anchor: np.ndarray) -> np.ndarray:
+    """Texture coordinates as the cache holds them, u16."""
+    return (np.round(np.float64(anchor) * ANCHOR_UNITS) % (SIZE * ANCHOR_UNITS)).astype(np.uint16)
 
 
-def texture_seed(index: int, seed: int) -> int:
-    """Which tile a cached sample is painted with."""
-    return TEXTURE_SALT * seed + index
-
-
-def to_u8(pictures: np.ndarray) -> np.ndarray:
-    """[0, 1] to u8."""
-    return np.round(255 * np.clip(pictures, 0, 1)).astype(np.uint8)
-
-
-def cached(index: int, seed: int, shape: tuple[int, int], count: int, styles: list[str],
-           inputs: bool) -> tuple[int, dict[str, np.ndarray]]:
+def cached(index: int, seed: int, shape: tuple[int, int], count: int, styles: list[str]) -> tuple[int, dict[str, np.ndarray]]:
     """Everything the cache holds of a sample, by the names of the files."""
     drawn = sample(index, seed, shape, count)
-    arrays = dict(frames=drawn.frames, flow=drawn.flow.astype(np.float16), valid=drawn.valid.astype(np.uint8))
-    if inputs:
-        arrays |= dict(exposed=to_u8(drawn.exposed), clean=to_u8(drawn.clean), anchor=drawn.anchor)
+    arrays = dict(frames=drawn.frames, flow=drawn.flow.astype(np.float16), valid=drawn.valid.astype(np.uint8),
+                  anchor=packed(drawn.anchor))
     return index, arrays | {f"target_{style}": picture(paint(drawn, style)) for style in styles}
 
 
@@ -117,13 +98,11 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def open_arrays(folder: Path, count: int, frames: int, size: int, styles: list[str],
-                inputs: bool) -> dict[str, np.ndarray]:
+def open_arrays(folder: Path, count: int, frames: int, size: int, styles: list[str]) -> dict[str, np.ndarray]:
     """The files of the cache, made where they are missing; what is missing from a sample is made for all of them."""
     shape = (count, frames, size, size)
-    kinds = dict(frames=((*shape, 3), np.uint8), flow=((*shape, 2), np.float16), valid=(shape, np.uint8))
-    if inputs:
-        kinds |= dict(exposed=((*shape, 3), np.uint8), clean=((*shape, 3), np.uint8), anchor=((*shape, 2), np.float32))
+    kinds = dict(frames=((*shape, 3), np.uint8), flow=((*shape, 2), np.float16), valid=(shape, np.uint8),
+                 anchor=((*shape, 2), np.uint16))
     kinds |= {f"target_{style}": ((*shape, 3), np.uint8) for style in styles} | dict(index=((count,), np.uint8))
     arrays, complete = {}, True
     for name, (expected, kind) in kinds.items():
@@ -148,18 +127,17 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "sequences")
     parser.add_argument("--styles", default=",".join(STYLES))
-    parser.add_argument("--inputs", action="store_true", help="also keep what the teachers need")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     styles = args.styles.split(",")
     if unknown := set(styles) - set(STYLES):
         parser.error(f"no such style: {', '.join(sorted(unknown))}; there are {', '.join(STYLES)}")
-    arrays = open_arrays(args.out, args.count, args.frames, args.size, styles, args.inputs)
+    arrays = open_arrays(args.out, args.count, args.frames, args.size, styles)
     todo = [args.first + i for i in range(args.count) if not arrays["index"][i]]
     start = time.monotonic()
     shape = (args.size, args.size)
-    job = partial(cached, seed=args.seed, shape=shape, count=args.frames, styles=styles, inputs=args.inputs)
+    job = partial(cached, seed=args.seed, shape=shape, count=args.frames, styles=styles)
     with multiprocessing.get_context("spawn").Pool(args.processes, one_thread) as pool:
         for done, (index, made) in enumerate(pool.imap_unordered(job, todo), 1):
             for name, values in made.items():

@@ -2,14 +2,14 @@
 
 A teacher maps frames (N, 3, H, W), RGB f32 in [0, 1], and a `Texture` to pictures of the same shape and range. All
 work on any device in f32, whatever autocast says. Lengths are in pixels of a picture about 640 x 384. `ink`, `neon`
-and `clear` are deterministic; `oil`, `watercolour` and `pencil` take their chances from the texture's tile, and stick
-to the surfaces by its anchor (see textures.py).
+and `clear` are deterministic; `oil`, `watercolour` and `pencil` take their chances from their sources, each pixel its own,
+and stick to the surfaces by the anchor (see textures.py).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -20,25 +20,24 @@ from torch import Tensor
 from filters import (along, bilateral, blur, display, from_lab, kuwahara, lab, linear, look_up, luma, orientation,
                      pixel_grid, saturate, slopes, smoothstep, tangent)
 from teacher import Ink
-from textures import CHANNELS, SIZE, cell_values, fractal_noise, make_tile, paper, screen, screen_scale, value_noise
+from textures import OIL_ANGLES, sample_source, screen, source
 
 
 @dataclass
 class Texture:
-    """What the stochastic styles are made of."""
+    """What the stochastic styles are made of: their sources, looked up at anchor (N, 2, H, W) from a seed's offset."""
 
-    anchor: Tensor  # (N, 2, H, W) texture coordinates in pixels
-    tile: Tensor  # (CHANNELS, SIZE, SIZE) uniform numbers
-    sheet: Tensor | None = None  # the paper's own anchor; None fixes it to the screen
+    anchor: Tensor
+    seed: int = 0
 
-    def paper(self, frames: Tensor) -> Tensor:
-        """Height of the paper under frames (N, C, H, W): (N, 1, H, W)."""
-        return paper(self.tile, screen(frames) if self.sheet is None else self.sheet)
+    def of(self, style: str) -> tuple[Tensor, Tensor, Tensor]:
+        """The three channels of the style's source, (N, 1, H, W) each, in [0, 1]."""
+        return sample_source(source(style).to(self.anchor.device), self.anchor, self.seed).split(1, 1)
 
     @staticmethod
-    def fixed(frames: Tensor, seed: int) -> Texture:
+    def fixed(frames: Tensor, seed: int = 0) -> Texture:
         """Texture that stays where it is on the screen, for frames without a known motion."""
-        return Texture(screen(frames), make_tile(seed).to(frames.device))
+        return Texture(screen(frames), seed)
 
 
 Teacher = Callable[[Tensor, Texture], Tensor]
@@ -65,9 +64,8 @@ def exact(teacher: Teacher) -> Teacher:
         with full_precision(frames.device):
             if frames.device.type != "cpu" or teacher.__name__ == "clear":
                 return teacher(frames, texture).clamp(0, 1)
-            sheets = [None] * len(frames) if texture.sheet is None else texture.sheet.split(1)
-            parts = zip(frames.split(1), texture.anchor.split(1), sheets)
-            painted = [teacher(x, Texture(anchor, texture.tile, sheet)) for x, anchor, sheet in parts]
+            parts = zip(frames.split(1), texture.anchor.split(1))
+            painted = [teacher(x, Texture(anchor, texture.seed)) for x, anchor in parts]
             return torch.cat(painted).clamp(0, 1)
 
     return run
@@ -129,109 +127,56 @@ def ink(frames: Tensor, texture: Texture, style: Ink = Ink()) -> Tensor:
 # oil
 
 
-def listed(x: Tensor) -> Tensor:
-    """(N, C, H, W) to (C, N H W)."""
-    return x.transpose(0, 1).reshape(x.shape[1], -1)
+def stroke_field(strokes: Sequence[Tensor], grey: Tensor) -> Tensor:
+    """Of strokes in several directions, at each pixel those that run as the picture does: (N, 1, H, W).
 
-
-def brush(colour: Tensor, double: Tensor, scale: tuple[Tensor, Tensor], texture: Texture, where: Tensor, *, cell: float,
-          length: float, width: float, clip: float, salt: float) -> tuple[Tensor, Tensor, Tensor]:
-    """One layer of discrete strokes, where asked (N, 1, H, W) bool: colour (N, 3, H, W), height, coverage (N, 1, H, W).
-
-    Each cell of the texture grid holds one stroke: a curved, tapered bar of one colour, taken from under its middle,
-    that runs along the double angle there and is clipped where the picture differs from it (Litwinowicz 1997). A
-    pixel asks the 5 x 5 cells around; of the strokes that reach it the one of highest random rank lies on top.
-    length and width are halves. Works on a list of pixels, from which those out of reach of a stroke are dropped early.
+    Near to an edge its own direction counts, on even ground that of the larger shapes around, and the first where
+    there is none.
     """
-    n, _, h, w = colour.shape
-    doubles, dice = listed(double), texture.tile.flatten(1)
-    tall = colour.transpose(0, 1).reshape(1, 3, n * h, w)  # the frames, one above the other
-    todo = where.flatten().nonzero()[:, 0]
-
-    def pick(x: Tensor, index: Tensor) -> Tensor:
-        return x.index_select(-1, index)
-
-    ax, ay = pick(listed(texture.anchor + salt), todo)
-    real, imaginary, here = pick(scale[0].flatten(), todo), pick(scale[1].flatten(), todo), pick(listed(colour), todo)
-    norm = 1 / (real * real + imaginary * imaginary)
-    real, imaginary = real * norm, imaginary * norm
-    column, line, top = (todo % w).float(), (todo // w % h).float(), todo // (h * w) * h
-    base_x, base_y = (ax / cell).floor(), (ay / cell).floor()
-    paint, weights = colour.new_zeros(4, len(todo)), colour.new_full((len(todo),), 1e-12)
-    covered = colour.new_zeros(len(todo))
-    for index in range(25):
-        cell_x, cell_y = base_x + (index % 5 - 2), base_y + (index // 5 - 2)
-        die = (cell_y.remainder(SIZE) * SIZE + cell_x.remainder(SIZE)).long()
-        dx = ax - (cell_x + 0.05 + 0.9 * pick(dice[0], die)) * cell
-        dy = ay - (cell_y + 0.05 + 0.9 * pick(dice[1], die)) * cell
-        x, y = dx * real + dy * imaginary, dy * real - dx * imaginary  # on the screen, from the stroke's middle
-        near = (x * x + y * y < (1.2 * length) ** 2).nonzero()[:, 0]
-        x, y, above = pick(x, near), pick(y, near), pick(top, near)
-        mx, my = (pick(column, near) - x).clamp(0, w - 1), (pick(line, near) - y).clamp(0, h - 1)
-        nearest = (above + my.round().long()) * w + mx.round().long()
-        cosine, sine = tangent(pick(doubles, nearest)[None, :, None])[0, :, 0]
-        u, v = (x * cosine + y * sine) / length, (y * cosine - x * sine) / width
-        reached = ((u.abs() < 1.2) & (v.abs() < 1.5)).nonzero()[:, 0]
-        u, v, pixel = pick(u, reached), pick(v, reached), pick(near, reached)
-        bend, phase, rank, shade = pick(dice[2:], pick(die, pixel))
-        middle = look_up(tall, torch.stack([pick(mx, reached), pick(my + above, reached)])[None, :, None])[0, :, 0]
-        v = v + (bend - 0.5) * (u * u - 0.3)
-        difference = (middle - pick(here, pixel)).square().sum(0)
-        hair = torch.sin(9 * v + 40 * phase) + torch.sin(17 * v + 90 * phase + 2 * u)
-        u2, v2 = u * u, v * v
-        ragged = 1 - u2 * u.abs() * (1 + 0.25 * hair) - v2 * v.abs()
-        cover = smoothstep(ragged - difference / (clip * clip), -0.1, 1.2 / width)
-        weight = cover * torch.exp(28 * rank)
-        height = 0.55 * (1 - v2).clamp_min(0) + 0.16 * hair + 0.3 * u2.clamp_max(1) + 0.5 * rank
-        tinted = middle * (1 + 0.14 * (shade - 0.5)) + 0.012 * hair
-        paint.index_add_(1, pixel, weight * torch.cat([tinted, height[None]]))
-        weights.index_add_(0, pixel, weight)
-        covered.index_copy_(0, pixel, torch.maximum(pick(covered, pixel), cover))
-    result = colour.new_zeros(5, n * h * w)
-    result[:, todo] = torch.cat([paint / weights, covered[None]])
-    return result.view(5, n, h, w).transpose(0, 1).split((3, 1, 1), 1)
+    near, far = orientation(grey, 2.5), orientation(grey, 9)
+    double = 0
+    for flow, floor in ((near, 0.02), (far, 0.006)):
+        double = double + flow[:, :2] * (flow[:, 2:3] / (flow[:, 2:3] + floor * floor))
+    total, weights = 0, 0
+    for index, (level, angle) in enumerate(zip(strokes, OIL_ANGLES)):
+        likeness = math.cos(2 * angle) * double[:, 0:1] + math.sin(2 * angle) * double[:, 1:2]
+        weight = torch.exp(9 * likeness + (1.2 if index == 0 else 0))
+        total, weights = total + weight * level, weights + weight
+    return total / weights
 
 
 @exact
 def oil(frames: Tensor, texture: Texture) -> Tensor:
-    """Thick paint: broad strokes, finer ones where there is more to say, lit from the upper left."""
-    rich = 1 - (1 - saturate(frames, 1.35).clamp(0, 1)) ** 1.25
+    """Thick paint: strokes that run as the picture does, each of its own shade, lit from the upper left."""
+    rich = 1 - (1 - saturate(frames, 1.4).clamp(0, 1)) ** 1.25
     rich = rich + 0.35 * (rich * rich * (3 - 2 * rich) - rich)
     crisp = (rich + 0.8 * (rich - blur(rich, 1.4))) * (1 + 0.5 * modelling(luma(rich), 6))
-    flat = kuwahara(rich, 1.3, 2.2)
-    broad = kuwahara(blur(rich, 1.0), 2.2, 4.0)
-    real, imaginary = scale = screen_scale(texture.anchor)
-    grey = luma(flat)
-    # Where nothing runs anywhere, strokes follow slow curls of their own, that turn with the surface.
-    curl = 2 * math.pi * 1.2 * value_noise(texture.tile, texture.anchor, 60, 1) - 2 * torch.atan2(imaginary, real) + 1.2
-    idle = torch.cat([curl.cos(), curl.sin()], 1)
+    fine = kuwahara(crisp, 0.8, 1.4)
+    broad = kuwahara(blur(rich, 0.8), 2.0, 3.6)
+    care = smoothstep(detail(rich), 0.010, 0.034)  # small things are painted with a smaller brush
+    level = stroke_field(texture.of("oil"), luma(broad))
+    skin = smoothstep(broad[:, 0:1] - broad[:, 2:3], 0.06, 0.22) * smoothstep(broad[:, 1:2] - broad[:, 2:3], -0.02, 0.06)
+    shade = (level - 0.5) * (1 - 0.65 * care) * (1 - 0.3 * skin)
 
-    def runs(sigma: float, floor: float) -> Tensor:
-        flow = orientation(grey, sigma)
-        trust = flow[:, 2:3] / (flow[:, 2:3] + floor * floor)
-        return flow[:, :2] * trust + 0.12 * idle
+    # A stroke takes the colour from beside it and mixes its own shade: borders run as ragged as the brush.
+    grid = pixel_grid(frames)
+    ground = look_up(broad, grid + 7 * (1 - care) * torch.cat([shade, -shade], 1))
+    ground = ground + 0.9 * care * (fine - ground)
+    tone = luma(ground)
+    steps = 5.0
+    phase = steps * (tone + 0.16 * shade)
+    whole = phase.floor()
+    stepped = (whole + smoothstep(phase - whole, 0.3, 0.7)) / steps - 0.16 * shade
+    picture = ground + 0.55 * (1 - 0.6 * care) * (stepped - tone)
+    warm = torch.tensor([1.0, 0.15, -0.75], device=frames.device)[:, None, None]
+    picture = picture * (1 + 0.36 * shade) + 0.11 * shade * warm * (0.3 + tone) + 0.05 * shade
 
-    busy = detail(rich)
-    layers = (
-        (broad, runs(5, 0.012), dict(cell=8.5, length=17, width=5.4, clip=0.20, salt=0.0), None),
-        (flat, runs(3, 0.012), dict(cell=4.2, length=8, width=2.5, clip=0.13, salt=911.0), (0.007, 0.018)),
-        (crisp, runs(1.5, 0.02), dict(cell=2.4, length=4.0, width=1.2, clip=0.08, salt=2003.0), (0.018, 0.045)),
-    )
-    picture, relief = flat, torch.zeros_like(grey)
-    for colour, double, shape, needed in layers:
-        wanted = torch.ones_like(grey)
-        if needed:
-            wanted = smoothstep(busy + 0.5 * needed[0] * value_noise(texture.tile, texture.anchor, 5, 3), *needed)
-        paint, height, cover = brush(colour, double, scale, texture, wanted > 0, **shape)
-        cover = cover * wanted
-        picture = picture + cover * (paint - picture)
-        relief = relief + cover * (min(1.0, 0.4 + 0.15 * shape["width"]) * height - relief)
-    gx, gy = slopes(blur(relief, 0.6))
-    light = torch.tanh(2.2 * (gx + 0.8 * gy))
+    gx, gy = slopes(blur(level, 0.5))
+    light = torch.tanh(2.6 * (gx + 0.8 * gy)) * (1 - 0.5 * care)
     line = ink_lines(lab(frames)[:, :1], Ink(line_threshold=0.5, line_softness=0.8, contrast_floor=1.2))
     umber = torch.tensor([0.20, 0.13, 0.12], device=frames.device)[:, None, None]
     picture = picture + 0.45 * line * (umber - picture).clamp_max(0)
-    return picture * (1 + 0.18 * light) + 0.05 * light.clamp_min(0) ** 2
+    return picture * (1 + 0.22 * light) + 0.06 * light.clamp_min(0) ** 2
 
 
 # watercolour
@@ -243,39 +188,37 @@ def watercolour(frames: Tensor, texture: Texture) -> Tensor:
 
     The density model is Bousseau, Kaplan, Thollot, Sillion 2006, equation 1: C' = C (1 - (1 - C)(d - 1)).
     """
-    tile, anchor = texture.tile, texture.anchor
-    sheet = texture.paper(frames)
-    wobble = torch.cat([fractal_noise(tile, anchor, 14, 3, 0), fractal_noise(tile, anchor, 14, 3, 3)], 1)
+    sheet, hand, bloom = (2 * x - 1 for x in texture.of("watercolour"))
     bright = 1 - (1 - frames) ** 1.9
     flat = kuwahara(blur(bright, 0.7), 1.8, 3.4)
     care = smoothstep(detail(bright), 0.009, 0.032)  # eyes and letters are painted with a steadier hand
-    flat = look_up(flat, pixel_grid(frames) + 5.0 * (1 - 0.8 * care) * wobble)
+    wobble = torch.cat([hand, 0.5 * hand + 0.8 * bloom], 1)
+    flat = look_up(flat, pixel_grid(frames) + 3.6 * (1 - 0.8 * care) * wobble)
     fine = kuwahara(bright + 0.9 * (bright - blur(bright, 1.6)), 0.6, 1.0)
     flat = flat + 0.85 * care * (fine - flat)
-    flat = saturate(flat, 1.55).clamp(0, 1)
+    flat = saturate(flat, 1.6).clamp(0, 1)
 
     # Washes: the tone in soft steps, each with a rim of gathered pigment.
     tone, steps = luma(flat), 4.0
-    phase = steps * (tone + 0.05 * (1 - care) * fractal_noise(tile, anchor, 40, 2, 1))
+    phase = steps * (tone + 0.05 * (1 - care) * bloom)
     level = phase.floor()
     washed = (level + smoothstep(phase - level, 0.40, 0.60)) / steps
     shift = ((washed + 0.05) / (tone + 0.05) - 1).clamp(-0.25, 0.25)
-    pigment = (flat * (1 + 0.55 * (1 - 0.7 * care) * shift)).clamp(0, 1)
+    pigment = (flat * (1 + 0.6 * (1 - 0.7 * care) * shift)).clamp(0, 1)
     white = torch.tensor([0.985, 0.975, 0.95], device=frames.device)[:, None, None]
-    ragged = 0.12 * fractal_noise(tile, anchor, 60, 2, 2) + 0.02 * fractal_noise(tile, anchor, 7, 2, 0)
     skin = smoothstep(flat[:, 0:1] - flat[:, 2:3], 0.08, 0.25)  # is painted up to its edge
-    edge = tone + ragged + 0.012 * sheet - 0.10 * skin
+    edge = tone + 0.08 * bloom + 0.02 * hand + 0.012 * sheet - 0.10 * skin
     margin = smoothstep(edge, 0.90, 0.925) * (1 - 0.6 * care)
     pigment = pigment + 0.9 * margin * (white - pigment)
 
     # Pigment gathers on the dark side of a border, and settles in the hollows of the paper.
     mean = pigment.mean(1, keepdim=True)
     inside = (blur(mean, 2.2) - mean).clamp(0, 0.12)
-    blooms = 0.50 * fractal_noise(tile, anchor, 80, 2, 4) + 0.20 * fractal_noise(tile, anchor, 18, 2, 5)
+    rim = (1 - ((bloom + 0.12 * hand - 0.15) / 0.05).square()).clamp_min(0)  # where a bloom dried
+    density = 1 + 0.45 * bloom + 0.16 * hand + 0.22 * rim * (1 - care) + 6.5 * inside - 0.24 * sheet
     dried = smoothstep(edge, 0.86, 0.905) * (1 - margin)  # the rim of a wash that dried beside bare paper
-    density = 1 + blooms + 6.5 * inside + 0.9 * dried * (1 - care) - 0.26 * sheet
-    apart = value_noise(tile, anchor, 45, 1)  # pigments of a mixture that parted, some warm, some cold
-    density = density + 0.35 * torch.cat([apart, 0 * apart, -apart], 1)
+    density = density + 0.9 * dried * (1 - care)
+    density = density + 0.22 * torch.cat([hand, 0 * hand, -hand], 1)  # pigments of a mixture that parted
     painted = pigment * (1 - (1 - pigment) * (density - 1))
     painted = painted * white * (1 + 0.05 * sheet)
     line = ink_lines(lab(frames)[:, :1], Ink(line_threshold=0.34, line_softness=0.6, contrast_floor=1.2))
@@ -286,73 +229,35 @@ def watercolour(frames: Tensor, texture: Texture) -> Tensor:
 # pencil
 
 
-def hatch(texture: Texture, angle: float, bend: Tensor, *, spacing: float, width: float, length: float,
-          channel: int) -> Tensor:
-    """Pressure of one direction of hatching, (N, 1, H, W) in [0, 1]: separate strokes that taper, in wavering rows.
-
-    angle is in texture space; bend (N, 1, H, W), in pixels, pushes the rows sideways.
-    """
-    x, y = texture.anchor.split(1, 1)
-    c, s = math.cos(angle), math.sin(angle)
-    u, v = x * c + y * s, y * c - x * s + bend
-    waver = torch.cat([u / 3, v], 1)
-    v = v + 2.2 * value_noise(texture.tile, waver, 12, channel)
-    row = (v / spacing).floor()
-    pressure = torch.zeros_like(u)
-    for offset in (-1, 0, 1):
-        line = row + offset
-        chance = cell_values(texture.tile, torch.cat([line, torch.full_like(line, 17.0 * channel)], 1))
-        middle = (line + 0.5 + 0.7 * (chance[:, 0:1] - 0.5)) * spacing
-        place = u / (length * (0.7 + 0.6 * chance[:, 1:2])) + 50 * chance[:, 2:3]
-        segment = place.floor()
-        within = place - segment
-        each = cell_values(texture.tile, torch.cat([segment, line], 1), channel % 4, 2)
-        slant = (within - 0.5) * 1.6 * (each[:, 1:2] - 0.5) * spacing
-        profile = (0.5 * width + 0.6 - (v - middle - slant).abs()).clamp(0, 1)
-        taper = smoothstep(within, 0.0, 0.12) * smoothstep(1 - within, 0.0, 0.35)
-        pressure = torch.maximum(pressure, profile * taper * (0.45 + 0.55 * each[:, 0:1]))
-    return pressure
-
-
 @exact
 def pencil(frames: Tensor, texture: Texture) -> Tensor:
-    """Graphite with a little coloured pencil: rows of strokes that cross as the tone deepens, outlines drawn twice."""
-    tile, anchor = texture.tile, texture.anchor
-    sheet = texture.paper(frames)
+    """Graphite with a little coloured pencil: rows of strokes that cross as the tone deepens, and outlines."""
+    strokes, crossing, tooth = texture.of("pencil")
+    sheet = 2 * tooth - 1
     flat = kuwahara(frames, 1.0, 1.6)
     tone = luma(flat).clamp(0, 1)
     tone = 1 - (1 - tone) ** 1.7 + 0.7 * modelling(tone, 12)
     dark = 1 - tone.clamp(0, 1)
-    bend = 16 * blur(tone, 5)
     care = smoothstep(detail(frames), 0.006, 0.024)  # small things are shaded softly, not hatched over
 
     graphite = torch.zeros_like(tone)
-    rows = (  # angle, from darkness, to darkness, weight
-        (-0.85, 0.04, 0.60, 0.72), (-0.70, 0.45, 0.90, 0.55), (0.75, 0.50, 0.95, 0.50), (0.1, 0.70, 1.0, 0.50),
-    )
-    for index, (angle, low, high, weight) in enumerate(rows):
-        shape = dict(spacing=2.7 - 0.15 * index, width=1.1, length=30 - 4 * index)
-        strokes = hatch(texture, angle, bend, **shape, channel=index)
+    rows = ((strokes, 0.09, 0.66, 0.84), (crossing, 0.44, 0.95, 0.76))  # from darkness, to darkness, weight
+    for pressure, low, high, weight in rows:
         force = smoothstep(dark, low, high)
-        graphite = 1 - (1 - graphite) * (1 - weight * force * (1 - 0.75 * care) * strokes)
-    smudge = (0.30 + 0.25 * care) * smoothstep(dark, 0.1, 1.0) + 0.32 * smoothstep(dark, 0.5, 0.95)
+        mark = smoothstep(pressure, 0.55 - 0.5 * force, 1.05 - 0.45 * force)  # more pressure, wider and more strokes
+        graphite = 1 - (1 - graphite) * (1 - weight * force.sqrt() * (1 - 0.72 * care) * mark)
+    smudge = (0.26 + 0.25 * care) * smoothstep(dark, 0.1, 1.0) + 0.36 * smoothstep(dark, 0.5, 0.95)
     graphite = 1 - (1 - graphite) * (1 - smudge)
 
-    lightness = lab(frames)[:, :1]
-    style = Ink(line_threshold=0.26, line_softness=0.6, contrast_floor=1.1)
-    line = ink_lines(lightness, style)
-    shake = torch.cat([value_noise(tile, anchor, 16, 0), value_noise(tile, anchor, 16, 3)], 1)
-    grid = pixel_grid(frames)
-    once = look_up(line, grid + (2.4 - 1.8 * care) * shake)
-    line = torch.maximum(once, 0.7 * look_up(line, grid - (3.2 - 2.4 * care) * shake.flip(1)))
-    line = line * (0.75 + 0.9 * value_noise(tile, anchor, 9, 5))
-    graphite = 1 - (1 - graphite) * (1 - 0.85 * line.clamp(0, 1))
+    line = ink_lines(lab(frames)[:, :1], Ink(line_threshold=0.26, line_softness=0.6, contrast_floor=1.1))
+    line = line * (0.72 + 0.35 * strokes)
+    graphite = 1 - (1 - graphite) * (1 - 0.9 * line.clamp(0, 1))
 
-    deposit = (graphite * (1.05 + 0.5 * sheet * (1.3 - graphite))).clamp(0, 1)
+    deposit = (graphite * (1.05 + 0.34 * sheet * (1.3 - graphite))).clamp(0, 1)
     white = torch.tensor([0.975, 0.965, 0.94], device=frames.device)[:, None, None]
     lead = torch.tensor([0.13, 0.13, 0.155], device=frames.device)[:, None, None]
     chroma = saturate(flat, 1.3) - luma(flat)
-    tint = white + 0.55 * chroma * (1 + 0.5 * sheet)
+    tint = white + 0.55 * chroma * (1 + 0.35 * sheet)
     return (tint + deposit * (lead + 0.30 * chroma - tint)) * (1 + 0.03 * sheet)
 
 
