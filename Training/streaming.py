@@ -1,33 +1,38 @@
 """StreamingUNet: a few-step conditional flow model that runs on a live stream, small enough for a CPU.
 
-    noisy picture z (48) ┐                                                       ┌ picture (48)
-    frame (48)           ├ stem ─ enc0 ─────────────── + ─ dec0 ─ head ─┤
+    start z (48)         ┐                                               ┌ residual (48)
+    frame (48)           ├ stem ─ enc0 ─────────────── + ─ dec0 ─ head ─┤ gate (16)
     state (15), tau (1)  ┘         │ down1             ▲ up0            └ state (15)
                                   enc1 ─────────── + ─ dec1
                                    │ down2         ▲ up1
                                    └───── mid ─────┘
 
-Everything is at a quarter of the picture's resolution and below, in pixel space, 4 x 4 pixels unshuffled to channels.
+Everything is at a quarter of the picture's resolution and below, in pixel space: blocks of 4 x 4 pixels unshuffled to
+channels, channel = 16 colour + 4 row + column.
 
-The flow. z = (1 - tau) noise + tau picture for tau in [0, 1], one tau for each block of 4 x 4 pixels. The network
-predicts where z will end, y = F(z, tau, r | frame, style, state), and a step covers the share r of the way left:
+The flow. z = (1 - tau) source + tau picture for tau in [0, 1], one tau for each block. A rectified flow (Liu et al., 2022)
+may begin in any distribution coupled to the pictures in any way; this one begins in the style's source at the anchor
+(textures.py), of which the teacher's picture is a function. So given scene and source there is one end, the path is
+straight, and one step sees as sharply as many. The network predicts that end, y = F(z, tau, r | frame, style, state),
+and a step covers the share r of the way left:
 
     z <- (1 - r) z + r y            tau <- tau + r (1 - tau)
 
-r = 1 is one step, r = 1/4, 1/3, 1/2, 1 are four. r = 0 stands for an infinitely short step, whose y is the mean of all
-pictures that z may come from: the rectified flow (Liu et al., 2022). Larger r are taught to land where two smaller
-ones do (Frans et al., "One Step Diffusion via Shortcut Models", 2024).
+r = 1 is one step; r = 1/4, 1/3, 1/2, 1 are four.
 
-The stream. A frame begins where the last one ended: z = (1 - tau0) noise + tau0 aligned past, tau0 high where the past
-can be trusted and 0 where nothing is known of it. The noise stands still on the screen, one field for each seed.
+The stream. A frame begins where the last one ended: z = (1 - tau0) source + tau0 past, where past is the last output
+aligned to the present, and tau0 says how far it can be trusted (`trust`). The end is gated, too, for that is how a
+picture holds still when a camera's noise does not: with e = frame + residual and a gate g for each pixel,
 
-Styles. A style scales the input and output channels of every convolution and shifts its bias; all of it is folded into
-the weights when a style is chosen, so that a frame costs the same whatever the style, and styles blend.
+    y = e + g (past - e), and y = e where nothing is known of the past (tau0 = 0).
+
+Styles. A style scales the input and output channels of every convolution and shifts its bias, the share r shifts it too;
+all of it is folded into the weights when a style is chosen, so that a frame costs the same whatever the style, and
+styles blend.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,8 +43,11 @@ PATCH = 4
 SIZE_MULTIPLE = 16
 PIXELS = 3 * PATCH * PATCH
 STATE = 15
+GATE = PATCH * PATCH
+GATE_BIAS = -2.2  # of the last convolution: sigmoid(-2.2) = 0.1
 STYLES = ("ink", "oil", "watercolour", "pencil", "neon", "clear")
 SHARES = 8  # of which the embedding of r is made
+TRUST_MAX = 0.95
 
 
 @dataclass(frozen=True)
@@ -51,47 +59,44 @@ class Shape:
 
 
 BASE = Shape((48, 96, 160), (1, 1, 2, 1, 1))
-SMALL = Shape((32, 48, 96), (0, 1, 1, 1, 1))
+SMALL = Shape((32, 48, 96), (0, 1, 1, 1, 0))
+
+
+Weights = dict[str, tuple[Tensor, Tensor]]  # weight (OIHW) and bias of every convolution, by its name in the module
 
 
 class Condition:
-    """What all convolutions of a pass share. style: (N, len(STYLES)) weights that sum to 1; share: (N,) in [0, 1]."""
+    """What a pass is conditioned on. style: (len(STYLES),) weights that sum to 1; share: r in [0, 1]."""
 
-    def __init__(self, style: Tensor, share: Tensor) -> None:
+    def __init__(self, style: Tensor, share: float) -> None:
         self.style = style
         # Which of SHARES triangles r falls into: piecewise linear in r, and nothing to compute live but a bias.
-        position = share[:, None] * (SHARES - 1)
-        self.share = (1 - (position - torch.arange(SHARES, device=share.device)).abs()).clamp(min=0)
+        position = torch.tensor(share * (SHARES - 1), device=style.device)
+        self.share = (1 - (position - torch.arange(SHARES, device=style.device)).abs()).clamp(min=0)
 
 
 class StyledConv(nn.Module):
-    """A convolution whose channels a style scales and shifts; the weights of each sample of a batch differ."""
+    """A convolution, zero-padded, whose channels a style scales and shifts."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
         super().__init__()
-        self.stride, self.padding = stride, kernel // 2
-        convolution = nn.Conv2d(inputs, outputs, kernel)
-        self.weight, self.bias = convolution.weight, nn.Parameter(torch.zeros(outputs))
+        self.stride, self.padding, self.name = stride, kernel // 2, ""
+        self.weight = nn.Parameter(nn.Conv2d(inputs, outputs, kernel).weight.detach().clone())
+        self.bias = nn.Parameter(torch.zeros(outputs))
         self.scale_in = nn.Parameter(torch.zeros(len(STYLES), inputs))
         self.scale_out = nn.Parameter(torch.zeros(len(STYLES), outputs))
         self.shift = nn.Parameter(torch.zeros(len(STYLES), outputs))
         self.share_shift = nn.Parameter(torch.zeros(SHARES, outputs))
 
-    def forward(self, x: Tensor, condition: Condition) -> Tensor:
-        """x: (N, inputs, H, W). Scaling activations is the same as scaling weights, and batches well."""
-        x = x * (1 + condition.style @ self.scale_in).to(x.dtype)[:, :, None, None]
-        y = F.conv2d(x, self.weight.to(x.dtype), stride=self.stride, padding=self.padding)
-        scale = (1 + condition.style @ self.scale_out).to(x.dtype)[:, :, None, None]
-        shift = (self.bias + condition.style @ self.shift + condition.share @ self.share_shift).to(x.dtype)
-        return y * scale + shift[:, :, None, None]
-
-    @torch.no_grad()
-    def folded(self, style: Tensor, share: float) -> tuple[Tensor, Tensor]:
-        """Weight and bias of an ordinary convolution that does the same for one style and share."""
-        condition = Condition(style[None], torch.tensor([share]))
-        scale_in, scale_out = 1 + style @ self.scale_in, 1 + style @ self.scale_out
-        bias = self.bias + style @ self.shift + (condition.share @ self.share_shift)[0]
+    def folded(self, condition: Condition) -> tuple[Tensor, Tensor]:
+        """Weight (OIHW) and bias of the ordinary convolution that this is under one condition."""
+        scale_in, scale_out = 1 + condition.style @ self.scale_in, 1 + condition.style @ self.scale_out
+        bias = self.bias + condition.style @ self.shift + condition.share @ self.share_shift
         return self.weight * scale_out[:, None, None, None] * scale_in[None, :, None, None], bias
+
+    def forward(self, x: Tensor, weights: Weights) -> Tensor:
+        """x: (N, inputs, H, W)."""
+        return F.conv2d(x, *weights[self.name], stride=self.stride, padding=self.padding)
 
 
 class ResidualBlock(nn.Module):
@@ -104,8 +109,8 @@ class ResidualBlock(nn.Module):
         with torch.no_grad():
             self.b.weight.mul_(0.3)
 
-    def forward(self, x: Tensor, condition: Condition) -> Tensor:
-        return F.relu(x + self.b(F.relu(self.a(x, condition)), condition))
+    def forward(self, x: Tensor, weights: Weights) -> Tensor:
+        return F.relu(x + self.b(F.relu(self.a(x, weights)), weights))
 
 
 class Blocks(nn.ModuleList):
@@ -114,14 +119,14 @@ class Blocks(nn.ModuleList):
     def __init__(self, channels: int, count: int) -> None:
         super().__init__(ResidualBlock(channels) for _ in range(count))
 
-    def forward(self, x: Tensor, condition: Condition) -> Tensor:
+    def forward(self, x: Tensor, weights: Weights) -> Tensor:
         for block in self:
-            x = block(x, condition)
+            x = block(x, weights)
         return x
 
 
 class StreamingUNet(nn.Module):
-    """z, frame: (N, 48, h, w); state: (N, 15, h, w); tau: (N, 1, h, w); h and w multiples of 4."""
+    """The network of the diagram; h and w are multiples of 4."""
 
     def __init__(self, shape: Shape = BASE) -> None:
         super().__init__()
@@ -138,20 +143,48 @@ class StreamingUNet(nn.Module):
         self.dec1 = Blocks(c1, d1)
         self.up0 = StyledConv(c1, c0, kernel=1)
         self.dec0 = Blocks(c0, d0)
-        self.head = StyledConv(c0, PIXELS + STATE)
+        self.head = StyledConv(c0, PIXELS + GATE + STATE)
         with torch.no_grad():
             self.head.weight.mul_(0.1)  # start close to the frame itself
+            self.head.bias[PIXELS : PIXELS + GATE] = GATE_BIAS
 
-    def forward(self, z: Tensor, frame: Tensor, state: Tensor, tau: Tensor, condition: Condition) -> tuple[Tensor, Tensor]:
-        """Where z ends, as blocks in [0, 1] (not clamped), and the state for the next frame."""
-        x = torch.cat([z, frame, state, tau], 1)
-        skip0 = self.enc0(F.relu(self.stem(x, condition)), condition)
-        skip1 = self.enc1(F.relu(self.down1(skip0, condition)), condition)
-        h = self.mid(F.relu(self.down2(skip1, condition)), condition)
-        h = self.dec1(F.interpolate(self.up1(h, condition), scale_factor=2, mode="nearest") + skip1, condition)
-        h = self.dec0(F.interpolate(self.up0(h, condition), scale_factor=2, mode="nearest") + skip0, condition)
-        y = self.head(h, condition)
-        return frame + y[:, :PIXELS], torch.tanh(y[:, PIXELS:])
+        for name, layer in self.layers():
+            layer.name = name
+
+    def layers(self) -> list[tuple[str, StyledConv]]:
+        """Every convolution with its name."""
+        return [(name, module) for name, module in self.named_modules() if isinstance(module, StyledConv)]
+
+    def folded(self, condition: Condition, precision: torch.dtype = torch.float32) -> Weights:
+        """The weights that do the work under one condition, as a style is chosen."""
+        return {name: tuple(x.to(precision) for x in layer.folded(condition)) for name, layer in self.layers()}
+
+    def raw(self, x: Tensor, weights: Weights) -> Tensor:
+        """What the convolutions say, (N, 79, h, w): residual, gate before its sigmoid, state before its tanh.
+
+        x: (N, 112, h, w), which is z, frame, state, tau.
+        """
+        skip0 = self.enc0(F.relu(self.stem(x, weights)), weights)
+        skip1 = self.enc1(F.relu(self.down1(skip0, weights)), weights)
+        h = self.mid(F.relu(self.down2(skip1, weights)), weights)
+        h = self.dec1(F.interpolate(self.up1(h, weights), scale_factor=2, mode="nearest") + skip1, weights)
+        h = self.dec0(F.interpolate(self.up0(h, weights), scale_factor=2, mode="nearest") + skip0, weights)
+        return self.head(h, weights)
+
+    def forward(self, z: Tensor, frame: Tensor, past: Tensor, state: Tensor, tau: Tensor, known: Tensor,
+                weights: Weights) -> tuple[Tensor, Tensor]:
+        """Where z ends, as blocks in [0, 1] (not clamped), and the state for the next frame.
+
+        z, frame, past: (N, 48, h, w); state: (N, 15, h, w); tau, known: (N, 1, h, w), known 1 where there is a past.
+        """
+        x = torch.cat([z, frame, state, tau], 1).to(self.precision_of(weights), memory_format=torch.channels_last)
+        residual, gate, after = self.raw(x, weights).to(frame.dtype).split((PIXELS, GATE, STATE), 1)
+        end = frame + residual
+        return end + known * torch.sigmoid(gate).repeat(1, 3, 1, 1) * (past - end), torch.tanh(after)
+
+    @staticmethod
+    def precision_of(weights: Weights) -> torch.dtype:
+        return weights["stem"][0].dtype
 
 
 def shares(steps: int) -> list[float]:
@@ -159,21 +192,48 @@ def shares(steps: int) -> list[float]:
     return [1 / (steps - k) for k in range(steps)]
 
 
-def sample(
-    network: StreamingUNet, start: Tensor, frame: Tensor, state: Tensor, tau: Tensor, style: Tensor, steps: int = 1
-) -> tuple[Tensor, Tensor]:
-    """Run the flow from `start` to its end in `steps` steps. The state is that of the last one."""
-    z = start
+def sample(network: StreamingUNet, source: Tensor, frame: Tensor, past: Tensor, state: Tensor, tau0: Tensor,
+           style: Tensor, steps: int = 1) -> tuple[Tensor, Tensor]:
+    """One frame of a stream in `steps` steps; everything in blocks. Returns the picture, not clamped, and the next state.
+
+    The first step's state goes on: the others see a picture half made, and the state is about the frame.
+    """
+    known = (tau0 > 0).to(frame.dtype)
+    z, tau, kept = start_of(past, source, tau0), tau0, None
     for share in shares(steps):
-        condition = Condition(style, torch.full((len(z),), share, device=z.device))
-        end, next_state = network(z, frame, state, tau, condition)
-        z, tau = torch.lerp(z, end.to(z.dtype), share), tau + share * (1 - tau)
-    return z, next_state
+        end, after = network(z, frame, past, state, tau, known, network.folded(Condition(style, share)))
+        kept = after if kept is None else kept
+        z, tau = torch.lerp(z, end, share), tau + share * (1 - tau)
+    return z, kept
 
 
-def start_of(past: Tensor, noise: Tensor, tau: Tensor) -> Tensor:
-    """The aligned past, re-noised. past, noise: (N, 48, h, w); tau: (N, 1, h, w)."""
-    return (1 - tau) * noise + tau * past
+def start_of(past: Tensor, source: Tensor, tau0: Tensor) -> Tensor:
+    """The aligned past, moved back towards the source. past, source: (N, 48, h, w); tau0: (N, 1, h, w)."""
+    return (1 - tau0) * source + tau0 * past
+
+
+def trust(frame: Tensor, before: Tensor, flow: Tensor) -> Tensor:
+    """tau0: how far each block's aligned past can be trusted, (N, 1, h, w) in [0, TRUST_MAX].
+
+    frame, before: (N, 3, H, W) in [0, 1]; flow: (N, 2, H, W), what is at p now was at p + flow in `before`. All done
+    alike live: Rec. 601 luma; `warp`; e, the mean of the absolute difference over a block; n, the lower median of e
+    over the picture, which is what noise and changes of exposure do everywhere; full trust up to e = 2.5 max(n, 1/255),
+    none from three times that on; and none where the middle of the block came from outside of the picture.
+    """
+    height, width = frame.shape[-2:]
+    moved = F.avg_pool2d(flow, PATCH)
+    e = F.avg_pool2d((luma(frame) - warp(luma(before), flow)).abs(), PATCH)
+    n = e.flatten(1).median(1).values[:, None, None, None].clamp_min(1 / 255)
+    h, w = e.shape[-2:]
+    x = PATCH * torch.arange(w, device=e.device) + (PATCH - 1) / 2 + moved[:, 0:1]
+    y = PATCH * torch.arange(h, device=e.device)[:, None] + (PATCH - 1) / 2 + moved[:, 1:2]
+    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    return TRUST_MAX * inside * (1 - (e / (2.5 * n) - 1) / 2).clamp(0, 1)
+
+
+def luma(rgb: Tensor) -> Tensor:
+    """Rec. 601 luma, (N, 1, H, W)."""
+    return 0.299 * rgb[:, 0:1] + 0.587 * rgb[:, 1:2] + 0.114 * rgb[:, 2:3]
 
 
 def warp(picture: Tensor, flow: Tensor) -> Tensor:
@@ -194,11 +254,9 @@ def multiply_accumulates(shape: Shape, height: int, width: int) -> int:
         nonlocal total
         total += output.numel() * module.weight[0].numel()
 
-    for module in network.modules():
-        if isinstance(module, StyledConv):
-            module.register_forward_hook(count)
-    h, w = height // PATCH, width // PATCH
+    for _, layer in network.layers():
+        layer.register_forward_hook(count)
     with torch.no_grad():
-        network(torch.zeros(1, PIXELS, h, w), torch.zeros(1, PIXELS, h, w), torch.zeros(1, STATE, h, w),
-                torch.zeros(1, 1, h, w), Condition(torch.eye(len(STYLES))[:1], torch.ones(1)))
+        network.raw(torch.zeros(1, 2 * PIXELS + STATE + 1, height // PATCH, width // PATCH),
+                    network.folded(Condition(torch.eye(len(STYLES))[0], 1.0)))
     return total
