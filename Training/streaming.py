@@ -72,7 +72,7 @@ class Condition:
         self.style = style
         # Which of SHARES triangles r falls into: piecewise linear in r, and nothing to compute live but a bias.
         position = torch.tensor(share * (SHARES - 1), device=style.device)
-        self.share = (1 - (position - torch.arange(SHARES, device=style.device)).abs()).clamp(min=0)
+        self.share = (1 - (position - torch.arange(SHARES, device=style.device)).abs()).clamp(min=0).to(style.dtype)
 
 
 class StyledConv(nn.Module):
@@ -155,9 +155,9 @@ class StreamingUNet(nn.Module):
         """Every convolution with its name."""
         return [(name, module) for name, module in self.named_modules() if isinstance(module, StyledConv)]
 
-    def folded(self, condition: Condition, precision: torch.dtype = torch.float32) -> Weights:
-        """The weights that do the work under one condition, as a style is chosen."""
-        return {name: tuple(x.to(precision) for x in layer.folded(condition)) for name, layer in self.layers()}
+    def folded(self, condition: Condition, precision: torch.dtype | None = None) -> Weights:
+        """The weights that do the work under one condition, as a style is chosen; in another precision, if asked."""
+        return {name: tuple(x.to(precision or x.dtype) for x in layer.folded(condition)) for name, layer in self.layers()}
 
     def raw(self, x: Tensor, weights: Weights) -> Tensor:
         """What the convolutions say, (N, 79, h, w): residual, gate before its sigmoid, state before its tanh.
@@ -177,34 +177,43 @@ class StreamingUNet(nn.Module):
 
         z, frame, past: (N, 48, h, w); state: (N, 15, h, w); tau, known: (N, 1, h, w), known 1 where there is a past.
         """
-        x = torch.cat([z, frame, state, tau], 1).to(self.precision_of(weights), memory_format=torch.channels_last)
+        x = torch.cat([z, frame, state, tau], 1).to(weights["stem"][0].dtype, memory_format=torch.channels_last)
         residual, gate, after = self.raw(x, weights).to(frame.dtype).split((PIXELS, GATE, STATE), 1)
         end = frame + residual
         return end + known * torch.sigmoid(gate).repeat(1, 3, 1, 1) * (past - end), torch.tanh(after)
-
-    @staticmethod
-    def precision_of(weights: Weights) -> torch.dtype:
-        return weights["stem"][0].dtype
-
 
 def shares(steps: int) -> list[float]:
     """r of each of `steps` equal steps: 1/K, 1/(K - 1), ... 1."""
     return [1 / (steps - k) for k in range(steps)]
 
 
-def sample(network: StreamingUNet, source: Tensor, frame: Tensor, past: Tensor, state: Tensor, tau0: Tensor,
-           style: Tensor, steps: int = 1) -> tuple[Tensor, Tensor]:
-    """One frame of a stream in `steps` steps; everything in blocks. Returns the picture, not clamped, and the next state.
+class Stream:
+    """A network at work on pictures that come one after another, N streams side by side."""
 
-    The first step's state goes on: the others see a picture half made, and the state is about the frame.
-    """
-    known = (tau0 > 0).to(frame.dtype)
-    z, tau, kept = start_of(past, source, tau0), tau0, None
-    for share in shares(steps):
-        end, after = network(z, frame, past, state, tau, known, network.folded(Condition(style, share)))
-        kept = after if kept is None else kept
-        z, tau = torch.lerp(z, end, share), tau + share * (1 - tau)
-    return z, kept
+    def __init__(self, network: StreamingUNet, style: Tensor, steps: int = 1) -> None:
+        self.network, self.shares = network, shares(steps)
+        self.weights = [network.folded(Condition(style, share)) for share in self.shares]
+        self.before = self.output = self.state = None
+
+    def __call__(self, frame: Tensor, source: Tensor, flow: Tensor) -> Tensor:
+        """The picture for a frame, clamped. frame, source: (N, 3, H, W) in [0, 1]; flow: (N, 2, H, W) to the frame before.
+
+        Of K steps the first one's state goes on: it is about the frame, and the others see it with a picture half made.
+        """
+        now, begin = F.pixel_unshuffle(frame, PATCH), F.pixel_unshuffle(source, PATCH)
+        if self.before is None:
+            tau, past, state = torch.zeros_like(now[:, :1]), begin, torch.zeros_like(now[:, :STATE])
+        else:
+            tau = trust(frame, self.before, flow)
+            past = F.pixel_unshuffle(warp(self.output, flow), PATCH)
+            state = warp(self.state, F.avg_pool2d(flow, PATCH) / PATCH) * (tau > 0)
+        known, z, kept = (tau > 0).to(frame.dtype), start_of(past, begin, tau), None
+        for share, weights in zip(self.shares, self.weights):
+            end, after = self.network(z, now, past, state, tau, known, weights)
+            kept = after if kept is None else kept
+            z, tau = torch.lerp(z, end, share), tau + share * (1 - tau)
+        self.before, self.state, self.output = frame, kept, F.pixel_shuffle(z, PATCH).clamp(0, 1)
+        return self.output
 
 
 def start_of(past: Tensor, source: Tensor, tau0: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sequences import ANCHOR_UNITS
-from streaming import BASE, PATCH, SMALL, STATE, STYLES, Condition, StreamingUNet, Weights, shares, start_of, trust, warp
+from streaming import BASE, PATCH, SMALL, STATE, STYLES, Condition, Stream, StreamingUNet, Weights, shares, start_of, trust, warp
 from textures import sample_source, source
 
 HERE = Path(__file__).resolve().parent
@@ -231,11 +231,11 @@ class Unroll:
 
 def orthogonal(matrices: Tensor) -> Tensor:
     """Nearly the closest orthogonal matrix of each (M, N), M <= N, by five Newton-Schulz iterations."""
-    x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    x = (matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)).bfloat16()
     for _ in range(5):
         square = x @ x.mT
         x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x
+    return x.to(matrices.dtype)
 
 
 class Optimiser:
@@ -295,24 +295,9 @@ def learning_rate(progress: float, step: int, peak: float) -> float:
 @torch.no_grad()
 def run(network: StreamingUNet, batch: Batch, steps: int = 1) -> Tensor:
     """The stream's outputs (N, T, 3, H, W), by the true flow."""
-    n, length, _, height, width = batch.frames.shape
-    plans = [network.folded(Condition(batch.style, share)) for share in shares(steps)]
-    state, output, outputs = batch.frames.new_zeros(n, STATE, height // PATCH, width // PATCH), None, []
-    for t in range(length):
-        frame, begin, flow = blocks(batch.frames[:, t]), blocks(batch.source[:, t]), batch.flow[:, t]
-        if output is None:
-            tau, past = torch.zeros_like(state[:, :1]), begin
-        else:
-            tau, past = trust(batch.frames[:, t], batch.frames[:, t - 1], flow), blocks(warp(output, flow))
-            state = warp(state, F.avg_pool2d(flow, PATCH) / PATCH) * (tau > 0)
-        known, z, kept = (tau > 0).float(), start_of(past, begin, tau), None
-        for weights, share in zip(plans, shares(steps)):
-            end, after = network(z, frame, past, state, tau, known, weights)
-            kept = after if kept is None else kept
-            z, tau = torch.lerp(z, end, share), tau + share * (1 - tau)
-        state, output = kept, F.pixel_shuffle(z, PATCH).clamp(0, 1)
-        outputs.append(output)
-    return torch.stack(outputs, 1)
+    stream = Stream(network, batch.style, steps)
+    parts = zip(batch.frames.unbind(1), batch.source.unbind(1), batch.flow.unbind(1))
+    return torch.stack([stream(*part) for part in parts], 1)
 
 
 def psnr(a: Tensor, b: Tensor) -> float:
@@ -432,10 +417,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=120, help="of the whole training, whatever was done before included")
     parser.add_argument("--batch", type=int, default=6, help="sequences of each process")
     parser.add_argument("--crop", type=int, default=128)
-    parser.add_argument("--lengths", type=lambda x: [int(y) for y in x.split(",")], default=[2, 3, 4, 4, 5],
+    parser.add_argument("--lengths", type=lambda x: [int(y) for y in x.split(",")], default=[3, 3, 4, 4, 5],
                         help="frames of a sequence, over the course of the training")
-    parser.add_argument("--peak", type=float, default=4e-3, help="learning rate after warm-up")
-    parser.add_argument("--temporal", type=float, default=1.0, help="weight of steadiness")
+    parser.add_argument("--peak", type=float, default=1.5e-3, help="learning rate after warm-up")
+    parser.add_argument("--temporal", type=float, default=0.5, help="weight of steadiness")
     parser.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights a step")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
