@@ -83,8 +83,9 @@ class StyledConv(nn.Module):
         self.stride, self.padding, self.name = stride, kernel // 2, ""
         self.weight = nn.Parameter(nn.Conv2d(inputs, outputs, kernel).weight.detach().clone())
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.scale_in = nn.Parameter(torch.zeros(len(STYLES), inputs))
-        self.scale_out = nn.Parameter(torch.zeros(len(STYLES), outputs))
+        # Styles begin well apart: they are hard to tell from one another later.
+        self.scale_in = nn.Parameter(0.3 * torch.randn(len(STYLES), inputs))
+        self.scale_out = nn.Parameter(0.3 * torch.randn(len(STYLES), outputs))
         self.shift = nn.Parameter(torch.zeros(len(STYLES), outputs))
         self.share_shift = nn.Parameter(torch.zeros(SHARES, outputs))
 

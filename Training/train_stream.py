@@ -41,6 +41,7 @@ from textures import sample_source, source
 HERE = Path(__file__).resolve().parent
 SHAPES = {"base": BASE, "small": SMALL}
 HELD_OUT = 12  # samples that are never trained on
+VECTOR_RATE = 4
 STILL = 0.3  # pixels of motion under which a picture has to stand
 
 
@@ -239,7 +240,8 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 class Optimiser:
-    """Muon for the weights of convolutions, as matrices (outputs, the rest), Adam for the vectors."""
+    """Muon for the weights of convolutions, as matrices (outputs, the rest), Adam for the vectors, at VECTOR_RATE times
+    the rate: a style's own are seen by one batch in six only."""
 
     def __init__(self, network: StreamingUNet, momentum: float = 0.95) -> None:
         self.matrices = [p for p in network.parameters() if p.dim() == 4]
@@ -251,7 +253,7 @@ class Optimiser:
     def step(self, rate: float) -> None:
         """One step; a weight moves by about 0.2 rate, as with Adam."""
         for group in self.adam.param_groups:
-            group["lr"] = rate
+            group["lr"] = VECTOR_RATE * rate
         self.adam.step()
         for parameter, buffer in zip(self.matrices, self.buffers):
             buffer.lerp_(parameter.grad, 1 - self.momentum)
@@ -415,7 +417,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="base")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--minutes", type=float, default=120, help="of the whole training, whatever was done before included")
-    parser.add_argument("--batch", type=int, default=6, help="sequences of each process")
+    parser.add_argument("--batch", type=int, default=4, help="sequences of each process")
     parser.add_argument("--crop", type=int, default=128)
     parser.add_argument("--lengths", type=lambda x: [int(y) for y in x.split(",")], default=[3, 3, 4, 4, 5],
                         help="frames of a sequence, over the course of the training")

@@ -19,9 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from filters import from_lab, lab, warp
 from motion import Layer, pair, points, remap
-from sequences import Sample, paint, picture, sample, tensor
+from sequences import ANCHOR_UNITS, Sample, packed, paint, picture, sample, tensor
 from teacher import stylise
 from teachers import STOCHASTIC, STYLES, Texture
+from textures import SIZE, offset, sample_source, source
 
 SHAPE = (128, 128)
 MOVING = (1, 2, 3, 8)  # samples of seed 7 with a fair amount of motion
@@ -76,6 +77,32 @@ class SequenceTests(unittest.TestCase):
         np.testing.assert_allclose(layer.from_scene(layer.to_scene(stage, 0), 0), stage, atol=0.02)
 
 
+class SourceTests(unittest.TestCase):
+    def test_periodic_and_bilinear(self) -> None:
+        texture = source("oil")
+        anchor = torch.tensor([[3.0, 5.0], [3.0 + SIZE, 5.0 - SIZE], [3.5, 5.0], [-0.5, 0.0]]).T[None, :, None]
+        values = sample_source(texture, anchor)[0, :, 0]
+        exact = texture[:, 5, 3] / 255
+        torch.testing.assert_close(values[:, 0], exact, atol=1e-4, rtol=0)
+        torch.testing.assert_close(values[:, 1], exact, atol=1e-4, rtol=0)
+        torch.testing.assert_close(values[:, 2], (exact + texture[:, 5, 4] / 255) / 2, atol=1e-4, rtol=0)
+        torch.testing.assert_close(values[:, 3], (texture[:, 0, -1] / 255 + texture[:, 0, 0] / 255) / 2, atol=1e-4, rtol=0)
+
+    def test_a_seed_is_an_offset(self) -> None:
+        grid = torch.stack(torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="xy"))[None]
+        moved = grid + torch.tensor(offset(5))[:, None, None]
+        torch.testing.assert_close(sample_source(source("pencil"), grid, 5), sample_source(source("pencil"), moved))
+
+    def test_only_the_stochastic_styles_have_one(self) -> None:
+        for style in STYLES:
+            self.assertEqual(bool(source(style).float().std() > 1), style in STOCHASTIC, style)
+
+    def test_anchors_survive_the_cache(self) -> None:
+        anchor = np.random.default_rng(1).uniform(-6000, 20000, (9, 2)).astype(np.float32)
+        difference = packed(anchor).astype(np.float64) / ANCHOR_UNITS - anchor
+        self.assertLess(np.abs((difference + SIZE / 2) % SIZE - SIZE / 2).max(), 0.005)
+
+
 class TeacherTests(unittest.TestCase):
     def test_range_and_repetition(self) -> None:
         scene = drawn(2)
@@ -123,10 +150,9 @@ class TeacherTests(unittest.TestCase):
             carried, fixed = 0.0, 0.0
             for index in MOVING:
                 scene = drawn(index)
-                frames, texture = tensor(scene.exposed), scene.texture()
-                texture.sheet = texture.anchor
-                carried += warp_error(STYLES[style](frames, texture), scene)
-                fixed += warp_error(STYLES[style](frames, Texture.fixed(frames, scene.texture_seed)), scene)
+                frames = tensor(scene.exposed)
+                carried += warp_error(STYLES[style](frames, scene.texture()), scene)
+                fixed += warp_error(STYLES[style](frames, Texture.fixed(frames)), scene)
             self.assertLess(carried, 0.7 * fixed, style)
 
     def test_clear_leaves_a_fine_picture_alone(self) -> None:
