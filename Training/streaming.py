@@ -58,8 +58,8 @@ class Shape:
     blocks: tuple[int, int, int, int, int]
 
 
-BASE = Shape((48, 96, 160), (1, 1, 2, 1, 1))
-SMALL = Shape((32, 48, 96), (0, 1, 1, 1, 0))
+BASE = Shape((64, 80, 128), (0, 1, 1, 1, 2))
+SMALL = Shape((32, 48, 64), (0, 0, 1, 1, 1))
 
 
 Weights = dict[str, tuple[Tensor, Tensor]]  # weight (OIHW) and bias of every convolution, by its name in the module
@@ -178,10 +178,14 @@ class StreamingUNet(nn.Module):
 
         z, frame, past: (N, 48, h, w); state: (N, 15, h, w); tau, known: (N, 1, h, w), known 1 where there is a past.
         """
+        end, gate, after = self.parts(z, frame, state, tau, weights)
+        return end + known * gate * (past - end), after
+
+    def parts(self, z: Tensor, frame: Tensor, state: Tensor, tau: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+        """The end e before the gate, the gate, (N, 48, h, w) both, and the next state."""
         x = torch.cat([z, frame, state, tau], 1).to(weights["stem"][0].dtype, memory_format=torch.channels_last)
         residual, gate, after = self.raw(x, weights).to(frame.dtype).split((PIXELS, GATE, STATE), 1)
-        end = frame + residual
-        return end + known * torch.sigmoid(gate).repeat(1, 3, 1, 1) * (past - end), torch.tanh(after)
+        return frame + residual, torch.sigmoid(gate).repeat(1, 3, 1, 1), torch.tanh(after)
 
 def shares(steps: int) -> list[float]:
     """r of each of `steps` equal steps: 1/K, 1/(K - 1), ... 1."""

@@ -35,13 +35,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sequences import ANCHOR_UNITS
-from streaming import BASE, PATCH, SMALL, STATE, STYLES, Condition, Stream, StreamingUNet, Weights, shares, start_of, trust, warp
+from streaming import BASE, PATCH, PIXELS, SMALL, STATE, STYLES, Condition, Stream, StreamingUNet, Weights, shares, start_of, trust, warp
 from textures import sample_source, source
 
 HERE = Path(__file__).resolve().parent
 SHAPES = {"base": BASE, "small": SMALL}
 HELD_OUT = 12  # samples that are never trained on
-VECTOR_RATE = 4
+VECTOR_RATE = 1.5
 STILL = 0.3  # pixels of motion under which a picture has to stand
 
 
@@ -132,15 +132,17 @@ def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tenso
     """Loss, its steady part, output (N, 3, S, S) and state of one frame.
 
     wanted: what the last output and the teacher's change make of this frame; seen, still: (N, 1, S, S), where it counts.
-    past: the last output, truly aligned, in blocks, of which a still pixel should stay.
+    past: the last output, aligned, in blocks, at which a still pixel should stay. The end is asked for the picture before
+    the gate and after it: behind a gate that holds on to the past nothing would be learnt.
     """
-    end, after = network(z, frame, past, state, tau, known, weights)
-    output = F.pixel_shuffle(end, PATCH)
+    end, gate, after = network.parts(z, frame, state, tau, weights)
+    output = F.pixel_shuffle(end + known * gate * (past - end), PATCH)
     difference = output - wanted
     steady = (seen * (difference.abs() + 8 * difference.square())).mean()
     stand = (still * (output - F.pixel_shuffle(past, PATCH)).abs()).mean()
     unsteady = steady + 2 * stand
-    return fidelity(output, target) + temporal * unsteady, unsteady.detach(), output, after
+    faithful = 0.5 * (fidelity(output, target) + fidelity(F.pixel_shuffle(end, PATCH), target))
+    return faithful + temporal * unsteady, unsteady.detach(), output, after
 
 
 class Unroll:
@@ -240,14 +242,20 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 class Optimiser:
-    """Muon for the weights of convolutions, as matrices (outputs, the rest), Adam for the vectors, at VECTOR_RATE times
-    the rate: a style's own are seen by one batch in six only."""
+    """Muon for the weights of convolutions, as matrices (outputs, the rest); Adam for all else, at VECTOR_RATE times the
+    rate, because a style's own are seen by one batch in six only.
+
+    Of the last convolution only the residual's rows are Muon's: it would move gate and state, whose gradients are faint,
+    as far as the picture, and by noise alone.
+    """
 
     def __init__(self, network: StreamingUNet, momentum: float = 0.95) -> None:
         self.matrices = [p for p in network.parameters() if p.dim() == 4]
         vectors = [p for p in network.parameters() if p.dim() != 4]
         self.buffers, self.momentum = [torch.zeros_like(p) for p in self.matrices], momentum
         self.adam = torch.optim.Adam(vectors, betas=(0.9, 0.98), fused=True)
+        self.faint = network.head.weight
+        self.squares = torch.zeros_like(self.faint[PIXELS:])
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -257,7 +265,13 @@ class Optimiser:
         self.adam.step()
         for parameter, buffer in zip(self.matrices, self.buffers):
             buffer.lerp_(parameter.grad, 1 - self.momentum)
-            matrix = torch.lerp(parameter.grad, buffer, self.momentum).flatten(1)
+            gradient = torch.lerp(parameter.grad, buffer, self.momentum)
+            if parameter is self.faint:
+                self.squares.lerp_(parameter.grad[PIXELS:].square(), 0.02)
+                tail = gradient[PIXELS:] / (self.squares.sqrt() + 1e-8)
+                parameter[PIXELS:].sub_(tail.clamp(-2, 2), alpha=0.5 * rate)
+                parameter, gradient = parameter[:PIXELS], gradient[:PIXELS]
+            matrix = gradient.flatten(1)
             turned = matrix.shape[0] > matrix.shape[1]
             update = orthogonal(matrix.mT if turned else matrix)
             update = update.mT if turned else update
@@ -265,11 +279,13 @@ class Optimiser:
             parameter.mul_(1 - 0.02 * rate).sub_(update.reshape(parameter.shape), alpha=rate * scale)
 
     def state(self) -> dict:
-        return dict(buffers=self.buffers, adam=self.adam.state_dict())
+        return dict(buffers=self.buffers, squares=self.squares, adam=self.adam.state_dict())
 
     def load(self, state: dict) -> None:
         for buffer, saved in zip(self.buffers, state["buffers"]):
             buffer.copy_(saved)
+        if "squares" in state: self.squares.copy_(state["squares"])
+        else: self.squares.fill_(1e-6)
         self.adam.load_state_dict(state["adam"])
 
 
@@ -285,9 +301,14 @@ def average_gradients(network: nn.Module, processes: int) -> None:
         parameter.grad.copy_(mean.view(parameter.shape))
 
 
+def steadiness_weight(progress: float, full: float) -> float:
+    """Hardly any while the styles are learnt: to keep the past is the first thing a network finds, and it stops there."""
+    return full * min(1.0, max(0.05, (progress - 0.25) / 0.3))
+
+
 def learning_rate(progress: float, step: int, peak: float) -> float:
-    """Linear warm-up over 150 steps; level for the first third; then half a cosine down to a hundredth."""
-    down = max(0.0, (progress - 0.33) / 0.67)
+    """Linear warm-up over 150 steps; level for the first tenth; then half a cosine down to a hundredth."""
+    down = max(0.0, (progress - 0.1) / 0.9)
     return peak * min(1, (step + 1) / 150) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, down))))
 
 
@@ -383,6 +404,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
         if progress >= 1:
             break
         batch = sequences(step, args.lengths[min(int(len(args.lengths) * progress), len(args.lengths) - 1)], args.processes)
+        unroll.temporal = steadiness_weight(progress, args.temporal)
         loss, unsteady = unroll(batch)
         network.zero_grad(set_to_none=False)
         loss.backward()
@@ -419,11 +441,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=120, help="of the whole training, whatever was done before included")
     parser.add_argument("--batch", type=int, default=4, help="sequences of each process")
     parser.add_argument("--crop", type=int, default=128)
-    parser.add_argument("--lengths", type=lambda x: [int(y) for y in x.split(",")], default=[3, 3, 4, 4, 5],
+    parser.add_argument("--lengths", type=lambda x: [int(y) for y in x.split(",")], default=[2, 2, 3, 4, 5],
                         help="frames of a sequence, over the course of the training")
-    parser.add_argument("--peak", type=float, default=1.5e-3, help="learning rate after warm-up")
+    parser.add_argument("--peak", type=float, default=1e-3, help="learning rate after warm-up")
     parser.add_argument("--temporal", type=float, default=0.5, help="weight of steadiness")
-    parser.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights a step")
+    parser.add_argument("--ema", type=float, default=0.996, help="decay of the averaged weights a step")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
