@@ -47,7 +47,7 @@ GATE = PATCH * PATCH
 GATE_BIAS = -2.2  # of the last convolution: sigmoid(-2.2) = 0.1
 STYLES = ("ink", "oil", "watercolour", "pencil", "neon", "clear")
 SHARES = 8  # of which the embedding of r is made
-TRUST_MAX = 0.95
+TRUST_MAX = 0.5  # of the past in the start: at 0.95 the source is drowned, and strokes fade as they are carried
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from textures import sample_source, source
 
 HERE = Path(__file__).resolve().parent
 SHAPES = {"base": BASE, "small": SMALL}
+TURNS = (*STYLES, "oil", "watercolour")  # which styles a round of batches has: low contrast is learnt last
 HELD_OUT = 12  # samples that are never trained on
 VECTOR_RATE = 1.5
 STILL = 0.3  # pixels of motion under which a picture has to stand
@@ -72,9 +73,8 @@ class Sequences:
         self.finished = HELD_OUT + np.flatnonzero(self.arrays["index"][HELD_OUT:])
 
     def __call__(self, step: int, length: int, processes: int) -> Batch:
-        turn = (step * processes + self.rank) // len(STYLES)
-        order = np.random.default_rng((self.seed, turn)).permutation(len(STYLES))
-        style = {STYLES[order[(step * processes + self.rank) % len(STYLES)]]: 1.0}
+        round_, turn = divmod(step * processes + self.rank, len(TURNS))
+        style = {np.random.default_rng((self.seed, round_)).permutation(TURNS)[turn].item(): 1.0}
         rng = np.random.default_rng((self.seed, step, self.rank))
         if rng.random() < 0.08:
             other, share = STYLES[rng.integers(len(STYLES))], rng.uniform(0.2, 0.8)
@@ -441,9 +441,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=120, help="of the whole training, whatever was done before included")
     parser.add_argument("--batch", type=int, default=4, help="sequences of each process")
     parser.add_argument("--crop", type=int, default=128)
-    parser.add_argument("--lengths", type=lambda x: [int(y) for y in x.split(",")], default=[2, 2, 3, 4, 5],
+    parser.add_argument("--lengths", type=lambda x: [int(y) for y in x.split(",")], default=[2, 3, 3, 4, 5],
                         help="frames of a sequence, over the course of the training")
-    parser.add_argument("--peak", type=float, default=1e-3, help="learning rate after warm-up")
+    parser.add_argument("--peak", type=float, default=6e-4, help="learning rate after warm-up")
     parser.add_argument("--temporal", type=float, default=0.5, help="weight of steadiness")
     parser.add_argument("--ema", type=float, default=0.996, help="decay of the averaged weights a step")
     parser.add_argument("--seed", type=int, default=1)
