@@ -24,7 +24,7 @@ The stream. A frame begins where the last one ended: z = (1 - tau0) source + tau
 aligned to the present, and tau0 says how far it can be trusted (`trust`). The end is gated, too, for that is how a
 picture holds still when a camera's noise does not: with e = frame + residual and a gate g for each pixel,
 
-    y = e + g (past - e), and y = e where nothing is known of the past (tau0 = 0).
+    y = e + k g (past - e), where k = tau0 / TRUST_MAX: nothing of the past where nothing is known of it.
 
 Styles. A style scales the input and output channels of every convolution and shifts its bias, the share r shifts it too;
 all of it is folded into the weights when a style is chosen, so that a frame costs the same whatever the style, and
@@ -176,7 +176,7 @@ class StreamingUNet(nn.Module):
                 weights: Weights) -> tuple[Tensor, Tensor]:
         """Where z ends, as blocks in [0, 1] (not clamped), and the state for the next frame.
 
-        z, frame, past: (N, 48, h, w); state: (N, 15, h, w); tau, known: (N, 1, h, w), known 1 where there is a past.
+        z, frame, past: (N, 48, h, w); state: (N, 15, h, w); tau, known: (N, 1, h, w), known is tau0 / TRUST_MAX.
         """
         end, gate, after = self.parts(z, frame, state, tau, weights)
         return end + known * gate * (past - end), after
@@ -211,8 +211,8 @@ class Stream:
         else:
             tau = trust(frame, self.before, flow)
             past = F.pixel_unshuffle(warp(self.output, flow), PATCH)
-            state = warp(self.state, F.avg_pool2d(flow, PATCH) / PATCH) * (tau > 0)
-        known, z, kept = (tau > 0).to(frame.dtype), start_of(past, begin, tau), None
+            state = warp(self.state, F.avg_pool2d(flow, PATCH) / PATCH) * tau / TRUST_MAX
+        known, z, kept = tau / TRUST_MAX, start_of(past, begin, tau), None
         for share, weights in zip(self.shares, self.weights):
             end, after = self.network(z, now, past, state, tau, known, weights)
             kept = after if kept is None else kept

@@ -35,7 +35,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sequences import ANCHOR_UNITS
-from streaming import BASE, PATCH, PIXELS, SMALL, STATE, STYLES, Condition, Stream, StreamingUNet, Weights, shares, start_of, trust, warp
+from streaming import BASE, PATCH, PIXELS, SMALL, STATE, STYLES, TRUST_MAX, Condition, Stream, StreamingUNet, Weights, shares, start_of, trust, warp
 from textures import sample_source, source
 
 HERE = Path(__file__).resolve().parent
@@ -208,7 +208,7 @@ class Unroll:
                 with torch.no_grad():
                     flow, true = self.disturbed(batch.flow[:, t]), batch.flow[:, t]
                     tau = trust(batch.frames[:, t], batch.frames[:, t - 1], flow)
-                    known, aligned = (tau > 0).float(), warp(output, flow)
+                    known, aligned = tau / TRUST_MAX, warp(output, flow)
                     if self.chance() < 0.12:
                         aligned, temporal = self.spoilt(aligned), 0.0
                     change = target - warp(batch.targets[:, t - 1], true)
@@ -443,7 +443,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=128)
     parser.add_argument("--lengths", type=lambda x: [int(y) for y in x.split(",")], default=[2, 3, 3, 4, 5],
                         help="frames of a sequence, over the course of the training")
-    parser.add_argument("--peak", type=float, default=6e-4, help="learning rate after warm-up")
+    parser.add_argument("--peak", type=float, default=5e-4, help="learning rate after warm-up")
     parser.add_argument("--temporal", type=float, default=0.5, help="weight of steadiness")
     parser.add_argument("--ema", type=float, default=0.996, help="decay of the averaged weights a step")
     parser.add_argument("--seed", type=int, default=1)
