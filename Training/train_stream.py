@@ -444,7 +444,7 @@ def main() -> None:
     parser.add_argument("--lengths", type=lambda x: [int(y) for y in x.split(",")], default=[2, 3, 3, 4, 5],
                         help="frames of a sequence, over the course of the training")
     parser.add_argument("--peak", type=float, default=5e-4, help="learning rate after warm-up")
-    parser.add_argument("--temporal", type=float, default=0.5, help="weight of steadiness")
+    parser.add_argument("--temporal", type=float, default=1.0, help="weight of steadiness")
     parser.add_argument("--ema", type=float, default=0.996, help="decay of the averaged weights a step")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
