@@ -131,17 +131,15 @@ def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tenso
                temporal: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss, its steady part, output (N, 3, S, S) and state of one frame.
 
-    wanted: what the last output and the teacher's change make of this frame; seen, still: (N, 1, S, S), where it counts.
-    past: the last output, aligned, in blocks, at which a still pixel should stay. The end is asked for the picture before
-    the gate and after it: behind a gate that holds on to the past nothing would be learnt.
+    wanted: what the last output, along the true motion, and the teacher's change make of this frame; seen, still: (N, 1,
+    S, S), where it counts, and where it counts more. The end is asked for the picture before the gate and after it:
+    behind a gate that holds on to the past nothing would be learnt.
     """
     end, gate, after = network.parts(z, frame, state, tau, weights)
     output = F.pixel_shuffle(end + known * gate * (past - end), PATCH)
     difference = output - wanted
-    steady = (seen * (difference.abs() + 8 * difference.square())).mean()
-    stand = (still * (output - F.pixel_shuffle(past, PATCH)).abs()).mean()
-    unsteady = steady + 2 * stand
-    faithful = 0.5 * (fidelity(output, target) + fidelity(F.pixel_shuffle(end, PATCH), target))
+    unsteady = (seen * (difference.abs() + 8 * difference.square()) + 2 * still * difference.abs()).mean()
+    faithful = 0.6 * fidelity(output, target) + 0.4 * fidelity(F.pixel_shuffle(end, PATCH), target)
     return faithful + temporal * unsteady, unsteady.detach(), output, after
 
 
@@ -444,7 +442,7 @@ def main() -> None:
     parser.add_argument("--lengths", type=lambda x: [int(y) for y in x.split(",")], default=[2, 3, 3, 4, 5],
                         help="frames of a sequence, over the course of the training")
     parser.add_argument("--peak", type=float, default=5e-4, help="learning rate after warm-up")
-    parser.add_argument("--temporal", type=float, default=1.0, help="weight of steadiness")
+    parser.add_argument("--temporal", type=float, default=0.3, help="weight of steadiness")
     parser.add_argument("--ema", type=float, default=0.996, help="decay of the averaged weights a step")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
