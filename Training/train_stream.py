@@ -117,7 +117,7 @@ class Sequences:
     def light_of(self, sample: int) -> Tensor:
         """What the network is told of the light in each frame of a sample, (T, 4): of the whole frame, whatever the crop."""
         if sample not in self.light:
-            frames = torch.from_numpy(self.arrays["frames"][sample]).permute(0, 3, 1, 2).float() / 255
+            frames = torch.from_numpy(self.arrays["frames"][sample].copy()).permute(0, 3, 1, 2).float() / 255
             lights = list(light(frames))
             for t in range(1, len(lights)):
                 lights[t] = torch.lerp(lights[t - 1], lights[t], LIGHT_RATE)
