@@ -8,13 +8,13 @@ Everything is computed in float64 from values that are whole in f32, and stored 
                                    source.oil of random numbers
     streaming-unet-io.safetensors  what goes in and comes out; the names' first part is the case:
 
-    pass-K/     one pass of the network on blocks: style (6), share (1), z, frame, past (1, 48, 8, 12), state (1, 15, 8, 12),
-                tau, known (1, 1, 8, 12); raw (1, 79, 8, 12) is the last convolution's, end and after the results
+    pass-K/     one pass of the network on blocks: style (6), share (1), z, frame, past (1, 48, 8, 12), state and light (1, 15, 8, 12),
+                tau, known (1, 1, 8, 12); raw (1, 75, 8, 12) is the last convolution's, end and after the results
     warp/       picture (1, 3, 32, 48), flow (1, 2, 32, 48) x then y in pixels, output
     trust/      frame, before (1, 3, 32, 48), flow; output (1, 1, 8, 12)
     source/     anchor (1, 2, 32, 48), seed (1); output (1, 3, 32, 48) of source.oil
     stream-K/   three frames in K steps: style (6), frames, sources (3, 3, 32, 48), flows (3, 2, 32, 48), the first
-                unused; outputs (3, 3, 32, 48), and states (3, 15, 8, 12) after each
+                unused; outputs (3, 3, 32, 48), and states (3, 11, 8, 12) after each
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from export_stream import save_model
-from streaming import PIXELS, STATE, STYLES, Condition, Shape, Stream, StreamingUNet, trust, warp
+from streaming import LIGHT, PIXELS, STATE, STYLES, Condition, Shape, Stream, StreamingUNet, trust, warp
 from textures import SIZE, sample_source
 
 RESOURCES = Path(__file__).resolve().parent.parent / "Tests/ModelsTests/Resources"
@@ -75,7 +75,7 @@ def cases(network: StreamingUNet, source: Tensor) -> dict[str, Tensor]:
     styles = (torch.tensor([0, 1.0, 0, 0, 0, 0]), torch.tensor([0.75, 0, 0, 0.25, 0, 0]))
     for index, (style, share) in enumerate(zip(styles, (1.0, 0.25))):
         z, frame, past = blocks(PIXELS), blocks(PIXELS), blocks(PIXELS)
-        state, tau, known = 2 * blocks(STATE) - 1, blocks(1), (blocks(1) > 0.3).double()
+        state, tau, known = 2 * blocks(STATE + LIGHT) - 1, blocks(1), (blocks(1) > 0.3).double()
         weights = network.folded(Condition(style.double(), share))
         raw = network.raw(torch.cat([z, frame, state, tau], 1), weights)
         end, after = network(z, frame, past, state, tau, known, weights)

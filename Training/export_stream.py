@@ -17,6 +17,7 @@ others is 0.5 everywhere. An engine folds, for style weights s (they sum to 1) a
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from streaming import PATCH, SHARES, SIZE_MULTIPLE, STATE, STYLES, TRUST_MAX, Shape, StreamingUNet
+from streaming import LIGHT, PATCH, SHARES, SIZE_MULTIPLE, STATE, STYLES, TRUST_MAX, Shape, StreamingUNet
 from textures import SIZE, source
 
 HERE = Path(__file__).resolve().parent
@@ -37,7 +38,7 @@ def listed(values: tuple[int, ...]) -> str:
     return ",".join(str(value) for value in values)
 
 
-def metadata(shape: Shape) -> dict[str, str]:
+def metadata(shape: Shape, sources: Iterable[str] = WITH_SOURCE) -> dict[str, str]:
     """The `__metadata__` of a model file. Keys and values are strings, as safetensors demands."""
     return {
         "format": "lucida-model",
@@ -48,10 +49,11 @@ def metadata(shape: Shape) -> dict[str, str]:
         "blocks": listed(shape.blocks),
         "patch": str(PATCH),
         "state": str(STATE),
+        "light": str(LIGHT),
         "shares": str(SHARES),
         "trust_max": str(TRUST_MAX),
         "styles": ",".join(STYLES),
-        "sources": ",".join(WITH_SOURCE),
+        "sources": ",".join(sources),
         "source_size": str(SIZE),
         "color_range": "full",
         "size_multiple": str(SIZE_MULTIPLE),
@@ -67,7 +69,7 @@ def save_model(network: StreamingUNet, path: Path, dtype: torch.dtype, sources: 
     tensors = {name: value.detach().to(dtype).contiguous() for name, value in network.state_dict().items()}
     tensors |= {f"source.{style}": value.contiguous() for style, value in sources.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, str(path), metadata(network.shape))
+    save_file(tensors, str(path), metadata(network.shape, sources))
 
 
 def load_model(path: Path) -> tuple[StreamingUNet, dict[str, Tensor]]:

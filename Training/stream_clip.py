@@ -16,15 +16,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from export_stream import load_checkpoint, load_model
-from streaming import PATCH, STYLES, Stream, StreamingUNet, trust, warp
+from streaming import PATCH, STYLES, Stream, StreamingUNet, luma, trust, warp
 from teachers import STYLES as TEACHERS
 from teachers import Texture
 from textures import sample_source, screen, source
 
-STILL = (0.15, 0.5)  # pixels of estimated motion that count for nothing, and that count in full
+REST = 0.4 / 255  # how much better motion has to explain a place than rest does, mean absolute luma
 
 
 def frames_of(path: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
@@ -36,6 +37,13 @@ def frames_of(path: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
         x, y = (width - w) // 2, (height - h) // 2
         frame = read[1][y : y + h, x : x + w, ::-1]
         yield frame if (w, h) == size else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+
+
+def at_rest(frame: Tensor, before: Tensor, flow: Tensor) -> Tensor:
+    """The flow, and none where rest explains the picture about as well: on an even wall an estimate wanders."""
+    moved = (luma(frame) - warp(luma(before), flow)).abs()
+    gain = F.avg_pool2d((luma(frame) - luma(before)).abs() - moved, 17, 1, 8, count_include_pad=False)
+    return flow * ((gain - REST) / REST).clamp(0, 1)
 
 
 class Motion:
@@ -54,9 +62,8 @@ class Motion:
         if self.before is not None:
             found = cv2.resize(2 * self.estimator.calc(small, self.before, None), (width, height))
             flow = torch.from_numpy(found).permute(2, 0, 1)[None]
-            size = flow.norm(dim=1, keepdim=True)
-            flow = flow * ((size - STILL[0]) / (STILL[1] - STILL[0])).clamp(0, 1)
-            known = torch.nn.functional.interpolate(trust(frame, self.frame, flow), scale_factor=PATCH) > 0
+            flow = at_rest(frame, self.frame, flow)
+            known = F.interpolate(trust(frame, self.frame, flow), scale_factor=PATCH) > 0
             self.carried = torch.where(known, warp(self.carried, flow) + flow, 0)
         else:
             self.carried = torch.zeros(1, 2, height, width)

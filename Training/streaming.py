@@ -2,7 +2,8 @@
 
     start z (48)         ┐                                               ┌ residual (48)
     frame (48)           ├ stem ─ enc0 ─────────────── + ─ dec0 ─ head ─┤ gate (16)
-    state (15), tau (1)  ┘         │ down1             ▲ up0            └ state (15)
+    state (11), light (4),         │ down1             ▲ up0            └ state (11)
+    tau (1)              ┘         │                   │
                                   enc1 ─────────── + ─ dec1
                                    │ down2         ▲ up1
                                    └───── mid ─────┘
@@ -33,6 +34,7 @@ styles blend.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +44,9 @@ from torch import Tensor, nn
 PATCH = 4
 SIZE_MULTIPLE = 16
 PIXELS = 3 * PATCH * PATCH
-STATE = 15
+STATE = 11
+LIGHT = 4
+LIGHT_RATE = 0.1  # of a frame in what the network is told of the light
 GATE = PATCH * PATCH
 GATE_BIAS = -2.2  # of the last convolution: sigmoid(-2.2) = 0.1
 STYLES = ("ink", "oil", "watercolour", "pencil", "neon", "clear")
@@ -134,7 +138,7 @@ class StreamingUNet(nn.Module):
         c0, c1, c2 = shape.channels
         e0, e1, m, d1, d0 = shape.blocks
         self.shape = shape
-        self.stem = StyledConv(2 * PIXELS + STATE + 1, c0)
+        self.stem = StyledConv(2 * PIXELS + STATE + LIGHT + 1, c0)
         self.enc0 = Blocks(c0, e0)
         self.down1 = StyledConv(c0, c1, stride=2)
         self.enc1 = Blocks(c1, e1)
@@ -161,9 +165,9 @@ class StreamingUNet(nn.Module):
         return {name: tuple(x.to(precision or x.dtype) for x in layer.folded(condition)) for name, layer in self.layers()}
 
     def raw(self, x: Tensor, weights: Weights) -> Tensor:
-        """What the convolutions say, (N, 79, h, w): residual, gate before its sigmoid, state before its tanh.
+        """What the convolutions say, (N, 75, h, w): residual, gate before its sigmoid, state before its tanh.
 
-        x: (N, 112, h, w), which is z, frame, state, tau.
+        x: (N, 112, h, w), which is z, frame, state, light, tau.
         """
         skip0 = self.enc0(F.relu(self.stem(x, weights)), weights)
         skip1 = self.enc1(F.relu(self.down1(skip0, weights)), weights)
@@ -176,7 +180,7 @@ class StreamingUNet(nn.Module):
                 weights: Weights) -> tuple[Tensor, Tensor]:
         """Where z ends, as blocks in [0, 1] (not clamped), and the state for the next frame.
 
-        z, frame, past: (N, 48, h, w); state: (N, 15, h, w); tau, known: (N, 1, h, w), known is tau0 / TRUST_MAX.
+        z, frame, past: (N, 48, h, w); state: (N, 15, h, w), the light included (`with_light`); tau, known: (N, 1, h, w), known is tau0 / TRUST_MAX.
         """
         end, gate, after = self.parts(z, frame, state, tau, weights)
         return end + known * gate * (past - end), after
@@ -186,6 +190,7 @@ class StreamingUNet(nn.Module):
         x = torch.cat([z, frame, state, tau], 1).to(weights["stem"][0].dtype, memory_format=torch.channels_last)
         residual, gate, after = self.raw(x, weights).to(frame.dtype).split((PIXELS, GATE, STATE), 1)
         return frame + residual, torch.sigmoid(gate).repeat(1, 3, 1, 1), torch.tanh(after)
+
 
 def shares(steps: int) -> list[float]:
     """r of each of `steps` equal steps: 1/K, 1/(K - 1), ... 1."""
@@ -198,7 +203,7 @@ class Stream:
     def __init__(self, network: StreamingUNet, style: Tensor, steps: int = 1) -> None:
         self.network, self.shares = network, shares(steps)
         self.weights = [network.folded(Condition(style, share)) for share in self.shares]
-        self.before = self.output = self.state = None
+        self.before = self.output = self.state = self.light = None
 
     def __call__(self, frame: Tensor, source: Tensor, flow: Tensor) -> Tensor:
         """The picture for a frame, clamped. frame, source: (N, 3, H, W) in [0, 1]; flow: (N, 2, H, W) to the frame before.
@@ -212,6 +217,8 @@ class Stream:
             tau = trust(frame, self.before, flow)
             past = F.pixel_unshuffle(warp(self.output, flow), PATCH)
             state = warp(self.state, F.avg_pool2d(flow, PATCH) / PATCH) * tau / TRUST_MAX
+        self.light = light(frame) if self.light is None else torch.lerp(self.light, light(frame), LIGHT_RATE)
+        state = with_light(state, self.light)
         known, z, kept = tau / TRUST_MAX, start_of(past, begin, tau), None
         for share, weights in zip(self.shares, self.weights):
             end, after = self.network(z, now, past, state, tau, known, weights)
@@ -245,6 +252,22 @@ def trust(frame: Tensor, before: Tensor, flow: Tensor) -> Tensor:
     return TRUST_MAX * inside * (1 - (e / (2.5 * n) - 1) / 2).clamp(0, 1)
 
 
+def light(frame: Tensor) -> Tensor:
+    """What a window of the network cannot see: how bright the whole frame is, and of which colour. (N, 3, H, W) to (N, 4).
+
+    The means of red, green and blue, and the luma that 97 % of the squares of 2 x 2 pixels stay under. A dark corner of a
+    bright room and a dark room look alike from near, and only one of them is to be lifted. Live it follows slowly: a
+    running mean with the weight LIGHT_RATE for each new frame.
+    """
+    bright = F.avg_pool2d(luma(frame), 2).flatten(1)
+    return torch.cat([frame.mean((2, 3)), bright.kthvalue(math.ceil(0.97 * bright.shape[1])).values[:, None]], 1)
+
+
+def with_light(state: Tensor, light: Tensor) -> Tensor:
+    """State (N, 11, h, w) and light (N, 4) as the network takes them, (N, 15, h, w)."""
+    return torch.cat([state, light[:, :, None, None].to(state.dtype).expand(-1, -1, *state.shape[2:])], 1)
+
+
 def luma(rgb: Tensor) -> Tensor:
     """Rec. 601 luma, (N, 1, H, W)."""
     return 0.299 * rgb[:, 0:1] + 0.587 * rgb[:, 1:2] + 0.114 * rgb[:, 2:3]
@@ -271,6 +294,6 @@ def multiply_accumulates(shape: Shape, height: int, width: int) -> int:
     for _, layer in network.layers():
         layer.register_forward_hook(count)
     with torch.no_grad():
-        network.raw(torch.zeros(1, 2 * PIXELS + STATE + 1, height // PATCH, width // PATCH),
+        network.raw(torch.zeros(1, 2 * PIXELS + STATE + LIGHT + 1, height // PATCH, width // PATCH),
                     network.folded(Condition(torch.eye(len(STYLES))[0], 1.0)))
     return total

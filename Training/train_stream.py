@@ -35,7 +35,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sequences import ANCHOR_UNITS
-from streaming import BASE, PATCH, PIXELS, SMALL, STATE, STYLES, TRUST_MAX, Condition, Stream, StreamingUNet, Weights, shares, start_of, trust, warp
+from streaming import (BASE, LIGHT, LIGHT_RATE, PATCH, PIXELS, SMALL, STATE, STYLES, TRUST_MAX, Condition, Stream, StreamingUNet,
+                       Weights, light, shares, start_of, trust, warp, with_light)
 from textures import sample_source, source
 
 HERE = Path(__file__).resolve().parent
@@ -49,13 +50,15 @@ STILL = 0.3  # pixels of motion under which a picture has to stand
 @dataclass
 class Batch:
     """frames, targets, source: (N, T, 3, S, S) in [0, 1]; flow: (N, T, 2, S, S) pixels to the frame before; valid:
-    (N, T, 1, S, S), 1 where the surface was visible there; style: (len(STYLES),) weights."""
+    (N, T, 1, S, S), 1 where the surface was visible there; light: (N, T, 4) of the whole frames; style: (len(STYLES),)
+    weights."""
 
     frames: Tensor
     targets: Tensor
     source: Tensor
     flow: Tensor
     valid: Tensor
+    light: Tensor
     style: Tensor
 
 
@@ -67,6 +70,7 @@ class Sequences:
         self.arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
         self.crop, self.batch, self.seed, self.rank, self.device = crop, batch, seed, rank, device
         self.finished = np.array([], int)
+        self.light: dict[int, Tensor] = {}  # of a sample, (T, 4)
 
     def look(self) -> None:
         """Take note of what is finished: training may begin while the set is being made."""
@@ -107,7 +111,18 @@ class Sequences:
         frames = cut("frames") / 255
         begin = begin.unflatten(0, (len(places), length)) if isinstance(begin, Tensor) else torch.full_like(frames, begin)
         weights = torch.tensor([style.get(name, 0) for name in STYLES], device=self.device)
-        return Batch(frames, targets, begin, cut("flow"), cut("valid"), weights)
+        lights = torch.stack([self.light_of(i)[t : t + length] for i, t, _, _ in places]).to(self.device)
+        return Batch(frames, targets, begin, cut("flow"), cut("valid"), lights, weights)
+
+    def light_of(self, sample: int) -> Tensor:
+        """What the network is told of the light in each frame of a sample, (T, 4): of the whole frame, whatever the crop."""
+        if sample not in self.light:
+            frames = torch.from_numpy(self.arrays["frames"][sample].copy()).permute(0, 3, 1, 2).float() / 255
+            lights = list(light(frames))
+            for t in range(1, len(lights)):
+                lights[t] = torch.lerp(lights[t - 1], lights[t], LIGHT_RATE)
+            self.light[sample] = torch.stack(lights)
+        return self.light[sample]
 
 
 def blocks(x: Tensor) -> Tensor:
@@ -131,17 +146,15 @@ def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tenso
                temporal: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Loss, its steady part, output (N, 3, S, S) and state of one frame.
 
-    wanted: what the last output and the teacher's change make of this frame; seen, still: (N, 1, S, S), where it counts.
-    past: the last output, aligned, in blocks, at which a still pixel should stay. The end is asked for the picture before
-    the gate and after it: behind a gate that holds on to the past nothing would be learnt.
+    wanted: what the last output, along the true motion, and the teacher's change make of this frame; seen, still: (N, 1,
+    S, S), where it counts, and where it counts more. The end is asked for the picture before the gate and after it:
+    behind a gate that holds on to the past nothing would be learnt.
     """
     end, gate, after = network.parts(z, frame, state, tau, weights)
     output = F.pixel_shuffle(end + known * gate * (past - end), PATCH)
     difference = output - wanted
-    steady = (seen * (difference.abs() + 8 * difference.square())).mean()
-    stand = (still * (output - F.pixel_shuffle(past, PATCH)).abs()).mean()
-    unsteady = steady + 2 * stand
-    faithful = 0.5 * (fidelity(output, target) + fidelity(F.pixel_shuffle(end, PATCH), target))
+    unsteady = (seen * (difference.abs() + 8 * difference.square()) + 2 * still * difference.abs()).mean()
+    faithful = 0.6 * fidelity(output, target) + 0.4 * fidelity(F.pixel_shuffle(end, PATCH), target)
     return faithful + temporal * unsteady, unsteady.detach(), output, after
 
 
@@ -217,7 +230,7 @@ class Unroll:
                     past = blocks(aligned)
                     z = start_of(past, begin, tau)
                 state = warp(state, F.avg_pool2d(flow, PATCH) / PATCH) * known
-            weights = whole
+            weights, state = whole, with_light(state, batch.light[:, t])
             if self.chance() < 0.12:
                 z, tau, share = self.part_of_the_way(z, tau, (frame, past, state, known), batch.style)
                 weights = self.network.folded(Condition(batch.style, share), self.precision)
@@ -444,7 +457,7 @@ def main() -> None:
     parser.add_argument("--lengths", type=lambda x: [int(y) for y in x.split(",")], default=[2, 3, 3, 4, 5],
                         help="frames of a sequence, over the course of the training")
     parser.add_argument("--peak", type=float, default=5e-4, help="learning rate after warm-up")
-    parser.add_argument("--temporal", type=float, default=0.5, help="weight of steadiness")
+    parser.add_argument("--temporal", type=float, default=0.3, help="weight of steadiness")
     parser.add_argument("--ema", type=float, default=0.996, help="decay of the averaged weights a step")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dump_stream_reference import tiny
 from export_stream import WITH_SOURCE, load_model, save_model
-from streaming import (BASE, PATCH, PIXELS, SMALL, STATE, STYLES, TRUST_MAX, Condition, Shape, Stream, StreamingUNet,
+from streaming import (BASE, LIGHT, PATCH, PIXELS, SMALL, STATE, STYLES, TRUST_MAX, Condition, Shape, Stream, StreamingUNet,
                        multiply_accumulates, shares, trust, warp)
 from textures import source
 from train_stream import orthogonal
@@ -53,7 +53,7 @@ class NetworkTests(unittest.TestCase):
     def test_what_is_not_known_has_no_effect(self) -> None:
         network = tiny().float()
         weights = network.folded(Condition(INK, 1.0))
-        z, frame, state, tau, known = blocks(PIXELS), blocks(PIXELS), blocks(STATE), blocks(1), torch.zeros(1, 1, 8, 12)
+        z, frame, state, tau, known = blocks(PIXELS), blocks(PIXELS), blocks(STATE + LIGHT), blocks(1), torch.zeros(1, 1, 8, 12)
         a, _ = network(z, frame, blocks(PIXELS), state, tau, known, weights)
         b, _ = network(z, frame, blocks(PIXELS), state, tau, known, weights)
         self.assertTrue(torch.equal(a, b))
