@@ -44,7 +44,7 @@ final class StreamNetwork: @unchecked Sendable {
 struct StreamTensors {
     /// Start, frame, state and tau: (112, H/4, W/4).
     let input: TensorView
-    /// Residual, gate and state: (80, H/4, W/4), the last channel unused.
+    /// Residual, gate and state: (80, H/4, W/4), the last five channels unused.
     let result: TensorView
     private let memory: TensorMemory
 

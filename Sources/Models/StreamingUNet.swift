@@ -6,7 +6,8 @@ internal import NeuralEngine
 ///
 ///     start z (48)         ┐                                               ┌ residual (48)
 ///     frame (48)           ├ stem ─ enc0 ─────────────── + ─ dec0 ─ head ─┤ gate (16)
-///     state (15), tau (1)  ┘         │ down1             ▲ up0            └ state (15)
+///     state (11), light (4),         │ down1             ▲ up0            └ state (11)
+///     tau (1)              ┘         │                   │
 ///                                   enc1 ─────────── + ─ dec1
 ///                                    │ down2         ▲ up1
 ///                                    └───── mid ─────┘
@@ -35,7 +36,7 @@ public struct StreamingUNet: Sendable {
     /// Width and height that the network divides by: two halvings of 4 × 4 squares.
     static var sizeMultiple: Int { StreamSteps.sizeMultiple }
     /// Residual, gate and state.
-    private static let outputChannels = 79
+    private static let outputChannels = 48 + 16 + 11
     /// Texels on a source's side; it repeats.
     private static var sourceEdge: Int { StreamSteps.sourceSize }
     /// Numbers that r is spread over.
@@ -48,6 +49,8 @@ public struct StreamingUNet: Sendable {
         try file.check("architecture_version", is: "1")
         try file.check("color_range", is: "full")
         try file.check("size_multiple", is: "\(Self.sizeMultiple)")
+        try file.check("state", is: "11")
+        try file.check("light", is: "4")
         let styles = file.styles
         guard !styles.isEmpty, styles.count <= 64, Set(styles).count == styles.count else {
             throw file.failure("its styles are not 1 to 64 different names")
@@ -141,7 +144,7 @@ public struct StreamingUNet: Sendable {
         return result
     }
 
-    /// The network itself: (112, H/4, W/4) to (79, H/4, W/4), before sigmoid and tanh.
+    /// The network itself: (112, H/4, W/4) to (75, H/4, W/4), before sigmoid and tanh.
     func raw(
         _ input: Tensor, _ weights: [String: ConvolutionWeights], in builder: PlanBuilder
     ) throws(EngineError) -> Tensor {

@@ -489,10 +489,11 @@ struct StreamPastKernelTests {
             var aligned = [UInt16](repeating: 7, count: 48 * columns)
             var view = past.kernelView
             let (temporal, trustMax): (Float, Float) = (0.8, 0.7)
+            let light = (0..<16).map { $0 == 15 ? 0 : 0.01 * Float($0) }
             anchor.withUnsafeBufferPointer {
                 guard let base = $0.baseAddress else { return }
                 table.start_squares(
-                    &view, row, flow, trust, temporal, trustMax, base + 2 * row * columns,
+                    &view, row, flow, trust, temporal, trustMax, light, base + 2 * row * columns,
                     &aligned, &input, blockStride)
             }
             func displacement(_ column: Int, _ row: Int, _ axis: Int) -> Float {
@@ -542,7 +543,8 @@ struct StreamPastKernelTests {
                     let state = StreamReference.at(
                         Float(i) + u / 4, Float(row) + v / 4, width: columns, height: rows
                     ) { past.state[16 * ($1 * columns + $0) + pixel] }
-                    let expected = tau > 0 ? (pixel == 15 ? tau : temporal * trust[i] * state) : 0
+                    let carried = tau > 0 ? temporal * trust[i] * state : 0
+                    let expected = pixel == 15 ? max(tau, 0) : light[pixel] + carried
                     #expect(abs(input[6 * blockStride + 16 * i + pixel] - expected) < 1e-5)
                 }
             }

@@ -131,13 +131,13 @@ typedef struct {
         const float *field, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row, float *anchor);
 
     /// A row of the network's input of seven blocks: z = (1 − tau) source + tau past in blocks
-    /// 0…2, in block 6 the state, times temporal · trust, and tau = trust_max · temporal · trust in its
-    /// last channel. Past and state come along the flow. Blocks 3…5 stay. anchor: the
+    /// 0…2, in block 6 the state, times temporal · trust, plus the 16 numbers of `light`, and tau =
+    /// trust_max · temporal · trust in its last channel. Past and state come along the flow. Blocks 3…5 stay. anchor: the
     /// row's first pair in the whole field. aligned: the past, 48 numbers a square; not written
     /// where tau is 0.
     void (*start_squares)(
         const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *trust,
-        float temporal, float trust_max, const float *anchor, uint16_t *aligned, float *input,
+        float temporal, float trust_max, const float *light, const float *anchor, uint16_t *aligned, float *input,
         ptrdiff_t block_stride);
 
     /// A step of `share` of the way left, for a row of squares. result: five blocks, residual,

@@ -85,13 +85,19 @@ final class StreamStartStep: ParallelWork {
         cost.bytesWritten = state.squares * (64 * 4 + 48 * 2)
     }
 
+    override func willRun() {
+        let motion = state.motion
+        state.light.follow(state.frame, half: motion.levels[0].planes[motion.present])
+    }
+
     override func perform(piece: Int, worker: Int) {
         let motion = state.motion
         let at = piece * motion.columns
         var past = state.pastOfFrame()
         state.kernels.pointee.start_squares(
             &past, piece, motion.flow + 2 * at, state.trust + at, state.temporal,
-            state.trustMax, state.anchors[motion.present] + 2 * at, state.aligned + 48 * at,
+            state.trustMax, state.light.block, state.anchors[motion.present] + 2 * at,
+            state.aligned + 48 * at,
             input.pixel(block: 0, y: piece, x: 0), input.shape.blockStride)
     }
 }

@@ -49,8 +49,9 @@ final class StreamFrame {
 ///     let isGood = stream.finish()
 ///
 /// The network's input has 112 channels: the start z of the flow (16 · colour + 4 · row + column of
-/// a square of 4 × 4 pixels), the frame in the same order, 15 channels of state, tau. Its result
-/// has 79: residual (48), gate (16) and state (15), before their activations. With more than one
+/// a square of 4 × 4 pixels), the frame in the same order, 11 channels of state, 4 of the
+/// light of the whole frame, tau. Its result
+/// has 75: residual (48), gate (16) and state (11), before their activations. With more than one
 /// step the input must survive a run: name it among the plan's outputs.
 public final class StreamSteps {
     /// Channels of the network's input.
@@ -151,7 +152,7 @@ public final class StreamSteps {
         // Two lumas, past, its aligned copy, the frame; the pyramids; what squares and patches have.
         let perPixel = 4 + 6 + 6 + 3 + 3 + 7 + 2
         let rows = threads * 12 * (geometry.frameWidth + geometry.modelWidth + 64)
-        return perPixel * pixels + source + histograms + rows + 8192
+        return perPixel * pixels + source + histograms + rows + 16384
     }
 
     /// Bytes that they have allocated, but for rows that are scaled.
@@ -209,7 +210,10 @@ public final class StreamSteps {
     /// Forgets earlier frames: a cut, a pause, another camera or another style.
     ///
     /// - Realtime: safe
-    public func reset() { state.motion.reset() }
+    public func reset() {
+        state.motion.reset()
+        state.light.reset()
+    }
 }
 
 /// What lives from frame to frame.
@@ -229,6 +233,7 @@ final class StreamState {
     /// The present frame's before torn texture is mended.
     let moved: UnsafeMutablePointer<Float>
     let trust: UnsafeMutablePointer<Float>
+    let light: FrameLight
     var temporal: Float = 1
     /// tau where trust is 1.
     let trustMax: Float
@@ -255,6 +260,7 @@ final class StreamState {
         anchors = (0..<2).map { _ in allocator.make(2 * squares, of: Float.self) }
         moved = allocator.make(2 * squares, of: Float.self)
         trust = allocator.make(squares, of: Float.self)
+        light = FrameLight(in: allocator)
         source = allocator.make(Self.sourceStride * Self.sourceStride, of: UInt32.self)
         setSource { _ in 128 }
     }
