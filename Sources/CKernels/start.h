@@ -289,10 +289,10 @@ INLINE pixel align_state(
 
 static void start_squares(
     const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *trust,
-    float temporal, const float *anchor, uint16_t *aligned, float *input,
+    float temporal, float trust_max, const float *anchor, uint16_t *aligned, float *input,
     ptrdiff_t block_stride) {
     for (ptrdiff_t i = 0; i < past->columns; i++, input += CK_BLOCK, aligned += 3 * CK_BLOCK) {
-        float tau = temporal * trust[i];
+        float known = temporal * trust[i], tau = trust_max * known;
         texture source = texture_at(past, anchor, i, row);
         if (!(tau > 0)) {
             for (int c = 0; c < 3; c++)
@@ -308,7 +308,7 @@ static void start_squares(
                 input + c * block_stride,
                 (1 - tau) / 255 * source.colour[c] + tau / 65535 * before);
         }
-        pixel state = align_state(past, i, row, u, v);
+        pixel state = known * align_state(past, i, row, u, v);
         state[CK_BLOCK - 1] = tau;
         STORE(input + 6 * block_stride, state);
     }

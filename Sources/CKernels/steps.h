@@ -33,18 +33,18 @@ typedef struct {
 
 INLINE square_end end_of_square(
     const float *result, ptrdiff_t block_stride, const uint8_t *rgb, ptrdiff_t rgb_stride,
-    const uint16_t *aligned, int is_known) {
+    const uint16_t *aligned, float known) {
     square values = load_square(rgb, rgb_stride);
     square_end s;
     pixel gate = LOAD(pixel, result + 3 * block_stride);
     s.bad = not_finite(gate) | not_finite(LOAD(pixel, result + 4 * block_stride));
-    if (is_known) gate = sigmoid(result + 3 * block_stride);
+    if (known > 0) gate = known * sigmoid(result + 3 * block_stride);
     for (int c = 0; c < 3; c++) {
         pixel residual = LOAD(pixel, result + c * block_stride);
         s.bad |= not_finite(residual);
         s.frame[c] = from_u8(values.colour[c]) * (1 / 255.0f);
         pixel end = s.frame[c] + residual;
-        if (is_known) {
+        if (known > 0) {
             pixel before = from_u16(LOAD(pixel_u16, aligned + c * CK_BLOCK)) * (1 / 65535.0f);
             end += gate * (before - end);
         }
@@ -69,7 +69,7 @@ static int advance_squares(
         float *to = input + i * CK_BLOCK;
         square_end s = end_of_square(
             from, result_stride, rgb + 12 * i, rgb_stride, aligned + 3 * CK_BLOCK * i,
-            temporal * trust[i] > 0);
+            temporal * trust[i]);
         bad |= s.bad;
         for (int c = 0; c < 3; c++) {
             pixel z = LOAD(pixel, to + c * input_stride);
@@ -91,7 +91,7 @@ static int end_squares(
         float *from = result + i * CK_BLOCK;
         square_end s = end_of_square(
             from, result_stride, rgb + 12 * i, rgb_stride, aligned + 3 * CK_BLOCK * i,
-            temporal * trust[i] > 0);
+            temporal * trust[i]);
         bad |= s.bad;
         for (int c = 0; c < 3; c++) {
             pixel end = clamp_pixel(s.end[c]);

@@ -488,12 +488,12 @@ struct StreamPastKernelTests {
             var input = [Float](repeating: -7, count: 7 * blockStride)
             var aligned = [UInt16](repeating: 7, count: 48 * columns)
             var view = past.kernelView
-            let temporal: Float = 0.8
+            let (temporal, trustMax): (Float, Float) = (0.8, 0.7)
             anchor.withUnsafeBufferPointer {
                 guard let base = $0.baseAddress else { return }
                 table.start_squares(
-                    &view, row, flow, trust, temporal, base + 2 * row * columns, &aligned,
-                    &input, blockStride)
+                    &view, row, flow, trust, temporal, trustMax, base + 2 * row * columns,
+                    &aligned, &input, blockStride)
             }
             func displacement(_ column: Int, _ row: Int, _ axis: Int) -> Float {
                 let x = min(max(column, 0), columns - 1)
@@ -501,7 +501,7 @@ struct StreamPastKernelTests {
                 return anchor[2 * (y * columns + x) + axis]
             }
             for i in 0..<columns {
-                let (u, v, tau) = (flow[2 * i], flow[2 * i + 1], temporal * trust[i])
+                let (u, v, tau) = (flow[2 * i], flow[2 * i + 1], trustMax * temporal * trust[i])
                 for pixel in 0..<16 {
                     let (dx, dy) = (Float(pixel % 4), Float(pixel / 4))
                     var place: [Float] = [Float(4 * i) + dx + 197, Float(4 * row) + dy + 359]
@@ -542,7 +542,7 @@ struct StreamPastKernelTests {
                     let state = StreamReference.at(
                         Float(i) + u / 4, Float(row) + v / 4, width: columns, height: rows
                     ) { past.state[16 * ($1 * columns + $0) + pixel] }
-                    let expected = tau > 0 ? (pixel == 15 ? tau : state) : 0
+                    let expected = tau > 0 ? (pixel == 15 ? tau : temporal * trust[i] * state) : 0
                     #expect(abs(input[6 * blockStride + 16 * i + pixel] - expected) < 1e-5)
                 }
             }
@@ -579,7 +579,7 @@ struct StreamPastKernelTests {
         func end(_ i: Int, _ lane: Int, _ colour: Int) -> Float {
             let end = frame(i, lane, colour) + result[colour * stride + 16 * i + lane]
             guard trust[i] > 0 else { return end }
-            let gate = StreamReference.sigmoid(result[3 * stride + 16 * i + lane])
+            let gate = trust[i] * StreamReference.sigmoid(result[3 * stride + 16 * i + lane])
             return end + gate * (Float(aligned[48 * i + 16 * colour + lane]) / 65535 - end)
         }
 

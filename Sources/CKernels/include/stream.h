@@ -131,18 +131,18 @@ typedef struct {
         const float *field, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row, float *anchor);
 
     /// A row of the network's input of seven blocks: z = (1 − tau) source + tau past in blocks
-    /// 0…2, in block 6 the state and tau in its last channel, tau = temporal · trust. Past and
-    /// state come along the flow; where tau is 0 the state is 0. Blocks 3…5 stay. anchor: the
+    /// 0…2, in block 6 the state, times temporal · trust, and tau = trust_max · temporal · trust in its
+    /// last channel. Past and state come along the flow. Blocks 3…5 stay. anchor: the
     /// row's first pair in the whole field. aligned: the past, 48 numbers a square; not written
     /// where tau is 0.
     void (*start_squares)(
         const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *trust,
-        float temporal, const float *anchor, uint16_t *aligned, float *input,
+        float temporal, float trust_max, const float *anchor, uint16_t *aligned, float *input,
         ptrdiff_t block_stride);
 
     /// A step of `share` of the way left, for a row of squares. result: five blocks, residual,
-    /// gate and state before their activations. end = frame + residual, and where temporal · trust
-    /// is above 0, end += sigmoid(gate) · (aligned − end); in `input`, z += share · (end − z),
+    /// gate and state before their activations. end = frame + residual, then
+    /// end += temporal · trust · sigmoid(gate) · (aligned − end); in `input`, z += share · (end − z),
     /// tau += share · (1 − tau). state = tanh of the fifth block, its last channel 0, unless NULL.
     /// Returns 0 if every number of the result was finite.
     int (*advance_squares)(

@@ -5,7 +5,7 @@ final class StreamSlot {
     let frame: StreamFrame
     /// The past where it is now, 48 numbers a square.
     let aligned: UnsafeMutablePointer<UInt16>
-    /// Trust in the past of each square, before `temporal`.
+    /// Trust in the past of each square, 0…1, before `temporal`.
     let trust: UnsafeMutablePointer<Float>
     /// How much of the past is used.
     var temporal: Float = 1

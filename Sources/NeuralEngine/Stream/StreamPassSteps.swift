@@ -4,7 +4,7 @@ internal import CKernels
 
 /// How far the past can be trusted, and where textures have moved. One row of squares a piece.
 ///
-/// tau0 of a square is `highest` · clamp(1 − (e / 2.5 n − 1) / 2, 0, 1): e is the mean absolute
+/// That of a square is clamp(1 − (e / 2.5 n − 1) / 2, 0, 1): e is the mean absolute
 /// difference of luma after the motion, n its median over the picture and at least one level: what
 /// noise and changes of exposure do everywhere.
 final class StreamTrustStep: ParallelWork {
@@ -14,13 +14,11 @@ final class StreamTrustStep: ParallelWork {
 
     private let state: StreamState
     private let errors: SquareErrorStep
-    private let highest: Float
     private var trustMax: Float = 0
     private var errorScale: Float = 1
     private var frames: UInt8 = 0
 
-    init(_ state: StreamState, errors: SquareErrorStep, highest: Float) {
-        self.highest = highest
+    init(_ state: StreamState, errors: SquareErrorStep) {
         self.state = state
         self.errors = errors
         super.init(name: "trust", pieces: state.motion.rows)
@@ -33,7 +31,7 @@ final class StreamTrustStep: ParallelWork {
         let median = errors.median()
         state.motion.learn(median: median)
         errorScale = 1 / (2.5 * max(median, Self.noiseMin))
-        if median <= Self.cutLevels { trustMax = highest }
+        if median <= Self.cutLevels { trustMax = 1 }
     }
 
     override func perform(piece: Int, worker: Int) {
@@ -93,7 +91,7 @@ final class StreamStartStep: ParallelWork {
         var past = state.pastOfFrame()
         state.kernels.pointee.start_squares(
             &past, piece, motion.flow + 2 * at, state.slot.trust + at, state.slot.temporal,
-            state.anchors[motion.present] + 2 * at, state.slot.aligned + 48 * at,
+            state.trustMax, state.anchors[motion.present] + 2 * at, state.slot.aligned + 48 * at,
             input.pixel(block: 0, y: piece, x: 0), input.shape.blockStride)
     }
 }

@@ -93,7 +93,7 @@ public final class StreamSteps {
     var flow: UnsafeBufferPointer<Float> {
         UnsafeBufferPointer(start: state.motion.flow, count: 2 * state.squares)
     }
-    /// Trust in the past of each square, before `temporal`.
+    /// Trust in the past of each square, 0…1, before `temporal`.
     var trust: UnsafeBufferPointer<Float> {
         UnsafeBufferPointer(start: state.slot.trust, count: state.squares)
     }
@@ -142,7 +142,8 @@ public final class StreamSteps {
         self.check = check
         self.input = input
         state = StreamState(
-            backend: backend, kernels: kernels, geometry: geometry, threads: threads)
+            backend: backend, kernels: kernels, geometry: geometry, threads: threads,
+            trustMax: trustMax)
         let motion = state.motion
         let errors = SquareErrorStep(motion: motion, threads: threads, in: state.allocator)
         beginning =
@@ -152,7 +153,7 @@ public final class StreamSteps {
             ]
             + motion.levels.indices.reversed().map { PatchSearchStep(motion: motion, level: $0) }
             + [
-                errors, StreamTrustStep(state, errors: errors, highest: trustMax),
+                errors, StreamTrustStep(state, errors: errors),
                 StreamAnchorStep(state), StreamStartStep(state, input: input),
             ]
         advance = StreamAdvanceStep(state, input: input, result: result, check: check)
@@ -266,6 +267,8 @@ final class StreamState {
     let anchors: [UnsafeMutablePointer<Float>]
     /// The present frame's before torn texture is mended.
     let moved: UnsafeMutablePointer<Float>
+    /// tau where trust is 1.
+    let trustMax: Float
     var offset: (x: Int32, y: Int32) = (0, 0)
 
     private let source: UnsafeMutablePointer<UInt32>
@@ -273,8 +276,9 @@ final class StreamState {
 
     init(
         backend: Backend, kernels: UnsafePointer<ck_stream_kernels>, geometry: FrameGeometry,
-        threads: Int
+        threads: Int, trustMax: Float
     ) {
+        self.trustMax = trustMax
         self.kernels = kernels
         let allocator = allocator
         let (width, height) = (geometry.paddedWidth, geometry.paddedHeight)
