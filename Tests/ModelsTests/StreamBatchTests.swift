@@ -146,6 +146,19 @@ struct StreamBatchTests {
         #expect(batch.byteCount == sequential.byteCount)
     }
 
+    @Test(
+        "the oldest frame is finished first, so that the newest leaves the past",
+        arguments: [64, 48])
+    func order(modelWidth: Int) throws {
+        let stream = try session(steps: 3) { $0.modelWidth = modelWidth }
+        let names = stream.stepNames.filter {
+            ["stem", "end", "residual rows", "onward"].contains($0)
+        }
+        // The last step's change must be added before the next network runs.
+        let added = modelWidth == 64 ? [] : ["residual rows"]
+        #expect(names == ["stem", "end"] + added + ["stem", "onward", "stem", "onward"])
+    }
+
     // MARK: Breaks
 
     @Test("after a reset it fills anew, and nothing of before is left")
