@@ -166,13 +166,15 @@ struct StreamMotionTests {
         [(0.3, 0.2), (1, -0.4), (-2.5, 1.1), (8, 3), (-20, 9), (4, -20)] as [(Float, Float)])
     func shift(isa: InstructionSet, by shift: (Float, Float)) throws {
         let bench = try StreamBench(width: 192, height: 128, isa: isa)
-        let scene = DrawnScene(seed: 5, grain: 7)
+        // What changes by less than a level or two counts as noise: small shifts need fine structure.
+        let isSlow = hypot(shift.0, shift.1) < 1.5
+        let scene = DrawnScene(seed: 5, grain: isSlow ? 7 : 14)
         bench.process(bench.frame { scene($0, $1) })
         bench.process(bench.frame { scene($0 - shift.0, $1 - shift.1) })
         let errors = bench.flowErrors { _, _ in (-shift.0, -shift.1) }
         let mean = errors.reduce(0, +) / Float(errors.count)
         #expect(errors[errors.count / 2] < 0.12, "median; mean \(mean)")
-        #expect(errors[errors.count * 9 / 10] < 0.6, "nine in ten; mean \(mean)")
+        #expect(errors[errors.count * 9 / 10] < (isSlow ? 0.7 : 0.4), "nine in ten; mean \(mean)")
     }
 
     @Test("A turned picture's vectors", arguments: sets)
