@@ -27,8 +27,10 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     private var picture: BeforeAfterPicture?
     private let takesPicture: Bool
     // Of the last frames, the newest at `newest`: a stream batch gives pictures of earlier ones.
-    private var recent = [FrameMetadata](repeating: FrameMetadata(), count: 4)
+    private var recent = [FrameMetadata](repeating: FrameMetadata(), count: delayMax + 1)
     private var newest = 0
+    /// Four steps are the most.
+    private static let delayMax = 3
     private let log: Logger
 
     /// Loads and checks the weights.
@@ -71,7 +73,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         precisionReason = choice.reason
         cache.save(tuning, log: log)
         log.info("precision: \(session.precision); \(choice.reason)")
-        if takesPicture { picture = BeforeAfterPicture(format: format) }
+        if takesPicture { picture = BeforeAfterPicture(format: format, delayMax: Self.delayMax) }
     }
 
     func process(
@@ -80,6 +82,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         guard let session else { return .failed }
         newest = (newest + 1) % recent.count
         recent[newest] = input.metadata
+        picture?.see(input)
         let result = session.transform(
             FramePointers(
                 frame: input.plane(0), frameStride: input.strides[0], output: output.plane(0),
@@ -89,7 +92,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         switch result {
         case .picture:
             output.metadata = recent[(newest + recent.count - session.delayFrames) % recent.count]
-            picture?.offer(before: input, after: output)
+            picture?.offer(output, delayFrames: session.delayFrames)
             return .picture
         case .early: return .early
         case .bad: return .failed
@@ -147,22 +150,36 @@ struct BeforeAfterPicture {
     let frame: FrameBuffer
     /// Whether a frame has been taken.
     private(set) var isTaken = false
+    // Frames seen and pictures offered.
     private var seen = 0
+    private var offered = 0
+    // The last frames seen; frame n at n modulo their number.
+    private let befores: [FrameBuffer]
 
     /// 2.5 s in: cameras have found their exposure by then, and the drawn person waves. An earlier
     /// frame stands in until then.
     private static let wantedFrame = 75
 
-    init(format: VideoFormat) {
+    /// - Parameter delayMax: by how many frames a picture can be later than its own.
+    init(format: VideoFormat, delayMax: Int) {
         var wide = format
         wide.width *= 2
         frame = FrameBuffer(format: wide)
+        befores = (0...delayMax).map { _ in FrameBuffer(format: format) }
     }
 
-    mutating func offer(before: FrameBuffer, after: FrameBuffer) {
+    /// A frame came, and perhaps its picture later.
+    mutating func see(_ frame: FrameBuffer) {
         seen += 1
-        guard !isTaken || seen == Self.wantedFrame else { return }
+        if offered < Self.wantedFrame { befores[seen % befores.count].copy(from: frame) }
+    }
+
+    /// The picture of the frame that came `delayFrames` before the last one.
+    mutating func offer(_ after: FrameBuffer, delayFrames: Int) {
+        offered += 1
+        guard !isTaken || offered == Self.wantedFrame else { return }
         isTaken = true
+        let before = befores[(seen - delayFrames) % befores.count]
         let rowBytes = before.strides[0]
         for y in 0..<before.format.height {
             let row = frame.plane(0).advanced(by: y * frame.strides[0])

@@ -13,22 +13,31 @@ final class StreamNetwork: @unchecked Sendable {
 
     /// Shares of the model's styles.
     let styles: [Float]
-    /// In the order in which they run.
+    /// In the order in which a frame takes them.
     let steps: [Step]
     /// Where the flow begins: 3 planes of bytes, `StreamingUNet.sourceEdge` on a side.
     let source: UnsafeMutableBufferPointer<UInt8>
+    /// What the steps are placed at; nil: all are at one input, and a frame takes them all at once.
+    let batch: StreamBatch?
 
-    init(styles: [Float], steps: [Step], source bytes: [UInt8]) {
+    init(styles: [Float], steps: [Step], batch: StreamBatch?, source bytes: [UInt8]) {
         self.styles = styles
         self.steps = steps
+        self.batch = batch
         source = .allocate(capacity: bytes.count)
         _ = source.initialize(from: bytes)
     }
 
     deinit { source.deallocate() }
 
+    /// In which order the steps run, by index. In a batch every step has a frame of its own; the
+    /// last one first, so that the first leaves the newest past.
+    func index(ofTurn turn: Int) -> Int { batch == nil ? turn : steps.count - 1 - turn }
+
     /// Bytes of activations, packed weights and scratch memory.
-    var byteCount: Int { steps.reduce(0) { $0 + $1.plan.byteCount } + source.count }
+    var byteCount: Int {
+        steps.reduce(0) { $0 + $1.plan.byteCount } + source.count + (batch?.byteCount ?? 0)
+    }
 
     /// How many convolutions are multiplied in what, for people.
     var precision: String {
@@ -40,7 +49,7 @@ final class StreamNetwork: @unchecked Sendable {
     }
 }
 
-/// What all networks of a session read and write: none keeps anything there from frame to frame.
+/// What all networks of a session read and write: none keeps anything here from frame to frame.
 struct StreamTensors {
     /// Start, frame, state and tau: (112, H/4, W/4).
     let input: TensorView
@@ -80,9 +89,10 @@ struct StreamNetworkFactory: @unchecked Sendable {
     /// - Parameters:
     ///   - styles: share of each of the model's styles.
     ///   - steps: of the flow: r = 1/K, 1/(K − 1) … 1.
+    ///   - batch: of as many steps.
     ///   - tuning: may measure, if the pool is idle.
     func network(
-        styles: [Float], steps count: Int, tuning: ConvolutionTuning
+        styles: [Float], steps count: Int, batch: StreamBatch?, tuning: ConvolutionTuning
     ) throws(EngineError) -> StreamNetwork {
         var steps: [StreamNetwork.Step] = []
         for index in 0..<count {
@@ -92,16 +102,25 @@ struct StreamNetworkFactory: @unchecked Sendable {
                 backend: backend, pool: pool, tuning: tuning, precisions: precisions)
             let input = builder.input(tensors.input.shape)
             let output = try model.raw(input, weights, in: builder)
-            builder.place(input, at: tensors.input)
+            builder.place(input, at: batch?.inputs[index] ?? tensors.input)
             builder.place(output, at: tensors.result)
             let plan = try builder.build(
                 outputs: [output],
                 for: "\(geometry.modelWidth)×\(geometry.modelHeight) pixels, \(count) steps and "
                     + "\(pool.threads) threads",
-                besides: tensors.byteCount
+                besides: tensors.byteCount + (batch?.byteCount ?? 0)
                     + StreamSteps.byteCount(geometry, threads: pool.threads))
             steps.append(StreamNetwork.Step(plan: plan))
         }
-        return StreamNetwork(styles: styles, steps: steps, source: model.source(styles))
+        return StreamNetwork(
+            styles: styles, steps: steps, batch: batch, source: model.source(styles))
+    }
+
+    /// Room for frames under way, if the look wants several.
+    func batch(for look: Look) throws(EngineError) -> StreamBatch? {
+        guard look.streamBatch, look.steps > 1 else { return nil }
+        return try StreamBatch(
+            steps: look.steps, input: tensors.input, backend: backend, geometry: geometry,
+            threads: pool.threads)
     }
 }

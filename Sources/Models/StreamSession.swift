@@ -19,8 +19,8 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
     public let precision: String
     /// Everything is computed for every frame; 0 where strength 0 left nothing to do.
     public private(set) var workShare = 1.0
-    /// All steps of a frame are taken at once.
-    public var delayFrames: Int { 0 }
+    /// In a stream batch a frame less than there are steps.
+    public private(set) var delayFrames = 0
 
     private let model: StreamingUNet
     // Around the network.
@@ -41,6 +41,8 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
     private let fader = StyleFader()
     // Control thread.
     private var look: Look
+    // Which the next network goes on with.
+    private var batch: StreamBatch?
 
     /// What changes without other weights.
     private struct LiveSettings {
@@ -84,8 +86,9 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
             factory = StreamNetworkFactory(
                 model: model, backend: backend, pool: pool, geometry: geometry,
                 tensors: tensors, precisions: request.precisions)
+            batch = try factory.batch(for: request.look)
             network = try factory.network(
-                styles: styles, steps: request.look.steps, tuning: request.tuning)
+                styles: styles, steps: request.look.steps, batch: batch, tuning: request.tuning)
             stream = try StreamSteps(
                 backend: backend, geometry: geometry, input: tensors.input,
                 result: tensors.result, threads: pool.threads, trustMax: model.trustMax,
@@ -106,6 +109,7 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
         precision = network.precision
         tuning = request.tuning.found
         stream.setSource(UnsafeBufferPointer(network.source))
+        stream.batch = batch
         fader.begin(at: styles)
         warmUp()
     }
@@ -127,7 +131,8 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
 
     // MARK: Frames
 
-    /// Transforms one frame. With a strength of 0 it is copied, and the past forgotten.
+    /// Transforms one frame. With a strength of 0 it is copied, and the past forgotten, frames under
+    /// way included.
     public func transform(
         _ pointers: FramePointers, stepNanoseconds: UnsafeMutablePointer<Int64>?
     ) -> FrameResult {
@@ -136,6 +141,7 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
         guard pointers.strength > 0 else {
             copy(pointers)
             workShare = 0
+            delayFrames = 0
             stream.reset()
             return .picture
         }
@@ -148,16 +154,26 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
         var clock = StepClock(stepNanoseconds)
         for work in stream.beginning { clock.run(work, on: factory.pool) }
         let count = network.steps.count
-        for index in 0..<count {
+        for turn in 0..<count {
+            let index = network.index(ofTurn: turn)
+            guard stream.isDue(index) else { continue }
             for work in network.steps[index].plan.steps { clock.run(work, on: factory.pool) }
             clock.run(stream.step(index, of: count), on: factory.pool)
+            if index == count - 1 { blendPicture(&clock) }
         }
-        if let blend {
-            blend.blend.pointers = pointers
-            clock.run(blend.rows, on: factory.pool)
-            clock.run(blend.blend, on: factory.pool)
-        }
-        return stream.finish() ? .picture : .bad
+        let isEarly = stream.picture == nil
+        guard stream.finish() else { return .bad }
+        guard !isEarly else { return .early }
+        delayFrames = network.batch == nil ? 0 : count - 1
+        return .picture
+    }
+
+    /// What the last step leaves to do where frame and model differ in size.
+    private func blendPicture(_ clock: inout StepClock) {
+        guard let blend else { return }
+        blend.blend.pointers = stream.picture
+        clock.run(blend.rows, on: factory.pool)
+        clock.run(blend.blend, on: factory.pool)
     }
 
     /// Times steps where that is wanted.
@@ -186,6 +202,8 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
             handover.retired = network
             handover.network = nil
             network = next
+            // Before anybody can free the one before.
+            stream.batch = next.batch
             return true
         }
         if taken == true { stream.setSource(UnsafeBufferPointer(network.source)) }
@@ -206,21 +224,27 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
 
     /// Other settings take effect with the next frame, another style or number of steps when its
     /// weights are folded, and styles fade one into the other. A new change ends a fade where it is.
+    /// With another number of steps a stream batch fills anew.
     public func change(to look: Look, fadeSeconds: Double) throws(ModelError) {
         let target = try model.weights(of: look.style)
-        handover.state.withLock { $0.settings = LiveSettings(look) }
-        guard look.style != self.look.style || look.steps != self.look.steps else {
-            self.look = look
-            return
+        let isOtherFlow =
+            look.steps != self.look.steps || look.streamBatch != self.look.streamBatch
+        do throws(EngineError) {
+            if isOtherFlow { batch = try factory.batch(for: look) }
+        } catch {
+            throw .engine(error)
         }
+        handover.state.withLock { $0.settings = LiveSettings(look) }
+        let isOther = isOtherFlow || look.style != self.look.style
         self.look = look
+        guard isOther else { return }
         do throws(EngineError) {
             try fader.fade(to: target, seconds: fadeSeconds) {
-                [factory, tuning, handover] styles in
+                [factory, tuning, handover, batch] styles in
                 // Where memory has become short, the picture stays as it was.
                 guard
                     let next = try? factory.network(
-                        styles: styles, steps: look.steps, tuning: tuning())
+                        styles: styles, steps: look.steps, batch: batch, tuning: tuning())
                 else { return }
                 handover.hand(next)
             }
@@ -238,10 +262,12 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
 
     private var steps: [ParallelWork] {
         let count = network.steps.count
-        let flow = network.steps.enumerated().flatMap {
-            $1.plan.steps + [stream.step($0, of: count)]
+        let flow = (0..<count).flatMap { turn in
+            let index = network.index(ofTurn: turn)
+            let blending = index == count - 1 ? blend.map { [$0.rows, $0.blend] } ?? [] : []
+            return network.steps[index].plan.steps + [stream.step(index, of: count)] + blending
         }
-        return stream.beginning + flow + (blend.map { [$0.rows, $0.blend] } ?? [])
+        return stream.beginning + flow
     }
 
     /// Touches all memory, so that the first frame is no slower.
@@ -253,6 +279,8 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
         let pointers = FramePointers(
             frame: frame, frameStride: stride, output: frame, outputStride: stride, strength: 1)
         for _ in 0..<2 { _ = transform(pointers, stepNanoseconds: nil) }
+        // Those that a batch has not come to yet.
+        for step in network.steps.dropFirst(2) where network.batch != nil { step.plan.run() }
         reset()
     }
 }

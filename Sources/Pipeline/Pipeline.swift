@@ -107,6 +107,7 @@ public final class Pipeline {
         summary.framesLostBySource = counters.lostBySource
         summary.framesSkipped = capture.ring.skippedFrames
         summary.framesFailed = counters.failed
+        summary.framesEarly = counters.early
         summary.isSourceFailed = counters.isSourceFailed
         summary.capture = capture.latency
         summary.queue = transformer.queueTime

@@ -11,6 +11,7 @@ public final class PipelineCounters: Sendable {
     private let badCount = Atomic<UInt64>(0)
     private let lostBySourceCount = Atomic<UInt64>(0)
     private let failedCount = Atomic<UInt64>(0)
+    private let earlyCount = Atomic<UInt64>(0)
     private let isSourceLostFlag = Atomic<Bool>(false)
     private let isSourceFailedFlag = Atomic<Bool>(false)
     // Not steady state: written while the camera is away, hence a lock.
@@ -24,6 +25,8 @@ public final class PipelineCounters: Sendable {
     public var lostBySource: UInt64 { lostBySourceCount.load(ordering: .relaxed) }
     /// Frames for which the transform had no usable result.
     public var failed: UInt64 { failedCount.load(ordering: .relaxed) }
+    /// Frames with which nothing was shown yet, because pictures come later than their frames.
+    public var early: UInt64 { earlyCount.load(ordering: .relaxed) }
     /// Whether the camera is away and looked for.
     public var isSourceLost: Bool { isSourceLostFlag.load(ordering: .relaxed) }
 
@@ -38,6 +41,7 @@ public final class PipelineCounters: Sendable {
         lostBySourceCount.wrappingAdd(count, ordering: .relaxed)
     }
     func countFailed() { failedCount.wrappingAdd(1, ordering: .relaxed) }
+    func countEarly() { earlyCount.wrappingAdd(1, ordering: .relaxed) }
     func setSourceLost(_ isLost: Bool) {
         if !isLost { setSourceProblem(nil) }
         isSourceLostFlag.store(isLost, ordering: .relaxed)

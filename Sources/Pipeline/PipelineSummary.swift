@@ -15,6 +15,9 @@ public struct PipelineSummary: Sendable {
     public var framesSkipped: UInt64 = 0
     /// Frames for which the transform had no usable result.
     public var framesFailed: UInt64 = 0
+    /// Frames with which nothing was shown yet, because pictures come later than their frames: at
+    /// the start and after each break.
+    public var framesEarly: UInt64 = 0
     /// Whether the source broke off before its end.
     public var isSourceFailed = false
     /// From the frame's timestamp to its slot being ready for the transform.

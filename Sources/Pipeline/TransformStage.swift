@@ -76,7 +76,9 @@ final class TransformStage: @unchecked Sendable {
             processTime.record(nanoseconds: MonotonicClock.nowNanoseconds - started)
             copy(result, toOutputsAfter: first)
             outputs[first].publish(slot)
-        case .early: outputs[first].abandon(slot)
+        case .early:
+            outputs[first].abandon(slot)
+            counters.countEarly()
         case .failed:
             outputs[first].abandon(slot)
             counters.countFailed()

@@ -28,6 +28,8 @@ BINARY = os.environ.get("LUCIDA_BINARY", str(ROOT / ".build/release/lucida"))
 # Webcam footage to try, if there is any; `.ci/run` names it.
 CLIPS = pathlib.Path(os.environ.get("LUCIDA_CLIPS", "/nonexistent"))
 MODEL = ROOT / "Models/ink.safetensors"
+# Of random weights, small.
+STREAMING_MODEL = ROOT / "Tests/ModelsTests/Resources/streaming-unet.safetensors"
 
 
 def lucida(*arguments, timeout=180, **keywords):
@@ -216,6 +218,35 @@ class Run(Case):
             figures = json.loads(report.read_text())
             self.assertEqual(figures["outputs"][0]["dropped"], 0)
             self.assertEqual(figures["input"]["frames"], figures["outputs"][0]["frames"])
+
+    def test_a_stream_batch_is_late_by_what_it_says_and_allocates_nothing(self):
+        report = self.folder / "report.json"
+        config = self.folder / "lucida.toml"
+        # Hardly anything is drawn: the barcode stays readable.
+        config.write_text(f"""
+            [transform]
+            model = "{STREAMING_MODEL}"
+            style = "oil"
+            strength = 0.001
+            steps = 3
+            stream_batch = true
+        """)
+        # Unpaced, so that no frame is skipped.
+        result = lucida("run", "--config", config, "--source", "test", "--pace", "fast", "--sink", "null",
+                        "--size", "320x192", "--duration", "3", "--report", report)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        figures = json.loads(report.read_text())
+        output = figures["outputs"][0]
+        self.assertEqual(figures["delayFrames"], 2)
+        self.assertEqual(figures["input"]["early"], 2)
+        self.assertEqual(figures["input"]["failed"], 0)
+        self.assertEqual(output["dropped"], 0)
+        self.assertGreater(output["frames"], 30)
+        self.assertEqual(figures["input"]["frames"], output["frames"] + 2)
+        self.assertEqual(output["barcodeMismatches"], 0)
+        self.assertIn("ageByBarcode", output)
+        self.assertEqual(figures["resources"]["allocationsPerFrame"], 0)
+        self.assertIn("of which the stream batch 2 frames", result.stdout)
 
     def test_sigterm_stops_it_cleanly_and_systemd_is_told(self):
         path = str(self.folder / "notify")

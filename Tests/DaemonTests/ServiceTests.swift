@@ -74,18 +74,20 @@ import Video
         #expect(receive() == "STOPPING=1")
     }
 
-    @Test func `the picture shows before on the left and after on the right`() {
+    @Test(arguments: [0, 3])
+    func `the picture shows before on the left and after on the right`(delay: Int) {
         let format = VideoFormat(
             pixelFormat: .rgb24, width: 4, height: 2, frameRate: FrameRate(30))
         let (before, after) = (FrameBuffer(format: format), FrameBuffer(format: format))
-        var picture = BeforeAfterPicture(format: format)
+        var picture = BeforeAfterPicture(format: format, delayMax: 3)
         #expect(!picture.isTaken)
         for number in 1...200 {
             for index in before.bytes.indices {
                 before.bytes[index] = UInt8(number)
-                after.bytes[index] = UInt8(255 - number)
+                after.bytes[index] = UInt8(255 - max(0, number - delay))
             }
-            picture.offer(before: before, after: after)
+            picture.see(before)
+            if number > delay { picture.offer(after, delayFrames: delay) }
         }
         #expect(picture.isTaken)
         // Frame 75, and no later one.

@@ -275,8 +275,16 @@ struct StreamingUNetTests {
 }
 
 extension StreamSession {
-    /// `transform` on pictures.
+    /// `transform` on pictures; nil if there is none.
     func transform(_ input: Picture, strength: Float = 1, padding: Int = 0) -> Picture? {
+        let (result, output) = run(input, strength: strength, padding: padding)
+        return result == .picture ? output : nil
+    }
+
+    /// `transform` on pictures: what it says, and what is in the output then.
+    func run(
+        _ input: Picture, strength: Float = 1, padding: Int = 0
+    ) -> (result: FrameResult, output: Picture) {
         var output = Picture(width: input.width, height: input.height, padding: padding)
         let stride = output.stride
         let result = input.bytes.withUnsafeBufferPointer { from in
@@ -288,6 +296,6 @@ extension StreamSession {
                         strength: strength), stepNanoseconds: nil)
             }
         }
-        return result == .picture ? output : nil
+        return (result, output)
     }
 }

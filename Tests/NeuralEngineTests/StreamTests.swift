@@ -101,6 +101,13 @@ final class StreamBench {
         }
     }
 
+    /// Lets frames take one step each in a frame's time.
+    func setBatch(steps: Int) throws {
+        stream.batch = try StreamBatch(
+            steps: steps, input: input, backend: try Backend.shared(), geometry: geometry,
+            threads: pool.threads)
+    }
+
     /// A frame through all steps; `network` writes the result of each step.
     @discardableResult
     func process(_ rgb: [UInt8], steps: Int = 1, network: (Int) -> Void = { _ in }) -> Bool {
@@ -112,7 +119,8 @@ final class StreamBench {
                         frame: from, frameStride: 3 * geometry.frameWidth, output: to,
                         outputStride: 3 * geometry.frameWidth, strength: strength))
                 for work in stream.beginning { pool.run(work) }
-                for index in 0..<steps {
+                let order = (0..<steps).map { stream.batch == nil ? $0 : steps - 1 - $0 }
+                for index in order where stream.isDue(index) {
                     network(index)
                     pool.run(stream.step(index, of: steps))
                 }
@@ -531,6 +539,75 @@ struct StreamTests {
                 #expect(bench.stream.trust.allSatisfy { $0 == 0 })
                 #expect(bench.input.planar().allSatisfy { $0.isFinite })
             }
+        }
+    }
+
+    @Test("In a batch every frame keeps what is its own, and the next rests on its first estimate")
+    func batch() throws {
+        let steps = 3
+        let bench = try StreamBench(width: 64, height: 48, threads: 2)
+        try bench.setBatch(steps: steps)
+        let inputs = try #require(bench.stream.batch?.inputs)
+        // Residuals of the steps; the gate stays shut.
+        let residuals: [Float] = [0.1, 0.2, 0.3]
+        for number in 0..<7 {
+            let level = UInt8(40 + 10 * number)
+            var taken: [Int] = []
+            bench.stream.temporal = number == 4 ? 0 : 1
+            let isGood = bench.process(bench.frame { _, _ in Float(level) }, steps: steps) {
+                index in
+                taken.append(index)
+                bench.fill(block: 3, -100)
+                for block in 0..<3 { bench.fill(block: block, residuals[index]) }
+                bench.fill(block: 4, index == 0 ? 0.5 : -1)
+                // Frame and tau of the frame whose step it is.
+                let own = number - index
+                let isFirst = own == 0
+                let start: Float = isFirst || own == 4 ? 0 : 0.95
+                let tau = 1 - (1 - start) * Float(steps - index) / Float(steps)
+                let input = inputs[index]
+                #expect(
+                    abs(input.pixel(block: 3, y: 5, x: 5)[0] - Float(40 + 10 * own) / 255) < 1e-6)
+                #expect(abs(input.pixel(block: 6, y: 5, x: 5)[15] - tau) < 1e-5)
+                // The state of the first step goes on to the next frame, and with its own.
+                let state = start == 0 ? 0 : tanhf(0.5)
+                #expect(abs(input.pixel(block: 6, y: 5, x: 5)[3] - state) < 1e-5)
+            }
+            #expect(isGood)
+            #expect(taken == (0..<steps).reversed().filter { number >= $0 })
+            let past = Float(bench.stream.past[0].row(20)[20]) / 65535
+            #expect(abs(past - (Float(level) / 255 + residuals[0])) < 1e-4)
+            guard number >= steps - 1 else {
+                #expect(bench.stream.picture == nil && bench.output.allSatisfy { $0 == 77 })
+                continue
+            }
+            let shown = Float(40 + 10 * (number - steps + 1)) / 255 + residuals[2]
+            #expect(bench.output.allSatisfy { abs(Float($0) / 255 - shown) <= 1 / 255 })
+        }
+    }
+
+    @Test("NaN in any frame under way drops them all", arguments: 0..<3)
+    func batchNotFinite(step: Int) throws {
+        let bench = try StreamBench(width: 64, height: 48, threads: 2)
+        try bench.setBatch(steps: 3)
+        let rgb = bench.frame { 2 * $0 + $1 }
+        for block in 0..<5 {
+            bench.stream.reset()
+            for index in 0..<3 { bench.fill(block: index, 0) }
+            for _ in 0..<4 { #expect(bench.process(rgb, steps: 3)) }
+            #expect((0..<3).allSatisfy { bench.stream.isDue($0) })
+            let isGood = bench.process(rgb, steps: 3) { index in
+                let value: Float = index == step ? .nan : 0
+                bench.result.pixel(block: block, y: 7, x: 5)[11] = value
+            }
+            #expect(!isGood)
+            #expect(!bench.stream.isDue(0))
+            bench.fill(block: block, 0)
+            for number in 0..<3 {
+                #expect(bench.process(rgb, steps: 3))
+                #expect((bench.stream.picture == nil) == (number < 2))
+            }
+            #expect(bench.input.planar().allSatisfy { $0.isFinite })
         }
     }
 

@@ -107,6 +107,55 @@ final class MarkingTransform: FrameTransform, @unchecked Sendable {
     func reset() {}
 }
 
+/// Gives pictures that come a few frames later than their own, as a stream batch does.
+final class DelayingTransform: FrameTransform, @unchecked Sendable {
+    let lookAheadFrames = 0
+    let delayFrames: Int
+    // Transform thread only.
+    private var under: [(byte: UInt8, metadata: FrameMetadata)] = []
+
+    init(delayFrames: Int) { self.delayFrames = delayFrames }
+
+    func prepare(format: VideoFormat) throws {}
+
+    func process(
+        _ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64
+    ) -> TransformResult {
+        under.append((input.bytes[0], input.metadata))
+        guard under.count > delayFrames else { return .early }
+        let (byte, metadata) = under.removeFirst()
+        output.bytes.copyBytes(from: repeatElement(byte | 128, count: output.usedBytes))
+        output.metadata = metadata
+        return .picture
+    }
+
+    func reset() { under.removeAll() }
+}
+
+/// Frames whose timestamps lie a tenth of a second apart, all in the past: the first a second ago.
+final class AgedSource: FrameSource, @unchecked Sendable {
+    static let stepNanoseconds: Int64 = 100_000_000
+    let name = "aged"
+    private let count: Int64
+    private let start = MonotonicClock.nowNanoseconds - 10 * AgedSource.stepNanoseconds
+    // Capture thread only.
+    private var number: Int64 = 0
+
+    init(count: Int64) { self.count = count }
+
+    func prepare() throws -> VideoFormat { smallFormat }
+
+    func next(into frame: FrameBuffer) -> SourceStatus {
+        guard number < count else { return .endOfStream }
+        frame.metadata = FrameMetadata(
+            timestampNanoseconds: start + number * Self.stepNanoseconds, sequence: UInt64(number))
+        number += 1
+        return .frame
+    }
+
+    func finish() {}
+}
+
 /// Keeps the first byte and the number of everything written.
 final class RecordingSink: FrameSink, @unchecked Sendable {
     let name: String

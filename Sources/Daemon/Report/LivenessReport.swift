@@ -42,6 +42,9 @@ public struct LivenessReport: Codable, Sendable {
         public var skipped: UInt64
         /// Frames for which the transform had no usable result.
         public var failed: UInt64
+        /// Frames with which nothing was shown yet: a stream batch was filling, at the start and
+        /// after each break. Neither failed nor dropped.
+        public var early: UInt64
     }
 
     /// What one sink received.
@@ -50,7 +53,7 @@ public struct LivenessReport: Codable, Sendable {
         public var sink: String
         /// Transformed frames written.
         public var frames: UInt64
-        /// Frames that came in and did not reach this sink, for whatever reason.
+        /// Frames that came in and did not reach this sink, for whatever reason but being early.
         public var dropped: UInt64
         /// Of these, transformed frames that this sink was too busy for.
         public var skipped: UInt64
@@ -176,7 +179,7 @@ extension LivenessReport {
                     "1 % of the frames were older than \(output.age.p99) ms, "
                         + "\(Int(ageLimitMilliseconds)) are allowed")
             }
-            let due = input.frames + input.lostBySource
+            let due = input.frames + input.lostBySource - min(input.early, input.frames)
             if Double(output.frames) < 0.95 * Double(due) {
                 reasons.append("only \(output.frames) of \(due) frames came out")
             }

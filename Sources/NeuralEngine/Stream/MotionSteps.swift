@@ -191,14 +191,14 @@ final class Motion {
 
 /// A frame into the network's input, luma and pyramid. Sixteen rows of the frame a piece.
 final class StreamFrameStep: ParallelWork {
+    private let state: StreamState
     private let motion: Motion
-    private let frame: StreamFrame
     private let input: TensorView
 
-    init(motion: Motion, frame: StreamFrame, input: TensorView) {
-        self.motion = motion
-        self.frame = frame
+    init(_ state: StreamState, input: TensorView) {
+        self.state = state
         self.input = input
+        motion = state.motion
         super.init(name: "frame in", pieces: 4 * motion.rows / Motion.bandRows)
         cost.bytesRead = 48 * motion.rows * motion.columns
         cost.bytesWritten = 4 * cost.bytesRead
@@ -206,7 +206,8 @@ final class StreamFrameStep: ParallelWork {
 
     override func perform(piece: Int, worker: Int) {
         let top = piece * Motion.bandRows
-        let (rgb, stride) = frame.fill(y: top, count: Motion.bandRows, worker: worker)
+        let (rgb, stride) = state.slot.frame.fill(
+            y: top, count: Motion.bandRows, worker: worker)
         let luma = motion.luma[motion.present]
         let half = motion.levels[0].planes[motion.present]
         for row in 0..<Motion.bandRows / 4 {

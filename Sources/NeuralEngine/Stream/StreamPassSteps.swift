@@ -40,7 +40,7 @@ final class StreamTrustStep: ParallelWork {
         var past = state.pastOfFrame()
         state.kernels.pointee.trust_squares(
             &past, piece, motion.flow + 2 * at, motion.drift + 2 * at, motion.errors + at,
-            errorScale, trustMax, phase, state.trust + at, state.moved + 2 * at)
+            errorScale, trustMax, phase, state.slot.trust + at, state.moved + 2 * at)
     }
 
     /// Bits of the frame's number in reverse: van der Corput's sequence, 0, 1/2, 1/4, 3/4, …
@@ -87,7 +87,7 @@ final class StreamStartStep: ParallelWork {
 
     override func willRun() {
         let motion = state.motion
-        state.light.follow(state.frame, half: motion.levels[0].planes[motion.present])
+        state.light.follow(state.slot.frame, half: motion.levels[0].planes[motion.present])
     }
 
     override func perform(piece: Int, worker: Int) {
@@ -95,9 +95,9 @@ final class StreamStartStep: ParallelWork {
         let at = piece * motion.columns
         var past = state.pastOfFrame()
         state.kernels.pointee.start_squares(
-            &past, piece, motion.flow + 2 * at, state.trust + at, state.temporal,
+            &past, piece, motion.flow + 2 * at, state.slot.trust + at, state.slot.temporal,
             state.trustMax, state.light.block, state.anchors[motion.present] + 2 * at,
-            state.aligned + 48 * at,
+            state.slot.aligned + 48 * at,
             input.pixel(block: 0, y: piece, x: 0), input.shape.blockStride)
     }
 }
@@ -108,9 +108,10 @@ final class StreamAdvanceStep: ParallelWork {
     var stepShare: Float = 1
     /// Whether the network's state goes on from this step.
     var keepsState = false
+    /// The network's, of this step.
+    var input: TensorView
 
     private let state: StreamState
-    private let input: TensorView
     private let result: TensorView
     private let check: FiniteCheck
 
@@ -125,13 +126,49 @@ final class StreamAdvanceStep: ParallelWork {
     override func perform(piece: Int, worker: Int) {
         let columns = state.motion.columns
         let at = piece * columns
-        let (rgb, stride) = state.frame.read(y: 4 * piece, count: 4)
+        let (rgb, stride) = state.slot.frame.read(y: 4 * piece, count: 4)
         check.report(
             state.kernels.pointee.advance_squares(
                 result.pixel(block: 0, y: piece, x: 0), result.shape.blockStride, rgb, stride,
-                state.aligned + 48 * at, state.trust + at, state.temporal, columns, stepShare,
+                state.slot.aligned + 48 * at, state.slot.trust + at, state.slot.temporal, columns,
+                stepShare,
                 keepsState ? state.state + 16 * at : nil,
                 input.pixel(block: 0, y: piece, x: 0), input.shape.blockStride))
+    }
+}
+
+/// A step of a stream batch that is not the last: what it leaves is the next step's input, for the
+/// next frame's time. The first one's estimate of its end is the next frame's past. One row of
+/// squares a piece.
+final class StreamOnwardStep: ParallelWork {
+    /// Input of the next step.
+    var next: TensorView
+    /// Whether this is a frame's first step.
+    var isFirst = false
+
+    private let advance: StreamAdvanceStep
+    private let end: StreamEndStep
+    private let columns: Int
+
+    init(advance: StreamAdvanceStep, end: StreamEndStep, columns: Int) {
+        self.advance = advance
+        self.end = end
+        self.columns = columns
+        next = advance.input
+        super.init(name: "onward", pieces: advance.pieces)
+        cost.bytesRead = next.shape.count * 4
+        cost.bytesWritten = cost.bytesRead
+    }
+
+    override func perform(piece: Int, worker: Int) {
+        advance.perform(piece: piece, worker: worker)
+        let input = advance.input
+        for block in 0..<input.shape.blocks {
+            next.pixel(block: block, y: piece, x: 0).update(
+                from: input.pixel(block: block, y: piece, x: 0), count: 16 * columns)
+        }
+        // Nobody needs the network's result any more: it is overwritten.
+        if isFirst { end.remember(piece) }
     }
 }
 
@@ -164,18 +201,23 @@ final class StreamEndStep: ParallelWork {
     }
 
     override func perform(piece: Int, worker: Int) {
+        remember(piece)
+        if geometry.isSameSize { write(piece) }
+    }
+
+    /// The end of a row of squares as the next frame's past, and its change in the result.
+    func remember(_ piece: Int) {
         let columns = state.motion.columns
         let at = piece * columns
-        let (rgb, stride) = state.frame.read(y: 4 * piece, count: 4)
+        let (rgb, stride) = state.slot.frame.read(y: 4 * piece, count: 4)
         let past = state.past[0]
         check.report(
             state.kernels.pointee.end_squares(
                 result.pixel(block: 0, y: piece, x: 0), result.shape.blockStride, rgb, stride,
-                state.aligned + 48 * at, state.trust + at, state.temporal, columns,
+                state.slot.aligned + 48 * at, state.slot.trust + at, state.slot.temporal, columns,
                 keepsState ? state.state + 16 * at : nil, past.row(4 * piece), past.stride,
                 state.past[1].first - past.first))
         for plane in state.past { plane.repeatEdges(rows: 4 * piece..<4 * piece + 4) }
-        if geometry.isSameSize { write(piece) }
     }
 
     // While the row's change is in the cache.

@@ -39,6 +39,7 @@ final class StreamFrame {
 ///
 /// For each frame: `begin`; run all of `beginning`; then for each of K steps run the network's plan
 /// and what `step` returns; `finish`. All by one thread, worker 0 of the pool that runs the steps.
+/// With a `batch` the last step comes first, and those that are not due are left out.
 ///
 ///     stream.begin(pointers)
 ///     for work in stream.beginning { pool.run(work) }
@@ -70,6 +71,21 @@ public final class StreamSteps {
     /// `begin`.
     public var seed = 0
 
+    /// Frames that are under way together; nil: every frame takes all of its steps at once. A new
+    /// one starts empty. Not set while a frame is under way.
+    public var batch: StreamBatch? {
+        didSet {
+            guard batch !== oldValue else { return }
+            batch?.drop()
+            // Nothing of the old one may be kept alive here, and so freed here later.
+            state.slot = state.own
+        }
+    }
+
+    /// Which frame the last step makes a picture of, and where that goes; nil while a batch fills.
+    /// From `begin` to `finish`.
+    public var picture: FramePointers? { end.pointers }
+
     /// To be run after `begin`, in this order.
     public let beginning: [ParallelWork]
 
@@ -80,7 +96,7 @@ public final class StreamSteps {
     }
     /// Trust in the past of each square, 0…1, before `temporal`.
     var trust: UnsafeBufferPointer<Float> {
-        UnsafeBufferPointer(start: state.trust, count: state.squares)
+        UnsafeBufferPointer(start: state.slot.trust, count: state.squares)
     }
     /// By how far each square's texture is off the grid: x then y, in pixels.
     var anchor: UnsafeBufferPointer<Float> {
@@ -92,6 +108,8 @@ public final class StreamSteps {
     private let state: StreamState
     private let advance: StreamAdvanceStep
     private let end: StreamEndStep
+    private let onward: StreamOnwardStep
+    private let input: TensorView
     private let check: FiniteCheck
 
     /// - Parameters:
@@ -123,6 +141,7 @@ public final class StreamSteps {
             throw .unsupportedInstructionSet(backend.instructionSet)
         }
         self.check = check
+        self.input = input
         state = StreamState(
             backend: backend, kernels: kernels, geometry: geometry, threads: threads,
             trustMax: trustMax)
@@ -130,7 +149,7 @@ public final class StreamSteps {
         let errors = SquareErrorStep(motion: motion, threads: threads, in: state.allocator)
         beginning =
             [
-                StreamFrameStep(motion: motion, frame: state.frame, input: input),
+                StreamFrameStep(state, input: input),
                 PatchChangeStep(motion: motion),
             ]
             + motion.levels.indices.reversed().map { PatchSearchStep(motion: motion, level: $0) }
@@ -141,6 +160,7 @@ public final class StreamSteps {
         advance = StreamAdvanceStep(state, input: input, result: result, check: check)
         end = StreamEndStep(
             state, result: result, geometry: geometry, frameKernels: backend.kernels, check: check)
+        onward = StreamOnwardStep(advance: advance, end: end, columns: motion.columns)
     }
 
     /// Bytes that the steps allocate at most.
@@ -172,16 +192,26 @@ public final class StreamSteps {
     ///
     /// - Realtime: safe
     public func begin(_ pointers: FramePointers) {
-        state.frame.set(pointers.frame, stride: pointers.frameStride)
+        if let batch {
+            state.slot = batch.begin(pointers)
+            end.pointers = batch.oldest(pointers)
+        } else {
+            state.slot.frame.set(pointers.frame, stride: pointers.frameStride)
+            end.pointers = pointers
+        }
         // NaN is no share.
-        state.temporal = temporal > 0 ? min(temporal, 1) : 0
+        state.slot.temporal = temporal > 0 ? min(temporal, 1) : 0
         let size = Self.sourceSize
         // Offsets as in training.
         let turn = ((seed % size) + size) % size
         state.offset = (Int32(turn * 197 % size), Int32(turn * 359 % size))
         state.motion.nextFrame()
-        end.pointers = pointers
     }
+
+    /// Whether there is a frame for step `index` already: always, but in a batch that is filling.
+    ///
+    /// - Realtime: safe
+    public func isDue(_ index: Int) -> Bool { batch.map { $0.slot(of: index) != nil } ?? true }
 
     /// What to run after the network's run `index` of `count`: the share of the way left that it
     /// goes is 1 / (count − index).
@@ -189,11 +219,16 @@ public final class StreamSteps {
     /// - Realtime: safe
     public func step(_ index: Int, of count: Int) -> ParallelWork {
         precondition(index >= 0 && index < count, "steps are counted from 0")
-        end.keepsState = index == 0
+        if let slot = batch?.slot(of: index) { state.slot = slot }
+        end.keepsState = count == 1
         guard index + 1 < count else { return end }
         advance.keepsState = index == 0
         advance.stepShare = 1 / Float(count - index)
-        return advance
+        advance.input = batch?.inputs[index] ?? input
+        guard let batch else { return advance }
+        onward.next = batch.inputs[index + 1]
+        onward.isFirst = index == 0
+        return onward
     }
 
     /// Ends the frame: it is the next one's past.
@@ -207,12 +242,13 @@ public final class StreamSteps {
         return isGood
     }
 
-    /// Forgets earlier frames: a cut, a pause, another camera or another style.
+    /// Forgets earlier frames, those under way included: a cut, a pause, another camera.
     ///
     /// - Realtime: safe
     public func reset() {
         state.motion.reset()
         state.light.reset()
+        batch?.drop()
     }
 }
 
@@ -220,21 +256,20 @@ public final class StreamSteps {
 final class StreamState {
     let allocator = StreamAllocator()
     let kernels: UnsafePointer<ck_stream_kernels>
-    let frame: StreamFrame
+    /// For frames that take all steps at once.
+    let own: StreamSlot
+    /// Of the frame that is worked on.
+    var slot: StreamSlot
     let motion: Motion
     /// Last output: three planes, 65535 is 1.
     let past: [MarginPlane<UInt16>]
-    /// The past where it is now, 48 numbers a square.
-    let aligned: UnsafeMutablePointer<UInt16>
     /// 16 numbers a square.
     let state: UnsafeMutablePointer<Float>
     /// Displacement of the texture, a pair a square, of two frames.
     let anchors: [UnsafeMutablePointer<Float>]
     /// The present frame's before torn texture is mended.
     let moved: UnsafeMutablePointer<Float>
-    let trust: UnsafeMutablePointer<Float>
     let light: FrameLight
-    var temporal: Float = 1
     /// tau where trust is 1.
     let trustMax: Float
     var offset: (x: Int32, y: Int32) = (0, 0)
@@ -250,16 +285,15 @@ final class StreamState {
         self.kernels = kernels
         let allocator = allocator
         let (width, height) = (geometry.paddedWidth, geometry.paddedHeight)
-        frame = StreamFrame(
+        own = StreamSlot(
             backend: backend, geometry: geometry, threads: threads, in: allocator)
+        slot = own
         motion = Motion(kernels: kernels, width: width, height: height, in: allocator)
         past = MarginPlane.planes(3, width: width, height: height, in: allocator)
         let squares = width / 4 * (height / 4)
-        aligned = allocator.make(48 * squares, of: UInt16.self)
         state = allocator.make(16 * squares, of: Float.self)
         anchors = (0..<2).map { _ in allocator.make(2 * squares, of: Float.self) }
         moved = allocator.make(2 * squares, of: Float.self)
-        trust = allocator.make(squares, of: Float.self)
         light = FrameLight(in: allocator)
         source = allocator.make(Self.sourceStride * Self.sourceStride, of: UInt32.self)
         setSource { _ in 128 }
