@@ -320,9 +320,8 @@ def steadiness_weight(progress: float, full: float) -> float:
 
 
 def learning_rate(progress: float, step: int, peak: float) -> float:
-    """Linear warm-up over 150 steps; level for the first tenth; then half a cosine down to a hundredth."""
-    down = max(0.0, (progress - 0.1) / 0.9)
-    return peak * min(1, (step + 1) / 150) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, down))))
+    """Linear warm-up over 150 steps; level; over the last quarter straight down to a hundredth."""
+    return peak * min(1, (step + 1) / 150) * max(0.01, min(1, 4 * (1 - progress)))
 
 
 # Validation
@@ -456,7 +455,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=128)
     parser.add_argument("--lengths", type=lambda x: [int(y) for y in x.split(",")], default=[2, 3, 3, 4, 5],
                         help="frames of a sequence, over the course of the training")
-    parser.add_argument("--peak", type=float, default=5e-4, help="learning rate after warm-up")
+    parser.add_argument("--peak", type=float, default=3e-4, help="learning rate after warm-up")
     parser.add_argument("--temporal", type=float, default=0.3, help="weight of steadiness")
     parser.add_argument("--ema", type=float, default=0.996, help="decay of the averaged weights a step")
     parser.add_argument("--seed", type=int, default=1)
