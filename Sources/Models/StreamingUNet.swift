@@ -57,8 +57,8 @@ public struct StreamingUNet: Sendable {
         }
         let channels = try file.numbers("channels", count: 3)
         let blocks = try file.numbers("blocks", count: 5, atLeast: 0)
-        guard let trustMax = Float(file.metadata["trust_max"] ?? ""), (0...1).contains(trustMax)
-        else { throw file.failure("its trust_max is no number from 0 to 1") }
+        guard let trustMax = Float(file.metadata["trust_max"] ?? ""), trustMax > 0, trustMax <= 1
+        else { throw file.failure("its trust_max is no number above 0, up to 1") }
         var layers: [String: StyledConvolution] = [:]
         for layer in Self.layerTable(channels, blocks) {
             layers[layer.name] = try StyledConvolution(

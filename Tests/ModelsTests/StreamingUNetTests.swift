@@ -90,9 +90,10 @@ struct StreamingUNetTests {
             $0.look.steps = steps
         }
         for frame in frames {
-            let later = try #require(stream.transform(frame))
+            // But for the light, which is followed slowly: of one frame it is always the same.
             stream.reset()
-            #expect(stream.transform(frame) == later)
+            let first = try #require(stream.transform(frame))
+            for _ in 0..<2 { #expect((stream.transform(frame) == first) as Bool) }
         }
     }
 
@@ -256,7 +257,7 @@ struct StreamingUNetTests {
         arguments: [
             ("styles", ""), ("styles", "ink,ink"), ("channels", "8,16"), ("channels", "8,16,0"),
             ("blocks", "1,0,1,1"), ("blocks", "1,-1,1,1,0"), ("blocks", "1,0,1,1,4097"),
-            ("size_multiple", "8"), ("state", "15"), ("light", "0"), ("trust_max", "1.5"),
+            ("size_multiple", "8"), ("state", "15"), ("light", "0"), ("trust_max", "1.5"), ("trust_max", "0"),
             ("trust_max", ""),
             ("color_range", "limited"), ("architecture_version", "2"),
         ])

@@ -388,7 +388,12 @@ struct StreamTests {
                     }
                 }
             }
-            #expect(planes[(96 * 192)...].allSatisfy { $0 == 0 })
+            // No state and no tau; between them the light, alike everywhere.
+            for lane in 0..<16 {
+                let plane = planes[(96 + lane) * 192..<(97 + lane) * 192]
+                let isLight = FrameLight.lanes.contains(lane)
+                #expect(Set(plane).count == 1 && (plane.first ?? 0 > 0) == isLight, "\(lane)")
+            }
         }
     }
 
