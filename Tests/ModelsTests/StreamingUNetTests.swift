@@ -257,7 +257,8 @@ struct StreamingUNetTests {
         arguments: [
             ("styles", ""), ("styles", "ink,ink"), ("channels", "8,16"), ("channels", "8,16,0"),
             ("blocks", "1,0,1,1"), ("blocks", "1,-1,1,1,0"), ("blocks", "1,0,1,1,4097"),
-            ("size_multiple", "8"), ("state", "15"), ("light", "0"), ("trust_max", "1.5"), ("trust_max", "0"),
+            ("size_multiple", "8"), ("state", "15"), ("light", "0"), ("trust_max", "1.5"),
+            ("trust_max", "0"),
             ("trust_max", ""),
             ("color_range", "limited"), ("architecture_version", "2"),
         ])
