@@ -47,17 +47,27 @@ public final class TemporalReuse {
         case afterComparison
     }
 
+    /// What is known of the frame before the next one.
+    private enum Past {
+        /// Nothing.
+        case none
+        /// All of it was computed here.
+        case whole
+        /// Part of it was computed here.
+        case part
+        /// Too much changed: it was computed elsewhere, and calm is looked for.
+        case crowded
+    }
+
     var settings = Settings()
-    /// Whether the current frame is computed as a whole.
-    private(set) var isWhole = true
     /// Share of a whole frame's work that the last one took.
-    public var workShare: Double { isWhole ? 1 : plan.workShare }
+    public var workShare: Double { past == .part ? plan.workShare : 1 }
     /// Noise of the camera as it would show in the picture, levels: root mean square.
     public var noiseLevels: Float { noise < 0 ? 0 : noise.squareRoot() }
 
     let plan: PlanReuse
     let memory: FrameMemory
-    private var hasPast = false
+    private var past = Past.none
     // levels²; negative before the first comparison.
     private var noise: Float = -1
     private let histogram: UnsafeMutablePointer<Int32>
@@ -65,10 +75,6 @@ public final class TemporalReuse {
     private var nextBlock = 0
     // Frames to come until calm is looked for.
     private var pauseLeft = 0
-    // Whether the last frame was computed here, in part.
-    private var wasPartial = false
-    // Since too much changed, and until that is over.
-    private var isLookingForCalm = false
 
     // Buckets by exponent and the first three bits of the fraction: 9 % wide.
     private static let bucketShift: UInt32 = 20
@@ -94,11 +100,9 @@ public final class TemporalReuse {
     ///
     /// - Realtime: safe
     public func reset() {
-        hasPast = false
+        past = .none
         noise = -1
         pauseLeft = 0
-        wasPartial = false
-        isLookingForCalm = false
     }
 
     /// Sets from which share of the work on the whole network is faster, if that is less than usual.
@@ -115,12 +119,12 @@ public final class TemporalReuse {
             if pauseLeft > 1 { return .elsewhere }
             return pauseLeft == 1 ? remember() : .afterComparison
         }
-        return hasPast || isLookingForCalm ? .afterComparison : computeAll()
+        return past == .none ? computeAll() : .afterComparison
     }
 
     /// The cells of a row that have changed hold numbers above 0, or NaN; nil: take all.
     func changedCells(row: Int) -> UnsafePointer<Float>? {
-        isWhole ? nil : UnsafePointer(plan.input.cell(row: row, column: 0))
+        past == .part ? UnsafePointer(plan.input.cell(row: row, column: 0)) : nil
     }
 
     /// After the comparison of a frame.
@@ -128,7 +132,7 @@ public final class TemporalReuse {
     /// - Realtime: safe
     public func decide() -> Choice {
         let limit = settings.crowdedShare * Double(memory.cellColumns * memory.cellRows)
-        if isLookingForCalm {
+        if past == .crowded {
             let changed = markChanges(forced: .none)
             return Double(changed) > settings.calmShare * limit ? pause() : computeAll()
         }
@@ -136,36 +140,27 @@ public final class TemporalReuse {
         let forced = nextRefresh()
         let changed = markChanges(forced: forced)
         // More came of the last frame's changes than could be foreseen.
-        if wasPartial && plan.workShare > settings.crowdedShare { return pause() }
+        if past == .part && plan.workShare > settings.crowdedShare { return pause() }
         // A cut, or the beginning of something: the next frame tells.
         if Double(changed) > limit { return remember() }
-        isWhole = false
-        wasPartial = true
+        past = .part
         plan.computeChanges(settings.limits, forced: forced)
         return .here
     }
 
     private func computeAll() -> Choice {
-        isWhole = true
-        isLookingForCalm = false
-        wasPartial = false
-        hasPast = true
+        past = .whole
         plan.computeAll()
         return .here
     }
 
     private func remember() -> Choice {
-        isWhole = true
-        isLookingForCalm = true
-        wasPartial = false
-        hasPast = false
+        past = .crowded
         return .elsewhereRemembered
     }
 
     private func pause() -> Choice {
-        isLookingForCalm = true
-        wasPartial = false
-        hasPast = false
+        past = .crowded
         pauseLeft = settings.pauseFrames
         return .elsewhere
     }
