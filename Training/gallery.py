@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from evaluate import Frame, read
-from evaluate_stream import transform
+from evaluate_stream import Program, write
 from sequences import one_thread, sample
 from teachers import STYLES
 
@@ -33,10 +33,7 @@ QUALITY = 88
 def film(scene: int, path: Path) -> list[Frame]:
     """A drawn scene, filmed by the drawn webcam, as a lossless video."""
     frames = list(sample(scene, SEED, SIZE[::-1], FRAMES).frames)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"FFV1"), 30, SIZE)
-    for frame in frames:
-        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    writer.release()
+    write(path, frames)
     return frames
 
 
@@ -65,14 +62,14 @@ def main() -> None:
     parser.add_argument("--videos", type=Path)
     args = parser.parse_args()
     one_thread()
-    size = "x".join(map(str, SIZE))
+    program = Program(args.lucida, args.model, "x".join(map(str, SIZE)))
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
 
         def run(scene: int, style: str) -> Frame:
             name = f"{scene}-{style.replace(':', '').replace(',', '-')}"
             out = work / f"{name}.mkv"
-            transform(args.lucida, args.model, work / f"{scene}.avi", out, style, size, {})
+            program(work / f"{scene}.avi", out, style)
             if args.videos:
                 args.videos.mkdir(parents=True, exist_ok=True)
                 side_by_side(work / f"{scene}.avi", out, args.videos / f"{name}.mp4")
