@@ -99,8 +99,9 @@ class Sequences:
 
         def cut(name: str) -> Tensor:
             parts = [self.arrays[name][i, t : t + length, y : y + crop, x : x + crop] for i, t, y, x in places]
-            stacked = torch.from_numpy(np.stack(parts).astype(np.float32)).to(self.device)
-            return (stacked[..., None] if stacked.dim() == 4 else stacked).movedim(-1, 2).contiguous()
+            stacked = torch.from_numpy(np.stack(parts)).to(self.device)
+            planes = stacked[:, :, None] if stacked.dim() == 4 else stacked.movedim(-1, 2)
+            return planes.to(torch.float32, memory_format=torch.contiguous_format)
 
         anchor = cut("anchor").flatten(0, 1) / ANCHOR_UNITS
         begin, targets = 0, 0
@@ -176,7 +177,8 @@ class Unroll:
         """Motion as it will be estimated live: a little wrong, smoothly, and blurred across the borders of what moves."""
         n, _, height, width = flow.shape
         share = torch.rand(n, 1, 1, 1, generator=self.generator)
-        soft = F.avg_pool2d(flow, 13, 1, 6, count_include_pad=False)
+        soft = F.avg_pool2d(flow, (13, 1), 1, (6, 0), count_include_pad=False)
+        soft = F.avg_pool2d(soft, (1, 13), 1, (0, 6), count_include_pad=False)
         error = F.interpolate(self.noise(n, 2, height // 16 + 1, width // 16 + 1), (height, width), mode="bilinear")
         size = 0.6 * torch.rand(n, 1, 1, 1, generator=self.generator) ** 4
         moving = (flow.abs().amax(1, keepdim=True) > 0.05) | (torch.rand(n, 1, 1, 1, generator=self.generator) < 0.3)
@@ -226,7 +228,7 @@ class Unroll:
                         aligned, temporal = self.spoilt(aligned), 0.0
                     change = target - warp(batch.targets[:, t - 1], true)
                     wanted, seen = warp(output, true) + change, batch.valid[:, t]
-                    still = seen * (true.norm(dim=1, keepdim=True) < STILL) * (change.abs().amax(1, keepdim=True) < 0.03)
+                    still = seen * (true.square().sum(1, keepdim=True) < STILL**2) * (change.abs().amax(1, keepdim=True) < 0.03)
                     past = blocks(aligned)
                     z = start_of(past, begin, tau)
                 state = warp(state, F.avg_pool2d(flow, PATCH) / PATCH) * known
