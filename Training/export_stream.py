@@ -1,6 +1,6 @@
 """Write a checkpoint's averaged weights and the sources as one model file of all styles, F16 with metadata.
 
-    export_stream.py [--checkpoint runs/base/last.pt] [--out ../Models/styles.safetensors]
+    export_stream.py [--checkpoint runs/base/last.pt] [--out ../Models/base.safetensors]
 
 Tensors, for every convolution NAME of streaming.py (stem, enc0.0.a, enc0.0.b, down1, ... head), O outputs, I inputs:
 
@@ -31,7 +31,7 @@ from textures import SIZE, source
 HERE = Path(__file__).resolve().parent
 ARCHITECTURE, VERSION = "streaming-flow-unet", "1"
 WITH_SOURCE = ("oil", "watercolour", "pencil")
-TRAIN_COMMAND = "make -C Training sequences stream export-stream"
+TRAIN_COMMAND = "make -C Training all"
 
 
 def listed(values: tuple[int, ...]) -> str:
@@ -87,22 +87,23 @@ def load_model(path: Path) -> tuple[StreamingUNet, dict[str, Tensor]]:
     return network.eval(), sources
 
 
-def load_checkpoint(path: Path) -> StreamingUNet:
-    """The averaged weights of a training run."""
+def load_checkpoint(path: Path) -> tuple[StreamingUNet, dict[str, Tensor]]:
+    """The averaged weights of a training run, and the sources that it was trained with."""
     from train_stream import SHAPES  # the trainer pulls in the drawing of scenes; a reader of model files does not
 
     state = torch.load(path, weights_only=True, map_location="cpu")
     network = StreamingUNet(SHAPES[state["shape"]])
     network.load_state_dict(state["average"])
-    return network.eval()
+    return network.eval(), {style: source(style) for style in WITH_SOURCE if state.get("source", True)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=HERE / "runs/base/last.pt")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "Models/styles.safetensors")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "Models/base.safetensors")
     args = parser.parse_args()
-    save_model(load_checkpoint(args.checkpoint), args.out, torch.float16, {style: source(style) for style in WITH_SOURCE})
+    network, sources = load_checkpoint(args.checkpoint)
+    save_model(network, args.out, torch.float16, sources)
     print(f"{args.out.name}: {args.out.stat().st_size / 2**20:.2f} MiB")
 
 

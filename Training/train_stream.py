@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from sequences import ANCHOR_UNITS
 from streaming import (BASE, LIGHT, LIGHT_RATE, PATCH, PIXELS, SMALL, STATE, STYLES, TRUST_MAX, Condition, Stream, StreamingUNet,
                        Weights, light, shares, start_of, trust, warp, with_light)
+from teachers import STOCHASTIC
 from textures import sample_source, source
 
 HERE = Path(__file__).resolve().parent
@@ -65,10 +66,11 @@ class Batch:
 class Sequences:
     """Random crops of cached sequences; which ones depends on seed, step, process and what is finished."""
 
-    def __init__(self, folder: Path, crop: int, batch: int, seed: int, rank: int, device: str) -> None:
+    def __init__(self, folder: Path, crop: int, batch: int, seed: int, rank: int, device: str, sources: bool) -> None:
         names = ["frames", "flow", "valid", "anchor", "index"] + [f"target_{style}" for style in STYLES]
         self.arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
         self.crop, self.batch, self.seed, self.rank, self.device = crop, batch, seed, rank, device
+        self.with_source = STOCHASTIC if sources else ()
         self.finished = np.array([], int)
         self.light: dict[int, Tensor] = {}  # of a sample, (T, 4)
 
@@ -106,7 +108,7 @@ class Sequences:
         anchor = cut("anchor").flatten(0, 1) / ANCHOR_UNITS
         begin, targets = 0, 0
         for name, weight in style.items():
-            field = sample_source(source(name).to(self.device), anchor) if name in ("oil", "watercolour", "pencil") else 0.5
+            field = sample_source(source(name).to(self.device), anchor) if name in self.with_source else 0.5
             begin = begin + weight * field
             targets = targets + weight / 255 * cut(f"target_{name}")
         frames = cut("frames") / 255
@@ -382,7 +384,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
     if args.processes > 1:
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{args.port}", rank=rank, world_size=args.processes)
     torch.manual_seed(args.seed)
-    sequences = Sequences(args.data, args.crop, args.batch, args.seed, rank, args.device)
+    sequences = Sequences(args.data, args.crop, args.batch, args.seed, rank, args.device, args.source)
     network = StreamingUNet(SHAPES[args.shape]).to(args.device)
     average, optimiser = copy.deepcopy(network).eval(), Optimiser(network)
     last, first, spent = args.run / "last.pt", 0, 0.0
@@ -401,7 +403,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
 
     def save(step: int, seconds: float) -> None:
         state = dict(network=network.state_dict(), average=average.state_dict(), optimiser=optimiser.state(),
-                     step=step, seconds=seconds, shape=args.shape)
+                     step=step, seconds=seconds, shape=args.shape, source=args.source)
         torch.save(state, last.with_suffix(".tmp"))
         last.with_suffix(".tmp").replace(last)
 
@@ -451,6 +453,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE / "sequences")
     parser.add_argument("--run", type=Path, default=HERE / "runs/base")
     parser.add_argument("--shape", choices=SHAPES, default="base")
+    parser.add_argument("--source", action=argparse.BooleanOptionalAction, default=True,
+                        help="without: a regression, which cannot know what the teacher left to chance; for comparison")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--minutes", type=float, default=120, help="of the whole training, whatever was done before included")
     parser.add_argument("--batch", type=int, default=4, help="sequences of each process")

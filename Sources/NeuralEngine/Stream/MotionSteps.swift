@@ -16,7 +16,7 @@ final class Motion {
     /// Blotchy noise differs by more than its fine part, but by no more than this many times.
     private static let blotchMax: Float = 2.5
     /// Bounds of what is taken for noise: variance of the differences of half-size luma, levels².
-    private static let noiseMin: Float = 2
+    private static let noiseMin: Float = 1
     private static let noiseMax: Float = 16
     /// The same for squares: mean absolute difference of luma, levels.
     private static let squareNoiseMin: Float = 0.25
