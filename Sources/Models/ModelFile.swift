@@ -103,6 +103,9 @@ public struct ModelFile: Sendable {
     /// Checksum of the weights, as a calibration names them.
     public var checksum: String { tensors.checksum }
 
+    /// Whether the file holds a tensor of this name.
+    func hasTensor(_ name: String) -> Bool { tensors.shape(of: name) != nil }
+
     /// For people; the file's name if it has no title.
     public var title: String { metadata["title"] ?? file }
     /// What the network was trained to draw.

@@ -36,6 +36,8 @@ struct TransformCommand: ParsableCommand {
         var overrides = [
             ConfigurationOverride(option: "in", key: "camera.source", value: "file:" + input),
             ConfigurationOverride(option: "out", key: "output.sinks", values: [sink]),
+            // A file waits for every step of a frame; a batch would only lose its last frames.
+            ConfigurationOverride(option: "in", key: "transform.stream_batch", value: "false"),
         ]
         if let report {
             overrides.append(
