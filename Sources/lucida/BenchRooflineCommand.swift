@@ -30,7 +30,8 @@ struct BenchRooflineCommand: ParsableCommand {
     var json = false
 
     @Option(
-        name: .long, help: ArgumentHelp("Also draw the roofline into an SVG.", valueName: "file"))
+        name: .long, help: ArgumentHelp("Also draw the roofline into an SVG.", valueName: "file"),
+        completion: .file())
     var plot: String?
 
     func validate() throws {
@@ -54,7 +55,8 @@ struct ModelOption: ParsableArguments {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "Model file instead of the one of the style (transform.model).", valueName: "file"))
+            "Model file instead of the one of the style (transform.model).", valueName: "file"),
+        completion: .file())
     var model: String?
 
     var overrides: [ConfigurationOverride] {
