@@ -26,7 +26,7 @@ private final class Workshop {
     static let small = repository.appending(
         path: "Tests/ModelsTests/Resources/streaming-unet.safetensors"
     ).path
-    static let unit = "[Service]\nExecStart=/usr/local/bin/lucida run"
+    static let unit = "[Service]\nExecStart=/usr/local/bin/lucida run\nProtectSystem=strict"
 
     init() throws {
         machine = Machine(
@@ -424,6 +424,17 @@ private let otherBreakages: [Breakage] = [
         shop.service(path: copy)
     },
     Breakage(
+        id: "service.read_only",
+        command: "sudo mkdir -p /srv/films /etc/systemd/system/lucida.service.d"
+            + " && sudo chgrp video /srv/films && sudo chmod g+rwx /srv/films"
+            + " && printf '[Service]\\nReadWritePaths=%s\\n' /srv/films"
+            + " | sudo tee /etc/systemd/system/lucida.service.d/outputs.conf"
+            + " && sudo systemctl daemon-reload && sudo systemctl restart lucida"
+    ) { try $0.write("/etc/lucida/lucida.toml", "[output]\nsinks = [\"file:/srv/films/a.mkv\"]") },
+    Breakage(
+        id: "service.read_only", command: "sudoedit /etc/lucida/lucida.toml", title: "/home/ada"
+    ) { try $0.write("/etc/lucida/lucida.toml", "[report]\npath = \"/home/ada/report.json\"") },
+    Breakage(
         id: "service.reload_needed", severity: .warning,
         command: "sudo systemctl daemon-reload && sudo systemctl restart lucida"
     ) { $0.service(reload: "yes") },
@@ -507,6 +518,15 @@ private let otherBreakages: [Breakage] = [
         let shop = try Workshop()
         try shop.process(901, "chrome", holds: "/dev/video10")
         try shop.process(902, "zoom", holds: "/dev/video10")
+        #expect(shop.examine().filter { $0.severity != .ok } == [])
+    }
+
+    @Test func aDropInOpensAFolderToTheService() throws {
+        let shop = try Workshop()
+        try shop.write("/etc/lucida/lucida.toml", "[output]\nsinks = [\"frames:/srv/films/a\"]")
+        try shop.write(
+            "/etc/systemd/system/lucida.service.d/outputs.conf",
+            "[Service]\nReadWritePaths=/srv/films")
         #expect(shop.examine().filter { $0.severity != .ok } == [])
     }
 

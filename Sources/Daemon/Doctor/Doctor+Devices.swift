@@ -142,7 +142,7 @@ extension Doctor {
         var findings = usable.prefix(1).map { camera in
             Finding.ok(
                 "camera.usable", "the camera is \(camera.path), \"\(camera.card)\"",
-                "It offers \(camera.modes.count) formats and sizes.")
+                formats(camera))
         }
         for camera in cameras where !camera.isUsable {
             let finding =
@@ -152,6 +152,15 @@ extension Doctor {
             if let finding { findings.append(finding) }
         }
         return cameras.isEmpty ? noCamera(machine) : findings
+    }
+
+    private static func formats(_ camera: DeviceReport) -> String {
+        var names: [String] = []
+        for mode in camera.modes where !names.contains(mode.format) { names.append(mode.format) }
+        guard let largest = camera.modes.max(by: { $0.width * $0.height < $1.width * $1.height })
+        else { return "" }
+        return
+            "It offers \(names.joined(separator: ", ")), up to \(largest.width)×\(largest.height)."
     }
 
     private static func busyCamera(

@@ -10,7 +10,12 @@ extension Doctor {
     static func configuration(_ machine: Machine) -> [Finding] {
         switch machine.configuration {
         case .success(let loaded):
-            return [.ok("config", "the configuration is " + (loaded.file ?? "the defaults"))]
+            let isOwn = loaded.file != nil && loaded.file != Machine.systemConfiguration
+            return [
+                .ok(
+                    "config", "the configuration is " + (loaded.file ?? "the defaults"),
+                    isOwn ? "The service has one of its own, \(Machine.systemConfiguration)." : "")
+            ]
         case .failure(let error):
             let path = error.problems.first?.place ?? Machine.systemConfiguration
             let more = error.problems.count - 1
@@ -87,7 +92,14 @@ extension Doctor {
     }
 
     private static func styles(_ file: ModelFile) -> String {
-        "It draws \(file.styles.prefix(20).joined(separator: ", "))."
+        let precisions = Precision.allCases.filter {
+            file.calibration?.figures($0)?.meetsRule ?? false
+        }
+        return "It draws \(file.styles.prefix(20).joined(separator: ", "))"
+            + (precisions.isEmpty
+                ? "."
+                : ", by its figures also in "
+                    + precisions.map(\.rawValue).joined(separator: ", ") + ".")
     }
 
     // MARK: Folders
@@ -98,15 +110,7 @@ extension Doctor {
     }
 
     private static func outputs(_ machine: Machine) -> [Finding] {
-        let settings = machine.settings
-        let files = settings.output.sinks.compactMap { sink -> String? in
-            switch sink {
-            case .file(let path) where !path.contains("://"): path
-            case .frames(let path): path + "/"
-            default: nil
-            }
-        }
-        return (files + [settings.report.path]).filter { !$0.isEmpty }.compactMap { path in
+        machine.settings.outputPaths.compactMap { path in
             // A folder of pictures is made where it is missing, so the one above it counts.
             let isFolder = path.hasSuffix("/")
             let folder =
@@ -152,6 +156,20 @@ extension Doctor {
     private static func isDirectory(_ path: String) -> Bool {
         var status = stat()
         return stat(path.isEmpty ? "." : path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+}
+
+extension Configuration {
+    /// What is written beside virtual cameras; folders end in a slash.
+    var outputPaths: [String] {
+        let sinks = output.sinks.compactMap { sink -> String? in
+            switch sink {
+            case .file(let path) where !path.contains("://"): path
+            case .frames(let path): path.hasSuffix("/") ? path : path + "/"
+            default: nil
+            }
+        }
+        return sinks + (report.path.isEmpty ? [] : [report.path])
     }
 }
 

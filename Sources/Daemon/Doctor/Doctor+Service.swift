@@ -20,7 +20,7 @@ extension Doctor {
             ]
         }
         return serviceFiles(machine, unit, state) + serviceAccess(machine)
-            + serviceActivity(machine, state)
+            + serviceOutputs(machine, unit) + serviceActivity(machine, state)
     }
 
     private static func serviceFiles(
@@ -75,6 +75,52 @@ extension Doctor {
                 "udev usually makes them root:video with mode 660; something changed that here.",
                 command: "sudo chgrp video \(names) && sudo chmod 660 \(names)")
         ]
+    }
+
+    /// The service may write where its unit says so, and nowhere else.
+    private static func serviceOutputs(_ machine: Machine, _ unit: String) -> [Finding] {
+        guard let bytes = machine.readBytes(Machine.systemConfiguration),
+            let loaded = try? Configuration.parse(bytes, file: Machine.systemConfiguration)
+        else { return [] }
+        let folder = "/etc/systemd/system/lucida.service.d"
+        let files: [String] = [unit] + machine.list(folder).map { "\(folder)/\($0)" }
+        let lines: [Substring] = files.flatMap { file -> [Substring] in
+            (machine.read(file) ?? "").split(separator: "\n")
+        }
+        guard lines.contains("ProtectSystem=strict") else { return [] }
+        let key = "ReadWritePaths="
+        let open: [Substring] = lines.filter { $0.hasPrefix(key) }
+            .flatMap { $0.dropFirst(key.count).split(separator: " ") }
+        let closed: [String] = loaded.configuration.outputPaths.map(folderName).filter { path in
+            !(open + ["/tmp"]).contains { path == $0 || path.hasPrefix($0 + "/") }
+        }
+        guard let path = closed.first else { return [] }
+        let title = "the service may not write to \(path)"
+        if ["/home/", "/root", "/run/user/"].contains(where: path.hasPrefix) {
+            return [
+                .problem(
+                    "service.read_only", title,
+                    "Home folders are hidden from it. Name another folder, such as one in /srv.",
+                    command: "sudoedit \(Machine.systemConfiguration)")
+            ]
+        }
+        let word = shellWord(path)
+        return [
+            .problem(
+                "service.read_only", title,
+                "It belongs to a user of its own and may write nowhere but where a drop-in of its unit "
+                    + "allows it.",
+                command: "sudo mkdir -p \(word) \(folder) && sudo chgrp video \(word) && "
+                    + "sudo chmod g+rwx \(word) && "
+                    + "printf '[Service]\\nReadWritePaths=%s\\n' \(word) | "
+                    + "sudo tee \(folder)/outputs.conf && sudo systemctl daemon-reload && "
+                    + "sudo systemctl restart lucida")
+        ]
+    }
+
+    private static func folderName(_ output: String) -> String {
+        output.hasSuffix("/")
+            ? String(output.dropLast()) : URL(filePath: output).deletingLastPathComponent().path
     }
 
     private static func serviceActivity(
