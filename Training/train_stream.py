@@ -13,7 +13,9 @@ to learn by consistency is here known. Running the first steps, rather than mixi
 it will meet.
 
 The past. It is the network's own output, through a flow that is a little wrong, as an estimate is; and sometimes
-spoilt in colour or sharpness, so that an error is mended, not kept: a stream has no end.
+spoilt in colour or sharpness, so that an error is mended, not kept: a stream has no end. Now and then it has lingered
+on the first frame for a while, under fresh noise: what a network adds to its own output again and again, stripes on a
+wall, shows only then.
 
 Weights are optimised by Muon (Jordan et al., 2024: momentum made orthogonal by a Newton-Schulz iteration), all that is a
 vector by Adam. The rate follows the clock: --minutes of work in all, over as many runs as it takes; RUN/last.pt resumes.
@@ -45,6 +47,7 @@ SHAPES = {"base": BASE, "small": SMALL}
 TURNS = (*STYLES, "oil", "watercolour")  # which styles a round of batches has: low contrast is learnt last
 HELD_OUT = 12  # samples that are never trained on
 VECTOR_RATE = 1.5
+SPOTS = (8, 16, 64)  # pixels, in width and height, of what a spoilt past has here and there
 STILL = 0.3  # pixels of motion under which a picture has to stand
 
 
@@ -187,11 +190,29 @@ class Unroll:
         return torch.lerp(flow, soft, share.to(flow)) + (size.to(flow) * error.to(flow)) * moving
 
     def spoilt(self, past: Tensor) -> Tensor:
-        """A past that has gone astray in colour and sharpness."""
+        """A past that has gone astray in colour, here and there or all over, and in sharpness."""
         n = len(past)
         tinted = past * (1 + 0.12 * self.noise(n, 1, 1, 1).to(past)) + 0.06 * self.noise(n, 3, 1, 1).to(past)
+        cells = [past.shape[axis] // SPOTS[int(len(SPOTS) * self.chance())] + 1 for axis in (-2, -1)]
+        spots = F.interpolate(self.noise(n, 3, *cells), past.shape[-2:], mode="bilinear")
+        tinted = tinted + 0.06 * self.chance() * spots.to(past)
         soft = F.avg_pool2d(F.pad(tinted, (1, 1, 1, 1), mode="replicate"), 3, 1)
         return torch.lerp(tinted, soft, (2.2 * torch.rand(n, 1, 1, 1, generator=self.generator) - 1).to(past)).clamp(0, 1)
+
+    @torch.no_grad()
+    def linger(self, frame: Tensor, begin: Tensor, output: Tensor, state: Tensor, light: Tensor,
+               weights: Weights) -> tuple[Tensor, Tensor]:
+        """Output and state after some more frames of the same, noise apart. frame, output: (N, 3, S, S); begin: blocks."""
+        before = frame
+        nowhere = torch.zeros_like(frame[:, :2])
+        for _ in range(3 + int(8 * self.chance())):
+            now = frame + 2 * self.chance() / 255 * self.noise(*frame.shape).to(frame)
+            tau = trust(now, before, nowhere)
+            known, past, before = tau / TRUST_MAX, blocks(output), now
+            end, state = self.network(start_of(past, begin, tau), blocks(now), past, with_light(state * known, light), tau,
+                                      known, weights)
+            output = F.pixel_shuffle(end, PATCH).clamp(0, 1)
+        return output, state
 
     def part_of_the_way(self, z: Tensor, tau: Tensor, rest: tuple, style: Tensor) -> tuple[Tensor, Tensor, float]:
         """Begin a frame of K steps, up to one of them chosen at random: z and tau there, and its share."""
@@ -226,7 +247,7 @@ class Unroll:
                     flow, true = self.disturbed(batch.flow[:, t]), batch.flow[:, t]
                     tau = trust(batch.frames[:, t], batch.frames[:, t - 1], flow)
                     known, aligned = tau / TRUST_MAX, warp(output, flow)
-                    if self.chance() < 0.12:
+                    if self.chance() < 0.2:
                         aligned, temporal = self.spoilt(aligned), 0.0
                     change = target - warp(batch.targets[:, t - 1], true)
                     wanted, seen = warp(output, true) + change, batch.valid[:, t]
@@ -243,6 +264,8 @@ class Unroll:
                                                   wanted, seen, still, factor)
             total, unsteady = total + loss, unsteady + part
             output = output.detach().clamp(0, 1)
+            if t == 0 and self.chance() < 0.35:
+                output, state = self.linger(batch.frames[:, t], begin, output, state, batch.light[:, t], whole)
         return total / length, unsteady / length
 
 

@@ -48,7 +48,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         self.settings = settings
         self.takesPicture = takesPicture
         let threads = performance.threads
-        reuses = performance.temporalReuse
+        reuses = performance.temporalReuse && model is DistilledUNet
         workShare = reuses ? WorkShare() : nil
         threadCount = threads > 0 ? threads : Processor.shared.threadCount
         wantedPrecision = performance.precision.precision
