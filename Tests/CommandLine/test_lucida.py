@@ -534,8 +534,8 @@ class Listings(Case):
 class Doctor(Case):
     """What needs no kernel module; the virtual machine's tests have the rest."""
 
-    def examine(self, *arguments, config="", **environment):
-        """Exit status, findings by id."""
+    def examine(self, config="", first=":", **environment):
+        """Exit status and findings by id, after the shell command `first`."""
         path = self.folder / "lucida.toml"
         # Wants no device, which not every machine has.
         path.write_text(config or f"""
@@ -550,8 +550,9 @@ class Doctor(Case):
         environment = {"XDG_CACHE_HOME": str(self.folder), **environment}
         inherited = {key: value for key, value in os.environ.items()
                      if key not in ("LUCIDA_ISA", "OPENBLAS_CORETYPE", "CACHE_DIRECTORY")}
-        result = lucida("doctor", "--json", "--config", path, *arguments,
-                        env={**inherited, **environment})
+        result = subprocess.run(
+            ["bash", "-c", first + '\nexec "$@"', "bash", BINARY, "doctor", "--json", "--config", path],
+            env={**inherited, **environment}, capture_output=True, text=True, timeout=180)
         self.assertEqual(result.stderr, "")
         found = json.loads(result.stdout)
         findings = {finding["id"]: finding for finding in found["findings"]}
@@ -562,10 +563,15 @@ class Doctor(Case):
     def assertMends(self, finding, command, severity="problem"):
         self.assertEqual((finding["severity"], finding["command"]), (severity, command))
 
+    def assertNamedAndMended(self, id, command, severity="problem", **broken):
+        """The finding has that command, and is gone once the command has been run."""
+        self.assertMends(self.examine(**broken)[1][id], command, severity)
+        self.assertNotIn(id, self.examine(first=command, **broken)[1])
+
     def test_what_wants_no_device_has_no_problem(self):
         status, findings = self.examine()
         problems = [f for f in findings.values() if f["severity"] == "problem"
-                    and not f["id"].startswith(("service.", "device."))]
+                    and not f["id"].startswith("service.")]
         self.assertEqual(problems, [])
         for id in ("driver.not_needed", "camera.not_needed", "config", "cache"):
             self.assertEqual(findings[id]["severity"], "ok")
@@ -611,28 +617,30 @@ class Doctor(Case):
 
     def test_an_output_that_cannot_be_written(self):
         folder = self.folder / "not there"
-        _, findings = self.examine(config=f"[output]\nsinks = [\"file:{folder}/a.mkv\"]\n")
-        self.assertMends(findings["output.folder"], f"mkdir -p '{folder}'")
+        self.assertNamedAndMended("output.folder", f"mkdir -p '{folder}'",
+                                  config=f"[output]\nsinks = [\"file:{folder}/a.mkv\"]\n")
 
     def test_a_file_in_the_way_of_the_cache(self):
         path = self.folder / "file"
         path.write_text("")
-        _, findings = self.examine(XDG_CACHE_HOME=str(path))
-        self.assertMends(findings["cache.not_writable"], f"mv {path} {path}.old", "warning")
+        self.assertNamedAndMended("cache.not_writable", f"mv {path} {path}.old", "warning",
+                                  XDG_CACHE_HOME=str(path))
+
+    def test_no_folder_for_the_cache(self):
+        self.assertNamedAndMended("cache.none", "export XDG_CACHE_HOME=/var/tmp", "warning",
+                                  XDG_CACHE_HOME="", HOME="")
 
     def test_an_instruction_set_that_is_none(self):
-        _, findings = self.examine(LUCIDA_ISA="mmx")
-        self.assertMends(findings["cpu.isa"], "unset LUCIDA_ISA")
+        self.assertNamedAndMended("cpu.isa", "unset LUCIDA_ISA", LUCIDA_ISA="mmx")
 
     def test_a_slower_instruction_set_than_need_be(self):
-        _, findings = self.examine(LUCIDA_ISA="scalar")
-        if "cpu.no_avx2" in findings:
+        if "cpu.no_avx2" in self.examine(LUCIDA_ISA="scalar")[1]:
             self.skipTest("this processor has nothing better")
-        self.assertMends(findings["cpu.isa_held"], "unset LUCIDA_ISA", "warning")
+        self.assertNamedAndMended("cpu.isa_held", "unset LUCIDA_ISA", "warning", LUCIDA_ISA="scalar")
 
     def test_a_core_type_that_overrides_the_choice(self):
-        _, findings = self.examine(OPENBLAS_CORETYPE="Prescott")
-        self.assertMends(findings["blas.core_overridden"], "unset OPENBLAS_CORETYPE", "warning")
+        self.assertNamedAndMended("blas.core_overridden", "unset OPENBLAS_CORETYPE", "warning",
+                                  OPENBLAS_CORETYPE="Prescott")
 
     def test_more_threads_than_cores(self):
         config = self.folder / "lucida.toml"

@@ -272,16 +272,20 @@ private let driverBreakages: [Breakage] = [
     Breakage(
         id: "driver.options", severity: .warning,
         command: "echo 'options v4l2loopback exclusive_caps=1 card_label=Lucida'"
-            + " | sudo tee /etc/modprobe.d/lucida.conf"
+            + " | sudo tee -a /etc/modprobe.d/lucida.conf"
     ) { try $0.remove("/etc/modprobe.d/lucida.conf") },
     Breakage(
         id: "driver.options", severity: .warning,
-        command: "echo 'options v4l2loopback exclusive_caps=1 card_label=Lucida'"
-            + " | sudo tee /etc/modprobe.d/obs.conf", title: "/etc/modprobe.d/obs.conf"
+        command: "echo 'options v4l2loopback exclusive_caps=1'"
+            + " | sudo tee -a /etc/modprobe.d/zz-lucida.conf", title: "/etc/modprobe.d/obs.conf"
     ) { try $0.write("/etc/modprobe.d/obs.conf", "options v4l2loopback exclusive_caps=0") },
     Breakage(
+        id: "driver.options", severity: .warning,
+        command: "sudoedit /etc/default/grub && sudo update-grub"
+    ) { try $0.write("/proc/cmdline", "quiet v4l2loopback.exclusive_caps=0 splash") },
+    Breakage(
         id: "driver.not_at_boot", severity: .warning,
-        command: "echo v4l2loopback | sudo tee /etc/modules-load.d/lucida.conf"
+        command: "echo v4l2loopback | sudo tee -a /etc/modules-load.d/lucida.conf"
     ) { try $0.write("/etc/modules-load.d/lucida.conf", "# v4l2loopback") },
 ]
 
@@ -488,7 +492,7 @@ private let otherBreakages: [Breakage] = [
     @Test func whoeverOnlyWritesFilesNeedsNoDevices() throws {
         let shop = try Workshop()
         try unload(shop)
-        shop.machine.devices = []
+        shop.machine.mayUse = { _ in false }
         shop.configuration = "[camera]\nsource = \"test\"\n[output]\nsinks = [\"null\"]"
         #expect(shop.examine().filter { $0.severity != .ok } == [])
     }
@@ -511,7 +515,12 @@ private let otherBreakages: [Breakage] = [
         shop.service(active: "inactive", sub: "dead")
         #expect(shop.examine().contains { $0.id == "camera.busy" })
         try shop.process(77, "lucida", holds: "/dev/video0")
-        #expect(shop.examine().contains { $0.id == "camera.in_use" })
+        // Nor does it make one of an infrared sensor that nobody can use.
+        shop.machine.devices.append(Workshop.camera)
+        shop.machine.devices[2].path = "/dev/video2"
+        shop.machine.devices[2].isUsable = false
+        let cameras = shop.examine().filter { $0.id.hasPrefix("camera") }
+        #expect(cameras.map(\.id) == ["camera.in_use"])
     }
 
     @Test func aSecondReaderIsNoFaultBefore013() throws {
@@ -519,6 +528,20 @@ private let otherBreakages: [Breakage] = [
         try shop.process(901, "chrome", holds: "/dev/video10")
         try shop.process(902, "zoom", holds: "/dev/video10")
         #expect(shop.examine().filter { $0.severity != .ok } == [])
+    }
+
+    @Test func ofSeveralOptionsTheLastOneCounts() throws {
+        let shop = try Workshop()
+        try shop.write("/etc/modprobe.d/obs.conf", "options v4l2loopback exclusive_caps=0")
+        // As the finding advises.
+        try shop.write("/etc/modprobe.d/zz-lucida.conf", "options v4l2loopback exclusive_caps=1")
+        #expect(shop.examine().filter { $0.severity != .ok } == [])
+        // One in /etc hides one of the same name.
+        try shop.write(
+            "/usr/lib/modprobe.d/zz-lucida.conf", "options v4l2loopback exclusive_caps=0")
+        #expect(shop.examine().filter { $0.severity != .ok } == [])
+        try shop.write("/usr/lib/modprobe.d/zzz.conf", "options v4l2loopback exclusive_caps=0")
+        #expect(shop.examine().contains { $0.id == "driver.options" })
     }
 
     @Test func aDropInOpensAFolderToTheService() throws {
@@ -578,6 +601,7 @@ private let otherBreakages: [Breakage] = [
     @Test func pathsBecomeWordsOfTheShell() {
         #expect(shellWord("/etc/a-b_c.toml") == "/etc/a-b_c.toml")
         #expect(shellWord("/a b") == "'/a b'")
+        #expect(shellWord("user@1000.service") == "user@1000.service")
         #expect(shellWord("it's; rm") == "'it'\\''s; rm'")
         #expect(shellWord("") == "''")
     }

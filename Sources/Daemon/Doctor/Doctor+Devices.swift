@@ -7,6 +7,7 @@ extension Doctor {
 
     /// May this user open the devices, and could the service?
     static func permissions(_ machine: Machine) -> [Finding] {
+        guard machine.wantsCamera || machine.wantsLoopback else { return [] }
         let denied = machine.devices.map(\.path).filter { !machine.mayUse(machine.root + $0) }
         guard let path = denied.first else { return [] }
         let names = denied.joined(separator: " ")
@@ -138,20 +139,24 @@ extension Doctor {
             ]
         }
         let cameras = machine.wantedCameras
-        let usable = cameras.filter(\.isUsable)
-        var findings = usable.prefix(1).map { camera in
-            Finding.ok(
-                "camera.usable", "the camera is \(camera.path), \"\(camera.card)\"",
-                formats(camera))
+        if cameras.isEmpty { return noCamera(machine) }
+        var findings: [Finding] = []
+        if let camera = cameras.first(where: { machine.isFilmedByLucida($0) }) {
+            findings.append(
+                .ok("camera.in_use", "Lucida films with \(camera.path), \"\(camera.card)\""))
         }
-        for camera in cameras where !camera.isUsable {
-            let finding =
-                camera.usedBy == .other
-                ? busyCamera(camera, machine, isNeeded: usable.isEmpty)
-                : uselessCamera(camera, isNeeded: usable.isEmpty)
-            if let finding { findings.append(finding) }
+        if let camera = cameras.first(where: \.isUsable) {
+            findings.append(
+                .ok(
+                    "camera.usable", "the camera is \(camera.path), \"\(camera.card)\"",
+                    formats(camera)))
         }
-        return cameras.isEmpty ? noCamera(machine) : findings
+        if !findings.isEmpty { return findings }
+        // One that is busy works; another may be an infrared sensor that never will.
+        if let camera = cameras.first(where: { $0.usedBy == .other }) {
+            return [busyCamera(camera, machine)]
+        }
+        return cameras.prefix(1).map(uselessCamera)
     }
 
     private static func formats(_ camera: DeviceReport) -> String {
@@ -163,18 +168,8 @@ extension Doctor {
             "It offers \(names.joined(separator: ", ")), up to \(largest.width)×\(largest.height)."
     }
 
-    private static func busyCamera(
-        _ camera: DeviceReport, _ machine: Machine, isNeeded: Bool
-    ) -> Finding? {
+    private static func busyCamera(_ camera: DeviceReport, _ machine: Machine) -> Finding {
         let holders = machine.holders(of: camera.path)
-        // The service belongs to a user whose processes only root may look into.
-        let isOurs =
-            holders.contains { $0.name == "lucida" }
-            || holders.isEmpty && machine.serviceState["ActiveState"] == "active"
-        if isOurs {
-            return .ok("camera.in_use", "Lucida films with \(camera.path), \"\(camera.card)\"")
-        }
-        guard isNeeded else { return nil }
         let names = holders.map(\.text).joined(separator: ", ")
         return .problem(
             "camera.busy",
@@ -185,9 +180,8 @@ extension Doctor {
                 : "kill " + holders.map { "\($0.process)" }.joined(separator: " "))
     }
 
-    private static func uselessCamera(_ camera: DeviceReport, isNeeded: Bool) -> Finding? {
-        guard isNeeded else { return nil }
-        return .problem(
+    private static func uselessCamera(_ camera: DeviceReport) -> Finding {
+        .problem(
             "camera.unusable", "\(camera.path), \"\(camera.card)\", cannot be used",
             camera.remark ?? "It offers no format that Lucida knows.",
             command: "lucida run --source test  # without a camera")
@@ -246,6 +240,15 @@ extension Machine {
     /// Programs other than Lucida that have a virtual camera open.
     func readers(of device: DeviceReport) -> [Holder] {
         holders(of: device.path).filter { $0.name != "lucida" }
+    }
+
+    /// Whether a Lucida has this camera, as far as this user may see.
+    func isFilmedByLucida(_ camera: DeviceReport) -> Bool {
+        guard camera.usedBy == .other else { return false }
+        let holders = holders(of: camera.path)
+        // The service belongs to a user whose processes only root may look into.
+        return holders.contains { $0.name == "lucida" }
+            || holders.isEmpty && serviceState["ActiveState"] == "active"
     }
 
     /// The cameras that `camera.source` may mean.

@@ -99,8 +99,8 @@ extension Doctor {
 
     private static func blockedDriver(_ file: String) -> Finding {
         .problem(
-            "driver.blocked", "\(file) forbids loading v4l2loopback",
-            "A line \"blacklist\" or \"install\" in it keeps the module out.",
+            "driver.blocked", "\(file) keeps v4l2loopback out",
+            "A line \"blacklist\" does so at boot, a line \"install\" always.",
             command: "sudo sed -i -E '/^ *(blacklist|install) +v4l2loopback/d' \(shellWord(file))"
                 + " && sudo modprobe v4l2loopback")
     }
@@ -154,26 +154,37 @@ extension Doctor {
                         + "Close what uses it first.",
                     command: machine.reloadDriver(isConfigured ? "" : Machine.usualOptions)))
         }
-        if !isConfigured {
-            let culprit = options.exclusiveCapsFile.map { " (\($0) says no)" } ?? ""
-            findings.append(
-                .warning(
-                    "driver.options",
-                    "exclusive_caps=1 is not among the options that modprobe knows\(culprit)",
-                    "Whenever the module is loaded without it, Chrome hides the virtual camera.",
-                    command: "echo 'options v4l2loopback \(Machine.usualOptions)' | sudo tee "
-                        + (options.exclusiveCapsFile.map(shellWord) ?? "/etc/modprobe.d/lucida.conf")
-                ))
-        }
+        if !isConfigured { findings.append(missingOptions(options)) }
         if !machine.isLoadedAtBoot {
             findings.append(
                 .warning(
                     "driver.not_at_boot", "v4l2loopback is not loaded at boot",
                     "The virtual camera is gone after the next start, and browsers look for cameras "
                         + "early.",
-                    command: "echo v4l2loopback | sudo tee /etc/modules-load.d/lucida.conf"))
+                    command: "echo v4l2loopback | sudo tee -a /etc/modules-load.d/lucida.conf"))
         }
         return findings
+    }
+
+    private static func missingOptions(_ options: ModuleOptions) -> Finding {
+        let meaning = "Whenever the module is loaded without it, Chrome hides the virtual camera."
+        let target = "| sudo tee -a /etc/modprobe.d/"
+        switch options.exclusiveCapsFile {
+        case nil:
+            return .warning(
+                "driver.options", "exclusive_caps=1 is not among the options that modprobe knows",
+                meaning,
+                command: "echo 'options v4l2loopback \(Machine.usualOptions)' \(target)lucida.conf")
+        case "/proc/cmdline":
+            return .warning(
+                "driver.options", "the kernel's command line switches exclusive_caps off", meaning,
+                command: "sudoedit /etc/default/grub && sudo update-grub")
+        case let file?:
+            // Of several lines the last one counts, and files are read in the order of their names.
+            return .warning(
+                "driver.options", "\(file) switches exclusive_caps off", meaning,
+                command: "echo 'options v4l2loopback exclusive_caps=1' \(target)zz-lucida.conf")
+        }
     }
 }
 

@@ -71,7 +71,9 @@ extension Doctor {
                 .warning(
                     "cpu.quota", "a quota of \(share) processors holds \(count) threads",
                     "It stops all of them for a part of each period, which frames wait for.",
-                    command: quota.unit.map { "sudo systemctl set-property \($0) CPUQuota=" }
+                    command: quota.unit.map {
+                        "sudo systemctl set-property \(shellWord($0)) CPUQuota="
+                    }
                         ?? "lucida run --threads \(max(1, Int(quota.processors)))")
             ]
         }

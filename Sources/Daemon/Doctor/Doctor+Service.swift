@@ -40,7 +40,7 @@ extension Doctor {
                     "service.differs", "\(unit) is not the unit that this lucida comes with",
                     "Own settings belong into a drop-in (systemctl edit lucida), which stays when "
                         + "Lucida is renewed.",
-                    command: (isCopy ? "sudo rm \(unit)" : "sudo make install")
+                    command: (isCopy ? "sudo rm \(shellWord(unit))" : "sudo make install")
                         + " && sudo systemctl daemon-reload"))
         }
         if state["NeedDaemonReload"] == "yes" {

@@ -51,7 +51,8 @@ public struct Finding: Sendable, Codable, Equatable {
         self.severity = severity
         self.title = printable(title)
         self.explanation = printable(explanation, scalarCountMax: 600)
-        self.command = command.map { printable($0, scalarCountMax: 600) }
+        // Never cut short: half a command may be a bad one.
+        self.command = command.map { printable($0, scalarCountMax: .max) }
     }
 }
 
