@@ -30,7 +30,8 @@ struct BenchRooflineCommand: ParsableCommand {
     var json = false
 
     @Option(
-        name: .long, help: ArgumentHelp("Also draw the roofline into an SVG.", valueName: "file"))
+        name: .long, help: ArgumentHelp("Also draw the roofline into an SVG.", valueName: "file"),
+        completion: .file())
     var plot: String?
 
     func validate() throws {
@@ -54,7 +55,8 @@ struct ModelOption: ParsableArguments {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "base, small, ink, or a model file (transform.model).", valueName: "model"))
+            "base, small, ink, or a model file (transform.model).", valueName: "model"),
+        completion: .file(extensions: ["safetensors"]))
     var model: String?
 
     var overrides: [ConfigurationOverride] {

@@ -16,10 +16,11 @@ struct TransformCommand: ParsableCommand {
             left out, and so is the orientation that a camera noted in a JPEG.
             """)
 
-    @Argument(help: ArgumentHelp("Image or video file, or a URL.", valueName: "in"))
+    @Argument(
+        help: ArgumentHelp("Image or video file, or a URL.", valueName: "in"), completion: .file())
     var input: String
 
-    @Argument(help: ArgumentHelp("File to write.", valueName: "out"))
+    @Argument(help: ArgumentHelp("File to write.", valueName: "out"), completion: .file())
     var output: String
 
     @OptionGroup var options: ConfigurationOptions
@@ -28,7 +29,8 @@ struct TransformCommand: ParsableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Write the summary as JSON (report.path).", valueName: "file"))
+        help: ArgumentHelp("Write the summary as JSON (report.path).", valueName: "file"),
+        completion: .file())
     var report: String?
 
     func run() throws {
