@@ -4,7 +4,7 @@ public import Realtime
 internal import Synchronization
 public import Video
 
-/// How a pipeline treats its frames. Immutable once it runs.
+/// How a pipeline treats its frames.
 public struct PipelineOptions: Sendable {
     /// `latest` for live work, `everyFrame` for files.
     public var policy = RingPolicy.latest
@@ -38,6 +38,7 @@ public final class Pipeline {
     private let sinks: [any FrameSink]
     private let options: PipelineOptions
     private let stop = StopFlag()
+    private let switches: PipelineSwitches
     private var capture: CaptureStage?
     private var transformer: TransformStage?
     private var outputs: [OutputStage] = []
@@ -52,6 +53,7 @@ public final class Pipeline {
         self.transform = transform
         self.sinks = sinks
         self.options = options
+        switches = PipelineSwitches(passesFailuresThrough: options.passesFailuresThrough)
     }
 
     /// Opens source, transform and sinks, then starts one thread for each.
@@ -96,6 +98,51 @@ public final class Pipeline {
         return leading?.latestAge.load(ordering: .relaxed) ?? 0
     }
 
+    /// Rate and ages of the frames that the same sink wrote in the last few seconds. Control thread.
+    public func recentFigures(seconds: Double) -> RecentFigures? {
+        let start = MonotonicClock.nowNanoseconds - Int64(seconds * 1e9)
+        return outputs.max {
+            $0.writtenCount.load(ordering: .relaxed) < $1.writtenCount.load(ordering: .relaxed)
+        }?.recent.figures(since: start)
+    }
+
+    /// Name of each sink and the transformed frames it has written. Control thread.
+    public var sinkCounts: [(name: String, written: UInt64)] {
+        zip(sinks, outputs).map { ($0.name, $1.writtenCount.load(ordering: .relaxed)) }
+    }
+
+    /// Frames that came in while the transform was busy with an older one. Control thread.
+    public var framesSkipped: UInt64 { capture?.ring.skippedFrames ?? 0 }
+
+    // MARK: Changes while it runs
+
+    /// Whether cards are shown instead of pictures because the user wants it. Control thread.
+    public var isPaused: Bool { switches.isPaused }
+
+    /// Shows a card instead of pictures, and forgets the past; or goes on. What was filmed before a
+    /// pause or during it is not shown after it. Control thread.
+    ///
+    /// - Returns: once every sink has followed, which takes as long as the write it is busy with, or
+    ///   after half a second.
+    public func setPaused(_ isPaused: Bool) {
+        switches.setPaused(isPaused)
+        for output in outputs { output.ring.wakeReader() }
+        let nap = Event()
+        for _ in 0..<100 {
+            let isFollowed = outputs.allSatisfy {
+                $0.followedTurn.load(ordering: .relaxed) == switches.turn
+                    || $0.isFinished.load(ordering: .relaxed)
+            }
+            if isFollowed { return }
+            nap.wait(timeoutNanoseconds: 5_000_000)
+        }
+    }
+
+    /// Whether the camera's own picture is shown when the transform fails. Control thread.
+    public func setPassesFailuresThrough(_ isOn: Bool) { switches.passesFailuresThrough = isOn }
+
+    // MARK: The end
+
     /// Waits for all threads, closes source and sinks, and gathers the figures.
     public func finish() -> PipelineSummary {
         join()
@@ -108,6 +155,7 @@ public final class Pipeline {
         summary.framesSkipped = capture.ring.skippedFrames
         summary.framesFailed = counters.failed
         summary.framesEarly = counters.early
+        summary.framesPaused = counters.paused
         summary.isSourceFailed = counters.isSourceFailed
         summary.capture = capture.latency
         summary.queue = transformer.queueTime
@@ -132,14 +180,15 @@ public final class Pipeline {
             }
             outputs.append(
                 OutputStage(
-                    sink: sink, ring: ring, cards: cards, counters: counters, options: options))
+                    sink: sink, ring: ring, cards: cards, counters: counters,
+                    switches: switches, clock: options.frameClock))
         }
         let capture = CaptureStage(
             source: source, format: format, ring: input, counters: counters, stop: stop,
             reopens: options.reopensLostSource)
         let transformer = TransformStage(
             transform: transform, input: input, outputs: outputs.map(\.ring), counters: counters,
-            stop: stop, passesFailuresThrough: options.passesFailuresThrough)
+            stop: stop, switches: switches)
         self.capture = capture
         self.transformer = transformer
         for (index, output) in outputs.enumerated() {

@@ -12,6 +12,7 @@ public final class PipelineCounters: Sendable {
     private let lostBySourceCount = Atomic<UInt64>(0)
     private let failedCount = Atomic<UInt64>(0)
     private let earlyCount = Atomic<UInt64>(0)
+    private let pausedCount = Atomic<UInt64>(0)
     private let isSourceLostFlag = Atomic<Bool>(false)
     private let isSourceFailedFlag = Atomic<Bool>(false)
     // Not steady state: written while the camera is away, hence a lock.
@@ -27,6 +28,8 @@ public final class PipelineCounters: Sendable {
     public var failed: UInt64 { failedCount.load(ordering: .relaxed) }
     /// Frames with which nothing was shown yet, because pictures come later than their frames.
     public var early: UInt64 { earlyCount.load(ordering: .relaxed) }
+    /// Frames that came while the pipeline was paused: not transformed, not shown.
+    public var paused: UInt64 { pausedCount.load(ordering: .relaxed) }
     /// Whether the camera is away and looked for.
     public var isSourceLost: Bool { isSourceLostFlag.load(ordering: .relaxed) }
 
@@ -42,6 +45,7 @@ public final class PipelineCounters: Sendable {
     }
     func countFailed() { failedCount.wrappingAdd(1, ordering: .relaxed) }
     func countEarly() { earlyCount.wrappingAdd(1, ordering: .relaxed) }
+    func countPaused() { pausedCount.wrappingAdd(1, ordering: .relaxed) }
     func setSourceLost(_ isLost: Bool) {
         if !isLost { setSourceProblem(nil) }
         isSourceLostFlag.store(isLost, ordering: .relaxed)
