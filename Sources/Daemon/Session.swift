@@ -19,6 +19,8 @@ public struct SessionOptions: Sendable {
     public var picturePath: String?
     /// Shows a line that keeps changing while the run goes on.
     public var showsProgress = false
+    /// Where to read the configuration again when it changes; `nil`: nobody can steer the run.
+    public var source: ConfigurationSource?
 
     /// A live run until it is stopped.
     public init() {}
@@ -26,14 +28,15 @@ public struct SessionOptions: Sendable {
 
 /// Runs the pipeline that a configuration describes.
 public struct Session {
-    private let configuration: Configuration
+    private let loaded: LoadedConfiguration
+    private var configuration: Configuration { loaded.configuration }
     private let options: SessionOptions
     private let log: Logger
     private let environment = ProcessInfo.processInfo.environment
 
     /// A session that does not run yet.
-    public init(configuration: Configuration, options: SessionOptions, log: Logger) {
-        self.configuration = configuration
+    public init(loaded: LoadedConfiguration, options: SessionOptions, log: Logger) {
+        self.loaded = loaded
         self.options = options
         self.log = log
     }
@@ -57,9 +60,16 @@ public struct Session {
         if let core = environment["OPENBLAS_CORETYPE"] {
             log.info("OPENBLAS_CORETYPE=\(core) is set; unset it to let Lucida choose the kernels")
         }
+        let control = options.source.map {
+            SessionControl(
+                source: $0, loaded: loaded, pipeline: pipeline, transform: transform, log: log)
+        }
         let watch = Watch(
             pipeline: pipeline, sinks: sinks, options: options, log: log,
-            notifier: ServiceNotifier(environment: environment), workShare: transform.workShare)
+            notifier: ServiceNotifier(environment: environment), transform: transform,
+            sourceName: source.name, control: control,
+            server: control == nil ? nil : makeServer(),
+            configurationWatch: options.source.flatMap { ConfigurationWatch(paths: $0.paths) })
         let usage = watch.run(signals: signals)
         let summary = pipeline.finish()
         let report = makeReport(summary, source: source, transform: transform, usage: usage)
@@ -67,6 +77,20 @@ public struct Session {
         if let path = options.picturePath { try transform.writePicture(to: path) }
         return SessionResult(
             report: report, wasInterrupted: usage.wasInterrupted, failure: failure(of: summary))
+    }
+
+    /// A run without a control socket is better than none.
+    private func makeServer() -> ControlServer? {
+        let name = configuration.control.socket
+        guard let path = ControlSocketPath.listening(name, environment: environment) else {
+            return nil
+        }
+        do throws(ControlError) {
+            return try ControlServer(path: path, log: log)
+        } catch {
+            log.warning("`lucida ctl` cannot steer this run: \(error)")
+            return nil
+        }
     }
 
     /// Refuses before the run what would fail, or destroy the input, after it.

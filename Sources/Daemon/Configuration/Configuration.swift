@@ -17,6 +17,8 @@ public struct Configuration: Sendable, Equatable {
     public internal(set) var output = Output()
     /// `[performance]`: what it may cost.
     public internal(set) var performance = Performance()
+    /// `[control]`: who may steer a running Lucida, and how.
+    public internal(set) var control = Control()
     /// `[log]`.
     public internal(set) var log = Log()
     /// `[report]`.
@@ -104,6 +106,12 @@ public struct Configuration: Sendable, Equatable {
         public internal(set) var temporalReuse = true
         /// In what numbers the network is multiplied.
         public internal(set) var precision = PrecisionName.auto
+    }
+
+    /// The control socket.
+    public struct Control: Sendable, Equatable {
+        /// Where `lucida ctl` finds a running Lucida.
+        public internal(set) var socket = SocketName.auto
     }
 
     /// The log.

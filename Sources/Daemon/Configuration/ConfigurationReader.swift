@@ -9,6 +9,11 @@ struct ConfigurationReader {
     // Keys that were given a value that is not allowed.
     private var refused: Set<String> = []
 
+    /// Begins with the defaults, or with what is in force.
+    init(over configuration: Configuration = Configuration()) {
+        self.configuration = configuration
+    }
+
     /// Reads a file's contents.
     mutating func read(_ bytes: [UInt8], file: String) {
         let firstOfFile = problems.count

@@ -103,6 +103,10 @@ extension ConfigurationSchema {
         #     /etc/lucida/lucida.toml
         # `lucida check-config` shows what is wrong with a file, or what is in force and why.
         # On the command line, `--set section.key=value` goes before any file.
+        #
+        # A running Lucida reads its file again when that is saved, and at once follows [transform],
+        # but for model and size, and log.level; the rest counts from the next start on.
+        # `lucida ctl set` changes the same keys until the next start or change of the file.
 
         """
 
