@@ -6,7 +6,7 @@ import Testing
 @testable import Daemon
 
 /// SplitMix64: the same mutations in every run.
-private struct SeededGenerator: RandomNumberGenerator {
+struct SeededGenerator: RandomNumberGenerator {
     var state: UInt64
 
     mutating func next() -> UInt64 {
