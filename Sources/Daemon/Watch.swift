@@ -21,12 +21,8 @@ struct Watch {
     let options: SessionOptions
     let log: Logger
     let notifier: ServiceNotifier
-    let transform: NeuralTransform
-    /// As of the start: a camera that is found again may be another, but only the capture thread
-    /// knows.
-    let sourceName: String
-    /// Nil in a run that nobody can steer.
-    let control: SessionControl?
+    let control: SessionControl
+    /// Nil in a run that nobody can steer, as the one below.
     let server: ControlServer?
     let configurationWatch: ConfigurationWatch?
 
@@ -54,21 +50,21 @@ struct Watch {
             seconds = Double(now - start) / 1e9
             if let signal = signals.wait(milliseconds: 0) {
                 // A terminal that was closed says so by the same signal, and ends the run.
-                let isReload = signal == SIGHUP && (!hadTerminal || Self.hasTerminal)
-                guard isReload, let control else {
+                let isReload =
+                    signal == SIGHUP && options.source != nil
+                    && (!hadTerminal || Self.hasTerminal)
+                guard isReload else {
                     log.info("stopping (\(signal == SIGINT ? "Ctrl-C" : "signal \(signal)"))")
                     wasInterrupted = true
                     break
                 }
                 announceReload(isReady: isReady, seconds) { _ = control.reload(.user) }
             }
-            if let control {
-                if configurationWatch?.isDue(at: now) == true {
-                    announceReload(isReady: isReady, seconds) { _ = control.reload(.file) }
-                }
-                server?.serve(at: now) { request in
-                    control.answer(request) { status(control, seconds: seconds) }
-                }
+            if configurationWatch?.isDue(at: now) == true {
+                announceReload(isReady: isReady, seconds) { _ = control.reload(.file) }
+            }
+            server?.serve(at: now) { request in
+                control.answer(request) { status(seconds) }
             }
             if let limit = options.durationSeconds, seconds >= limit { break }
             if !isReady && pipeline.framesWritten > 0 {
@@ -128,12 +124,13 @@ struct Watch {
         if isReady { notifier.ready(statusText(seconds)) }
     }
 
-    private func status(_ control: SessionControl, seconds: Double) -> ControlStatus {
+    private func status(_ seconds: Double) -> ControlStatus {
         let readers = sinks.compactMap { ($0 as? LoopbackSink)?.streamingReaders }
         return ControlStatus(
             pipeline: pipeline, recentSeconds: Self.recentSeconds, runSeconds: seconds,
-            source: sourceName, readers: readers.isEmpty ? nil : readers.reduce(0, +),
-            control: control, setup: transform.setup, workShare: transform.workShare?.recent)
+            source: pipeline.counters.sourceName,
+            readers: readers.isEmpty ? nil : readers.reduce(0, +),
+            control: control)
     }
 
     private func waitMilliseconds(elapsed: Double) -> Int {
@@ -180,7 +177,9 @@ struct Watch {
         return (pipeline.isPaused ? "paused, " : "")
             + "\(Int(seconds)) s: \(counters.captured) frames in, \(written) out, "
             + "\(rate) fps, age \(age) ms"
-            + (transform.workShare?.recent.map { ", \(Int((100 * $0).rounded())) % of the work" }
+            + (control.transform.workShare?.recent.map {
+                ", \(Int((100 * $0).rounded())) % of the work"
+            }
                 ?? "")
     }
 

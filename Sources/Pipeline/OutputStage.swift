@@ -110,7 +110,7 @@ final class OutputStage: @unchecked Sendable {
         latestAge.store(age, ordering: .relaxed)
         recent.record(ageNanoseconds: age, at: now)
         writtenCount.wrappingAdd(1, ordering: .relaxed)
-        guard let shown = clock?.read(frame) else { return }
+        guard switches.readsClock, let shown = clock?.read(frame) else { return }
         summary.ageByBarcode.record(nanoseconds: now - shown.timestampNanoseconds)
         if shown.sequence != frame.metadata.sequence { summary.barcodeMismatches += 1 }
     }

@@ -17,6 +17,8 @@ public final class PipelineCounters: Sendable {
     private let isSourceFailedFlag = Atomic<Bool>(false)
     // Not steady state: written while the camera is away, hence a lock.
     private let problem = Mutex<String?>(nil)
+    // Written when a source has been opened.
+    private let name = Mutex("")
 
     /// Good frames that the source delivered.
     public var captured: UInt64 { capturedCount.load(ordering: .relaxed) }
@@ -38,6 +40,10 @@ public final class PipelineCounters: Sendable {
     /// Why a lost camera cannot be opened again; `nil` while it is there. Control thread.
     public var sourceProblem: String? { problem.withLock { $0 } }
 
+    /// Where frames come from; a camera that is found again may be another. Control thread.
+    public var sourceName: String { name.withLock { $0 } }
+
+    func setSourceName(_ text: String) { name.withLock { $0 = text } }
     func countCaptured() { capturedCount.wrappingAdd(1, ordering: .relaxed) }
     func countBad() { badCount.wrappingAdd(1, ordering: .relaxed) }
     func countLostBySource(_ count: UInt64) {

@@ -7,6 +7,8 @@ public struct PipelineSummary: Sendable {
     /// Good frames delivered by the source, without those that were waiting for the transform when
     /// the run was asked to stop.
     public var framesIn: UInt64 = 0
+    /// Those that were waiting then.
+    var framesCutOff: UInt64 = 0
     /// Faulty frames, dropped.
     public var badFrames: UInt64 = 0
     /// Frames missing in the source's numbering: the driver or the source itself was overrun.

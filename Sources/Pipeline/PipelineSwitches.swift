@@ -12,6 +12,7 @@ final class PipelineSwitches: Sendable {
     // Stored before `turns`: what came in earlier was filmed before or during the pause.
     private let resumed = Atomic<Int64>(0)
     private let passesFailures: Atomic<Bool>
+    private let clockIsRead = Atomic<Bool>(true)
 
     init(passesFailuresThrough: Bool) { passesFailures = Atomic(passesFailuresThrough) }
 
@@ -30,6 +31,12 @@ final class PipelineSwitches: Sendable {
         guard isPaused != self.isPaused else { return }
         if !isPaused { resumed.store(MonotonicClock.nowNanoseconds, ordering: .relaxed) }
         turns.wrappingAdd(1, ordering: .releasing)
+    }
+
+    /// Whether pictures show numbers that the frame clock knows: until another source takes over.
+    var readsClock: Bool {
+        get { clockIsRead.load(ordering: .relaxed) }
+        set { clockIsRead.store(newValue, ordering: .relaxed) }
     }
 
     /// Whether the camera's own picture is shown when the transform fails.

@@ -60,6 +60,7 @@ final class TransformStage: @unchecked Sendable {
         }
         countAllocations()
         input.close()
+        guard !stop.keepsOutputs else { return }
         for output in outputs { output.close() }
     }
 

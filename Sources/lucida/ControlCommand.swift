@@ -24,19 +24,22 @@ struct ControlCommand: ParsableCommand {
                 valueName: "path"))
         var socket: String?
 
-        func connect() throws -> ControlClient {
+        func connect(timeoutSeconds: Int = 10) throws -> ControlClient {
             let environment = ProcessInfo.processInfo.environment
             // A configuration that cannot be used must not keep anybody from steering.
             let loaded = try? Configuration.load(explicitPath: nil, environment: environment)
             return try ControlClient(
                 paths: socket.map { [$0] }
                     ?? ControlSocketPath.candidates(
-                        loaded?.configuration, environment: environment))
+                        loaded?.configuration, environment: environment),
+                timeoutSeconds: timeoutSeconds)
         }
 
         /// Asks, and prints the answer.
-        func ask(_ request: ControlRequest, _ text: (ControlReply) -> String) throws {
-            let (reply, line) = try connect().ask(request)
+        func ask(
+            _ request: ControlRequest, timeoutSeconds: Int = 10, _ text: (ControlReply) -> String
+        ) throws {
+            let (reply, line) = try connect(timeoutSeconds: timeoutSeconds).ask(request)
             print(json ? line : text(reply))
         }
     }
@@ -58,7 +61,8 @@ struct ControlCommand: ParsableCommand {
                 """)
         @OptionGroup var options: Options
 
-        func run() throws { try options.ask(.reload, \.changeText) }
+        // Another network may have to be measured first.
+        func run() throws { try options.ask(.reload, timeoutSeconds: 120, \.changeText) }
     }
 
     struct Pause: ParsableCommand {

@@ -380,6 +380,7 @@ class Control(Case):
         self.socket.parent.parent.mkdir()
         self.config = self.folder / "lucida.toml"
         self.log = self.folder / "log"
+        self.source = ("--source", "test")
         self.environment = {name: value for name, value in os.environ.items()
                             if name not in ("RUNTIME_DIRECTORY", "XDG_CONFIG_HOME")}
         self.environment["XDG_RUNTIME_DIR"] = str(self.folder / "xdg")
@@ -396,8 +397,8 @@ class Control(Case):
         self.report = self.folder / "report.json"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [BINARY, "run", "--config", str(self.config), "--source", "test", "--sink",
-                 "null", "--size", "160x96", "--duration", "120", "--report", str(self.report),
+                [BINARY, "run", "--config", str(self.config), *self.source, "--sink", "null",
+                 "--size", "160x96", "--duration", "120", "--report", str(self.report),
                  *arguments], stdout=subprocess.DEVNULL, stderr=log, env=self.environment)
         self.addCleanup(self.end)
         self.wait_for(lambda: self.socket.exists() and self.ctl("status").returncode == 0)
@@ -494,6 +495,47 @@ class Control(Case):
         self.config.unlink()
         self.assertRefused(self.ctl("reload"), "nothing has changed", "No such file")
         self.assertEqual(self.status()["look"], look)
+
+    def test_source_and_network_are_replaced_behind_the_sinks(self):
+        video = self.folder / "video.mkv"
+        self.start("--sink", f"file:{video}")
+        self.assertEqual(self.status()["setup"]["modelSize"], "160×96")
+        self.write('style = "neon"\nmodel_width = 80\nmodel_height = 48\n')
+        self.wait_for(lambda: self.status()["setup"]["modelSize"] == "80×48")
+        self.assertEqual(self.status()["look"]["style"], "neon")
+        frames = self.frames()
+        self.wait_for(lambda: self.frames() > frames + 10)
+        # The source is opened anew.
+        self.write('style = "neon"\n[camera]\nmirror = true\n')
+        self.wait_for(lambda: "camera.mirror = true" in self.log.read_text())
+        frames = self.frames()
+        self.wait_for(lambda: self.frames() > frames + 10)
+        # A model that is none, and everything stays as it is.
+        broken = self.folder / "broken.safetensors"
+        broken.write_bytes(b"x" * 100)
+        self.config.write_text(f'[transform]\nmodel = "{broken}"\n')
+        self.assertRefused(self.ctl("reload"), broken)
+        self.assertEqual(self.status()["look"]["style"], "neon")
+        frames = self.frames()
+        self.wait_for(lambda: self.frames() > frames + 10)
+        report = self.end()
+        self.assertEqual([output["isLost"] for output in report["outputs"]], [False, False])
+        self.assertEqual(probe(video), (report["outputs"][1]["frames"], 160, 96, "h264"))
+        self.assertEqual(report["outputs"][0]["barcodeMismatches"], 0)
+
+    def test_a_source_that_is_not_there_is_waited_for_and_another_comes_in(self):
+        clip = self.clip("clip.mp4", frames=3000, size="320x192")
+        self.source = ()
+        self.start(text='[camera]\nsource = "test"\n')
+        self.write('[camera]\nsource = "v4l2:/dev/video99"\n')
+        self.wait_for(lambda: self.status()["state"] == "noCamera")
+        self.wait_for(lambda: "/dev/video99" in self.status().get("problem", ""))
+        self.write(f'[camera]\nsource = "file:{clip}"\n')
+        self.wait_for(lambda: self.status()["source"] == str(clip))
+        frames = self.frames()
+        self.wait_for(lambda: self.frames() > frames + 10)
+        self.assertEqual(self.status()["state"], "live")
+        self.assertEqual(self.end()["setup"]["size"], "160×96")
 
     def test_sighup_reads_the_file_again(self):
         self.start()

@@ -202,7 +202,7 @@ import Testing
         #expect(accepted > 10_000 && refused > 50_000)
         // What no message may change.
         var untouched = session.control.configuration
-        untouched = Configuration().takingLive(from: untouched)
+        untouched = Configuration().taking(ConfigurationSchema.liveKeys, from: untouched)
         #expect(
             ConfigurationSchema.differences(untouched, session.control.configuration)
                 == ["transform.model"])

@@ -11,16 +11,7 @@ import Video
 @testable import Daemon
 
 /// Keeps what it was told to look like; refuses styles named `never`.
-final class RecordingTransform: LiveTransform {
-    private(set) var changes: [Configuration.Transform] = []
-
-    func change(to settings: Configuration.Transform) throws {
-        if settings.style.description == "never" { throw SessionError("no style \"never\"") }
-        changes.append(settings)
-    }
-}
-
-private final class NothingTransform: FrameTransform {
+final class RecordingTransform: LiveTransform, @unchecked Sendable {
     let lookAheadFrames = 0
     let delayFrames = 0
     func prepare(format: VideoFormat) throws {}
@@ -28,6 +19,20 @@ private final class NothingTransform: FrameTransform {
         _ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64
     ) -> TransformResult { .failed }
     func reset() {}
+    let workShare: WorkShare? = nil
+    func writePicture(to path: String) throws {}
+    var setup: LivenessReport.Setup {
+        LivenessReport.Setup(
+            version: "", model: "", size: "", modelSize: "", threads: 1, processor: "",
+            instructionSet: "", blasCore: "", precision: "", precisionReason: "")
+    }
+
+    private(set) var changes: [Configuration.Transform] = []
+
+    func change(to settings: Configuration.Transform) throws {
+        if settings.style.description == "never" { throw SessionError("no style \"never\"") }
+        changes.append(settings)
+    }
 }
 
 /// A configuration file in a folder of its own, and what steers a session by it.
@@ -56,10 +61,18 @@ final class SteeredSession {
                 format: VideoFormat(
                     pixelFormat: .rgb24, width: 64, height: 48, frameRate: FrameRate(30)),
                 isPaced: false, isMirrored: false),
-            transform: NothingTransform(), sinks: [], options: PipelineOptions())
+            transform: transform, sinks: [], options: PipelineOptions())
         control = SessionControl(
             source: source, loaded: try source.load(), pipeline: pipeline, transform: transform,
+            front: Self.noFront,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    }
+
+    /// For sessions whose source and network stay as they are.
+    static var noFront: FrontMaker {
+        FrontMaker(
+            source: { _ in throw SessionError("no source") },
+            transform: { _ in throw SessionError("no network") })
     }
 
     deinit { try? FileManager.default.removeItem(at: folder) }
@@ -75,11 +88,7 @@ final class SteeredSession {
         control.answer(request) {
             ControlStatus(
                 pipeline: pipeline, recentSeconds: 4, runSeconds: 1, source: "test", readers: nil,
-                control: control,
-                setup: LivenessReport.Setup(
-                    version: "", model: "", size: "", modelSize: "", threads: 1, processor: "",
-                    instructionSet: "", blasCore: "", precision: "", precisionReason: ""),
-                workShare: nil)
+                control: control)
         }
     }
 }

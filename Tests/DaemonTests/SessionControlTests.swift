@@ -17,19 +17,18 @@ import Testing
             style = "neon"
             strength = 0.5
             [camera]
-            width = 1280
-            [camera.controls]
-            gain = 5
+            pace = "fast"
             [output]
             sinks = ["null"]
+            [report]
+            path = "/tmp/report.json"
             """)
         let reply = session.control.reload(.user)
         #expect(
             reply.changed == ["transform.style": "\"neon\"", "transform.strength": "0.5"])
-        #expect(reply.atNextStart == ["camera.width", "output.sinks", "camera.controls"])
+        #expect(reply.atNextStart == ["camera.pace", "output.sinks", "report.path"])
         #expect(session.transform.changes.map(\.style.description) == ["neon"])
         #expect(session.transform.changes.map(\.strength) == [0.5])
-        #expect(session.control.configuration.camera.width == 640)
         #expect(session.control.configuration.output.sinks.map(\.description) == ["auto"])
     }
 
@@ -78,7 +77,7 @@ import Testing
             ])
         let control = SessionControl(
             source: source, loaded: try source.load(), pipeline: session.pipeline,
-            transform: session.transform, log: Logger(label: "test"))
+            transform: session.transform, front: SteeredSession.noFront, log: Logger(label: "test"))
         try FileManager.default.removeItem(at: file)
         let reply = control.reload(.file)
         #expect(reply.error?.contains("is gone") == true)

@@ -50,6 +50,14 @@ public struct Configuration: Sendable, Equatable {
         /// Further controls, in the order in which to set them.
         public internal(set) var controls: [CameraControl] = []
 
+        /// Whether frames come at their own time: only files and the synthetic camera can be hurried.
+        var isPaced: Bool {
+            switch source {
+            case .auto, .device: true
+            case .file, .test: pace == .realtime
+            }
+        }
+
         /// `rate` as a fraction; 29.97 and its like become thousand-and-firsts.
         public var frameRate: FrameRate { FrameRate(nearest: rate) }
     }

@@ -225,7 +225,8 @@ private func closestName(to name: String, in section: String) -> String? {
         consider(key.leaf, key.section == section ? 0 : 1, key.name)
     }
     for candidate in ConfigurationSchema.sections {
-        consider(candidate, 0, "[\(candidate)]")
+        // Whoever has named a section hardly means another as its key.
+        consider(candidate, section == name ? 0 : 3, "[\(candidate)]")
     }
     // In [camera], "control".
     consider("controls", 0, "[\(ConfigurationSchema.controlsSection)]")

@@ -9,25 +9,26 @@ public final class ControlClient {
     private let descriptor: Int32
     private var input: [UInt8] = []
 
-    /// A reload that prepares much may take some seconds.
-    private static let timeoutSeconds = 10
+    private let timeoutSeconds: Int
 
     /// Connects to the first of `paths` at which there is a socket.
     ///
+    /// - Parameter timeoutSeconds: for connecting, and for each answer.
     /// - Throws: why there is no connection, and what to do.
-    public init(paths: [String]) throws(ControlError) {
+    public init(paths: [String], timeoutSeconds: Int) throws(ControlError) {
+        self.timeoutSeconds = timeoutSeconds
         path = paths.first { access($0, F_OK) == 0 || errno == EACCES } ?? paths.first ?? ""
         descriptor = makeUnixSocket(nonBlocking: false)
         guard descriptor >= 0 else {
             throw ControlError("cannot make a socket: \(String(cString: strerror(errno)))")
         }
-        var timeout = timeval(tv_sec: Self.timeoutSeconds, tv_usec: 0)
+        var timeout = timeval(tv_sec: timeoutSeconds, tv_usec: 0)
         for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
             setsockopt(
                 descriptor, SOL_SOCKET, option, &timeout, socklen_t(MemoryLayout<timeval>.size))
         }
         guard withSocketAddress(path, { connect(descriptor, $0, $1) }) == 0 else {
-            let error = Self.connectionError(errno, path: path, paths: paths)
+            let error = connectionError(errno, paths: paths)
             close(descriptor)
             throw error
         }
@@ -35,9 +36,7 @@ public final class ControlClient {
 
     deinit { close(descriptor) }
 
-    private static func connectionError(
-        _ code: Int32, path: String, paths: [String]
-    ) -> ControlError {
+    private func connectionError(_ code: Int32, paths: [String]) -> ControlError {
         switch code {
         case ENOENT, ECONNREFUSED, ENOTDIR:
             ControlError(
@@ -48,13 +47,13 @@ public final class ControlClient {
             ControlError(
                 "permission denied for \(path): it is for its owner, root and its group. "
                     + "`sudo usermod -aG video $USER`, then log in again; or use sudo")
-        case EAGAIN: timeout(path)
+        case EAGAIN: timeout
         default:
             ControlError("cannot connect to \(path): \(String(cString: strerror(code)))")
         }
     }
 
-    private static func timeout(_ path: String) -> ControlError {
+    private var timeout: ControlError {
         ControlError(
             "no answer within \(timeoutSeconds) s from \(path): it may be busy, so try again; "
                 + "`journalctl -u lucida` says what it does")
@@ -112,7 +111,7 @@ public final class ControlClient {
             } else if count == 0 || errno == ECONNRESET {
                 throw ControlError("the Lucida at \(path) has ended the connection")
             } else if errno == EAGAIN {
-                throw Self.timeout(path)
+                throw timeout
             } else if errno != EINTR {
                 throw ControlError("cannot read from \(path): \(String(cString: strerror(errno)))")
             }

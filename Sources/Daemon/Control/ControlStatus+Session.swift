@@ -9,7 +9,7 @@ extension ControlStatus {
     ///   - runSeconds: since the start.
     init(
         pipeline: Pipeline, recentSeconds: Double, runSeconds: Double, source: String,
-        readers: Int?, control: SessionControl, setup: LivenessReport.Setup, workShare: Double?
+        readers: Int?, control: SessionControl
     ) {
         let recent = pipeline.recentFigures(seconds: recentSeconds)
         let counters = pipeline.counters
@@ -29,7 +29,8 @@ extension ControlStatus {
                 style: settings.style.description, strength: settings.strength,
                 temporal: settings.temporal, seed: settings.seed, steps: settings.steps,
                 streamBatch: settings.streamBatch),
-            setup: setup, workShare: workShare.map { rounded($0, to: 1000) },
+            setup: control.transform.setup,
+            workShare: control.transform.workShare?.recent.map { rounded($0, to: 1000) },
             residentMB: rounded(Double(ProcessStatistics.residentBytes) / 1e6, to: 10),
             configuration: control.file)
     }

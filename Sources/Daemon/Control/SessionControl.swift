@@ -5,11 +5,25 @@ internal import Logging
 internal import Pipeline
 
 /// A transform whose look can change while it runs.
-protocol LiveTransform: AnyObject {
+protocol LiveTransform: FrameTransform {
     /// Lets later frames look otherwise, from one frame to the next.
     ///
     /// - Throws: if it cannot; then nothing has changed.
     func change(to settings: Configuration.Transform) throws
+    /// What does the work, for the report and for status.
+    var setup: LivenessReport.Setup { get }
+    /// How much of the work was done; `nil` without temporal reuse.
+    var workShare: WorkShare? { get }
+    /// Writes the picture that was taken, if one was. After the run.
+    func writePicture(to path: String) throws
+}
+
+/// Makes source and network for a changed configuration.
+struct FrontMaker {
+    /// Throws if that must not be read here.
+    let source: (Configuration) throws -> any FrameSource
+    /// Throws if the weights cannot be used.
+    let transform: (Configuration) throws -> any LiveTransform
 }
 
 /// The configuration in force, and its changes.
@@ -18,9 +32,11 @@ final class SessionControl {
     private(set) var configuration: Configuration
     /// The file that was read last; `nil`: none.
     private(set) var file: String?
-    private let source: ConfigurationSource
+    private let source: ConfigurationSource?
     private let pipeline: Pipeline
-    private let transform: any LiveTransform
+    /// The one that runs.
+    private(set) var transform: any LiveTransform
+    private let front: FrontMaker
     private var log: Logger
 
     /// Who has asked for a reload.
@@ -31,15 +47,17 @@ final class SessionControl {
         case file
     }
 
+    /// - Parameter source: `nil`: nothing changes while the session runs.
     init(
-        source: ConfigurationSource, loaded: LoadedConfiguration, pipeline: Pipeline,
-        transform: any LiveTransform, log: Logger
+        source: ConfigurationSource?, loaded: LoadedConfiguration, pipeline: Pipeline,
+        transform: any LiveTransform, front: FrontMaker, log: Logger
     ) {
         self.source = source
         configuration = loaded.configuration
         file = loaded.file
         self.pipeline = pipeline
         self.transform = transform
+        self.front = front
         self.log = log
     }
 
@@ -69,6 +87,7 @@ final class SessionControl {
 
     /// Reads the configuration again. If anything is wrong with it, nothing changes.
     func reload(_ trigger: Trigger) -> ControlReply {
+        guard let source else { return .refused("this run takes no changes") }
         let new: LoadedConfiguration
         do {
             new = try source.load()
@@ -106,24 +125,48 @@ final class SessionControl {
         }
     }
 
-    /// Applies what is live of `new`, which is sound in itself.
+    /// Applies what can be applied of `new`, which is sound in itself.
     ///
-    /// - Throws: if the running network cannot draw that; then nothing has changed.
+    /// - Throws: if the network cannot draw that, or another cannot be prepared; then nothing has
+    ///   changed.
     private func apply(_ new: Configuration) throws -> ControlReply {
-        let next = configuration.takingLive(from: new)
+        let next = configuration.taking(changeableKeys(new), from: new)
         let changed = ConfigurationSchema.differences(configuration, next)
-        if next.transform != configuration.transform { try transform.change(to: next.transform) }
+        let needsNetwork = changed.contains(where: ConfigurationSchema.networkKeys.contains)
+        let needsSource = changed.contains(where: ConfigurationSchema.sourceKeys.contains)
+        let network = needsNetwork ? try front.transform(next) : nil
+        let camera = needsSource ? try front.source(next) : nil
+        if network == nil, next.transform != configuration.transform {
+            try transform.change(to: next.transform)
+        }
+        if network != nil || camera != nil {
+            try pipeline.replaceFront(source: camera, transform: network)
+        }
+        if let network { transform = network }
         pipeline.setPassesFailuresThrough(next.transform.onFailure == .passthrough)
         if next.log.level != configuration.log.level { setLogLevel(next.log.level, of: &log) }
         configuration = next
         var reply = ControlReply()
         reply.changed = [:]
         for name in changed {
-            reply.changed?[name] = ConfigurationSchema.key(named: name)?.read(next).description
+            reply.changed?[name] =
+                ConfigurationSchema.key(named: name)?.read(next).description
+                ?? "\(next.camera.controls.count) controls"
         }
         reply.atNextStart = ConfigurationSchema.differences(next, new)
         say(reply)
         return reply
+    }
+
+    /// The sinks stay as they are; and how frames are handed on was settled at the start, so a source
+    /// can only take the place of one that is paced alike.
+    private func changeableKeys(_ new: Configuration) -> Set<String> {
+        let keys = ConfigurationSchema.liveKeys.union(ConfigurationSchema.networkKeys)
+        let withSource = keys.union(ConfigurationSchema.sourceKeys)
+        let isAlike =
+            configuration.taking(withSource, from: new).camera.isPaced
+            == configuration.camera.isPaced
+        return isAlike ? withSource : keys
     }
 
     private func say(_ reply: ControlReply) {
