@@ -172,7 +172,11 @@ final class SessionControl {
     private func say(_ reply: ControlReply) {
         let changes = (reply.changed ?? [:]).sorted { $0.key < $1.key }
         let text = changes.map { "\($0.key) = \(printable($0.value))" }.joined(separator: ", ")
-        log.info("configuration: \(text.isEmpty ? "nothing has changed at once" : text)")
+        if text.isEmpty {
+            log.debug("configuration: read again, nothing has changed at once")
+        } else {
+            log.info("configuration: \(text)")
+        }
         if let later = reply.atNextStart, !later.isEmpty {
             log.warning("only from the next start on: \(later.joined(separator: ", "))")
         }
