@@ -102,7 +102,7 @@ let package = Package(
         tests(
             "DaemonTests",
             [
-                "Daemon", "Models", "NeuralEngine", "Pipeline", "Video",
+                "Daemon", "Models", "NeuralEngine", "Pipeline", "V4L2", "Video",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests("ArchitectureTests", []),

@@ -18,10 +18,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from evaluate import Frame, read
-from evaluate_stream import Program, write
+from evaluate_stream import Program
 from sequences import one_thread, sample
 from teachers import STYLES
+from videos import Frame, read, write
 
 HERE = Path(__file__).resolve().parent
 SEED = 2027  # of scenes that no training has seen: it draws from others

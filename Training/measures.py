@@ -8,7 +8,7 @@
     warp         mean (O_t - warp(O_t+1))^2 where the flow holds, over the variance of the clip's pixels, out over in (Lai
                  et al., "Learning Blind Video Temporal Consistency", 2018)
     raw warp     the same not divided by the variance
-    flicker      mean |O_t - O_t+1| where the input stands still, over the standard deviation, out over in
+    flicker      mean |O_t - O_t+1| where the input stands still, over the standard deviation, out over in; raw: not divided
     tOF          mean |flow(O_t, O_t+1) - flow(I_t, I_t+1)| in pixels (Chu et al., "TecoGAN", 2020)
     uncovered    dB against the teacher where the frame shows what the frame before did not
 """
@@ -20,10 +20,23 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from evaluate import STATIC_PIXELS, Frame, flow, psnr
+from videos import Frame
 
 Figures = dict[str, float]
+STATIC_PIXELS = 0.3
 EVERY = 8  # which frames the figures of single pictures are of
+
+
+def psnr(a: list[Frame], b: list[Frame]) -> float:
+    """dB, squared error pooled over all frames."""
+    error = np.mean([np.mean((np.float32(x) - np.float32(y)) ** 2) for x, y in zip(a, b)])
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+def flow(a: Frame, b: Frame) -> np.ndarray:
+    """Where each pixel of a went in b, (H, W, 2)."""
+    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (a, b)]
+    return cv2.calcOpticalFlowFarneback(*greys, None, 0.5, 3, 15, 3, 5, 1.2, 0)
 
 
 def luma(frame: Frame) -> np.ndarray:
@@ -64,16 +77,16 @@ def texture_distance(output: list[Frame], teacher: list[Frame]) -> float:
 
 
 def pull(picture: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    """picture at p + motion(p), bilinear."""
+    """picture at p + motion(p), bilinear, 0 outside."""
     height, width = motion.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return cv2.remap(picture, x + motion[..., 0], y + motion[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(picture, x + motion[..., 0], y + motion[..., 1], cv2.INTER_LINEAR)
 
 
 def agrees(there: np.ndarray, back: np.ndarray) -> np.ndarray:
     """Where a way and the way back from its end meet again (Lai et al. 2018), (H, W) bool."""
-    rest = there + pull(back, there)
-    return (rest**2).sum(-1) <= 0.01 * ((there**2).sum(-1) + (back**2).sum(-1)) + 0.5
+    back = pull(back, there)
+    return ((there + back) ** 2).sum(-1) <= 0.01 * ((there**2).sum(-1) + (back**2).sum(-1)) + 0.5
 
 
 @dataclass
@@ -103,11 +116,11 @@ def unsteadiness(video: list[Frame], motions: Motions) -> tuple[float, float, fl
 
 
 def steadiness(inputs: list[Frame], output: list[Frame], motions: Motions) -> Figures:
-    """warp, raw warp and flicker as out over in."""
+    """warp and flicker as out over in, and raw."""
     warp_in, still_in, variance_in = unsteadiness(inputs, motions)
     warp_out, still_out, variance_out = unsteadiness(output, motions)
     return {"warp": warp_out / warp_in, "raw warp": warp_out * variance_out / (warp_in * variance_in),
-            "flicker": still_out / still_in}
+            "flicker": still_out / still_in, "raw flicker": still_out / still_in * (variance_out / variance_in) ** 0.5}
 
 
 def motion_error(output: list[Frame], motions: Motions) -> float:

@@ -245,23 +245,23 @@ def pencil(frames: Tensor, texture: Texture) -> Tensor:
     care = smoothstep(detail(frames), 0.006, 0.024)  # small things are shaded softly, not hatched over
 
     graphite = torch.zeros_like(tone)
-    rows = ((strokes, 0.09, 0.66, 0.34), (crossing, 0.44, 0.95, 0.30))  # from darkness, to darkness, weight
+    rows = ((strokes, 0.09, 0.66, 0.28), (crossing, 0.44, 0.95, 0.25))  # from darkness, to darkness, weight
     for pressure, low, high, weight in rows:
         force = smoothstep(dark, low, high)
         mark = smoothstep(pressure, 0.55 - 0.5 * force, 1.05 - 0.45 * force)  # more pressure, wider and more strokes
         graphite = 1 - (1 - graphite) * (1 - weight * force.sqrt() * (1 - 0.72 * care) * mark)
-    smudge = (0.55 - 0.05 * care) * smoothstep(dark, 0.1, 1.0) + 0.36 * smoothstep(dark, 0.5, 0.95)
+    smudge = (0.58 - 0.05 * care) * smoothstep(dark, 0.1, 1.0) + 0.36 * smoothstep(dark, 0.5, 0.95)
     graphite = 1 - (1 - graphite) * (1 - smudge)
 
-    line = ink_lines(lab(frames)[:, :1], Ink(line_threshold=0.26, line_softness=0.6, contrast_floor=1.1))
+    line = ink_lines(lab(frames)[:, :1], Ink(line_threshold=0.26, line_softness=1.0, contrast_floor=1.1))
     line = line * (0.8 + 0.2 * strokes)
-    graphite = 1 - (1 - graphite) * (1 - 0.9 * line.clamp(0, 1))
+    graphite = 1 - (1 - graphite) * (1 - 0.6 * line.clamp(0, 1))
 
     deposit = (graphite * (1.05 + 0.2 * sheet * (1.3 - graphite))).clamp(0, 1)
     white = torch.tensor([0.975, 0.965, 0.94], device=frames.device)[:, None, None]
     lead = torch.tensor([0.13, 0.13, 0.155], device=frames.device)[:, None, None]
     chroma = saturate(flat, 1.3) - luma(flat)
-    tint = white + 0.55 * chroma * (1 + 0.2 * sheet)
+    tint = white + 0.65 * chroma * (1 + 0.2 * sheet)
     return (tint + deposit * (lead + 0.30 * chroma - tint)) * (1 + 0.03 * sheet)
 
 
@@ -296,7 +296,7 @@ def neon(frames: Tensor, texture: Texture) -> Tensor:
     side = 0.5 + 0.5 * torch.tanh(60 * blur(gx, 2.0))
     hue = cyan + side * (magenta - cyan)
     tube = hue * line
-    glow = 0.6 * tube + 0.8 * blur(tube, 2.0) + 0.9 * blur(tube, 8.0)
+    glow = 0.35 * tube + 0.8 * blur(tube, 2.0) + 0.9 * blur(tube, 8.0)
     shown = saturate(1 - torch.exp(-1.2 * picture.clamp_min(0)), 1.2)  # even the brightest wall stays in the night
     return 1 - (1 - shown.clamp(0, 1)) * (1 - 0.9 * glow.clamp(0, 1))
 

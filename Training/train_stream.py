@@ -1,6 +1,6 @@
 """Train the streaming network on drawn sequences.
 
-    train_stream.py [--minutes 120] [--run runs/base] [--shape base] [--device cpu] [--data sequences]
+    train_stream.py [--steps 16000] [--minutes 120] [--run runs/base] [--shape base] [--device cpu] [--data sequences]
 
 A batch is a few frames of some drawn scenes in one style, or in a blend of two. The network runs over them as it will
 live, each frame beginning at its own aligned past, and is asked for three things at once: the teacher's picture; along
@@ -13,10 +13,13 @@ to learn by consistency is here known. Running the first steps, rather than mixi
 it will meet.
 
 The past. It is the network's own output, through a flow that is a little wrong, as an estimate is; and sometimes
-spoilt in colour or sharpness, so that an error is mended, not kept: a stream has no end.
+spoilt in colour or sharpness, so that an error is mended, not kept: a stream has no end. Now and then it has lingered
+on the first frame for a while, under fresh noise: what a network adds to its own output again and again, stripes on a
+wall, shows only then.
 
 Weights are optimised by Muon (Jordan et al., 2024: momentum made orthogonal by a Newton-Schulz iteration), all that is a
-vector by Adam. The rate follows the clock: --minutes of work in all, over as many runs as it takes; RUN/last.pt resumes.
+vector by Adam. Rate, length of the sequences and weight of steadiness follow the step, of --steps in all, over as many runs
+as it takes: --minutes ends one, RUN/last.pt resumes.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ SHAPES = {"base": BASE, "small": SMALL}
 TURNS = (*STYLES, "oil", "watercolour")  # which styles a round of batches has: low contrast is learnt last
 HELD_OUT = 12  # samples that are never trained on
 VECTOR_RATE = 1.5
+SPOTS = (8, 16, 64)  # pixels, in width and height, of what a spoilt past has here and there
 STILL = 0.3  # pixels of motion under which a picture has to stand
 
 
@@ -187,11 +191,29 @@ class Unroll:
         return torch.lerp(flow, soft, share.to(flow)) + (size.to(flow) * error.to(flow)) * moving
 
     def spoilt(self, past: Tensor) -> Tensor:
-        """A past that has gone astray in colour and sharpness."""
+        """A past that has gone astray in colour, here and there or all over, and in sharpness."""
         n = len(past)
         tinted = past * (1 + 0.12 * self.noise(n, 1, 1, 1).to(past)) + 0.06 * self.noise(n, 3, 1, 1).to(past)
+        cells = [past.shape[axis] // SPOTS[int(len(SPOTS) * self.chance())] + 1 for axis in (-2, -1)]
+        spots = F.interpolate(self.noise(n, 3, *cells), past.shape[-2:], mode="bilinear")
+        tinted = tinted + 0.06 * self.chance() * spots.to(past)
         soft = F.avg_pool2d(F.pad(tinted, (1, 1, 1, 1), mode="replicate"), 3, 1)
         return torch.lerp(tinted, soft, (2.2 * torch.rand(n, 1, 1, 1, generator=self.generator) - 1).to(past)).clamp(0, 1)
+
+    @torch.no_grad()
+    def linger(self, frame: Tensor, begin: Tensor, output: Tensor, state: Tensor, light: Tensor,
+               weights: Weights) -> tuple[Tensor, Tensor]:
+        """Output and state after some more frames of the same, noise apart. frame, output: (N, 3, S, S); begin: blocks."""
+        before = frame
+        nowhere = torch.zeros_like(frame[:, :2])
+        for _ in range(3 + int(8 * self.chance())):
+            now = frame + 2 * self.chance() / 255 * self.noise(*frame.shape).to(frame)
+            tau = trust(now, before, nowhere)
+            known, past, before = tau / TRUST_MAX, blocks(output), now
+            end, state = self.network(start_of(past, begin, tau), blocks(now), past, with_light(state * known, light), tau,
+                                      known, weights)
+            output = F.pixel_shuffle(end, PATCH).clamp(0, 1)
+        return output, state
 
     def part_of_the_way(self, z: Tensor, tau: Tensor, rest: tuple, style: Tensor) -> tuple[Tensor, Tensor, float]:
         """Begin a frame of K steps, up to one of them chosen at random: z and tau there, and its share."""
@@ -226,7 +248,7 @@ class Unroll:
                     flow, true = self.disturbed(batch.flow[:, t]), batch.flow[:, t]
                     tau = trust(batch.frames[:, t], batch.frames[:, t - 1], flow)
                     known, aligned = tau / TRUST_MAX, warp(output, flow)
-                    if self.chance() < 0.12:
+                    if self.chance() < 0.2:
                         aligned, temporal = self.spoilt(aligned), 0.0
                     change = target - warp(batch.targets[:, t - 1], true)
                     wanted, seen = warp(output, true) + change, batch.valid[:, t]
@@ -243,6 +265,8 @@ class Unroll:
                                                   wanted, seen, still, factor)
             total, unsteady = total + loss, unsteady + part
             output = output.detach().clamp(0, 1)
+            if t == 0 and self.chance() < 0.35:
+                output, state = self.linger(batch.frames[:, t], begin, output, state, batch.light[:, t], whole)
         return total / length, unsteady / length
 
 
@@ -301,8 +325,7 @@ class Optimiser:
     def load(self, state: dict) -> None:
         for buffer, saved in zip(self.buffers, state["buffers"]):
             buffer.copy_(saved)
-        if "squares" in state: self.squares.copy_(state["squares"])
-        else: self.squares.fill_(1e-6)
+        self.squares.copy_(state["squares"])
         self.adam.load_state_dict(state["adam"])
 
 
@@ -387,13 +410,17 @@ def train(rank: int, args: argparse.Namespace) -> None:
     sequences = Sequences(args.data, args.crop, args.batch, args.seed, rank, args.device, args.source)
     network = StreamingUNet(SHAPES[args.shape]).to(args.device)
     average, optimiser = copy.deepcopy(network).eval(), Optimiser(network)
-    last, first, spent = args.run / "last.pt", 0, 0.0
+    last, first = args.run / "last.pt", 0
     if last.exists():
         state = torch.load(last, weights_only=True, map_location=args.device)
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         optimiser.load(state["optimiser"])
-        first, spent = state["step"], state["seconds"]
+        first = state["step"]
+    elif args.start:
+        weights = torch.load(args.start, weights_only=True, map_location=args.device)["average"]
+        network.load_state_dict(weights)
+        average.load_state_dict(weights)
     unroll = Unroll(network, args.temporal, torch.bfloat16, args.compile, args.seed + 1000 * rank + first)
 
     def log(line: str) -> None:
@@ -401,24 +428,24 @@ def train(rank: int, args: argparse.Namespace) -> None:
         with open(args.run / "log.txt", "a") as file:
             file.write(line + "\n")
 
-    def save(step: int, seconds: float) -> None:
+    def save(step: int) -> None:
         state = dict(network=network.state_dict(), average=average.state_dict(), optimiser=optimiser.state(),
-                     step=step, seconds=seconds, shape=args.shape, source=args.source)
+                     step=step, shape=args.shape, source=args.source)
         torch.save(state, last.with_suffix(".tmp"))
         last.with_suffix(".tmp").replace(last)
 
     start, saved, shown = time.monotonic(), time.monotonic(), time.monotonic()
     running, step = torch.zeros(2), first
     clock = torch.zeros(1)
-    while True:
+    while step < args.steps:
         if (step - first) % 50 == 0:
             sequences.look()
-        clock[0] = spent + time.monotonic() - start
+        clock[0] = time.monotonic() - start
         if args.processes > 1:
             dist.broadcast(clock, 0)
-        progress = clock.item() / (60 * args.minutes)
-        if progress >= 1:
+        if clock.item() > 60 * args.minutes:
             break
+        progress = step / args.steps
         batch = sequences(step, args.lengths[min(int(len(args.lengths) * progress), len(args.lengths) - 1)], args.processes)
         unroll.temporal = steadiness_weight(progress, args.temporal)
         loss, unsteady = unroll(batch)
@@ -437,11 +464,11 @@ def train(rank: int, args: argparse.Namespace) -> None:
                 f"{1000 * (now - shown) / 50:.0f} ms/step, {len(sequences.finished)} sequences")
             running, shown = torch.zeros(2), now
         if rank == 0 and time.monotonic() - saved > 60 * args.save_every:
-            save(step, clock.item())
+            save(step)
             log(f"step {step} on sequences never trained on:\n{report(average, sequences)}")
             saved = shown = time.monotonic()
     if rank == 0:
-        save(step, clock.item())
+        save(step)
         log(f"step {step}, the end:\n{report(average, sequences, HELD_OUT)}")
     if args.processes > 1:
         dist.barrier()
@@ -456,7 +483,9 @@ def main() -> None:
     parser.add_argument("--source", action=argparse.BooleanOptionalAction, default=True,
                         help="without: a regression, which cannot know what the teacher left to chance; for comparison")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--minutes", type=float, default=120, help="of the whole training, whatever was done before included")
+    parser.add_argument("--start", type=Path, help="checkpoint whose averaged weights a new run begins with")
+    parser.add_argument("--steps", type=int, default=16000, help="of the whole training, those of runs before included")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="after which this run ends, to be resumed")
     parser.add_argument("--batch", type=int, default=4, help="sequences of each process")
     parser.add_argument("--crop", type=int, default=128)
     parser.add_argument("--lengths", type=lambda x: [int(y) for y in x.split(",")], default=[2, 3, 3, 4, 5],

@@ -84,13 +84,13 @@ INLINE two drifted_anchor(
 
 static void trust_squares(
     const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *drift,
-    const float *errors, float error_scale, float trust_max, float phase, float *trust,
+    const float *errors, float error_scale, float has_past, float phase, float *trust,
     float *anchor) {
     const float right = (float)(4 * past->columns - 1), bottom = (float)(4 * past->rows - 1);
     for (ptrdiff_t i = 0; i < past->columns; i++) {
         float x = (float)(4 * i) + 1.5f + flow[2 * i];
         float y = (float)(4 * row) + 1.5f + flow[2 * i + 1];
-        float value = trust_max * clamp_float(1.5f - 0.5f * error_scale * errors[i], 0, 1);
+        float value = has_past * clamp_float(1.5f - 0.5f * error_scale * errors[i], 0, 1);
         if (x < 0 || x > right || y < 0 || y > bottom) value = 0;
         trust[i] = value;
         two moved = {};

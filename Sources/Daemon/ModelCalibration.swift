@@ -51,7 +51,7 @@ public struct ModelCalibration {
         file = model.file
         try Self.requireTeacherOfEachStyle(clips, file.styles)
         var clipErrors: [ClipErrors] = []
-        for style in file.styles {
+        for style in file.styles.isEmpty ? [""] : file.styles {
             let measurement = try Measurement(
                 model: model, style: style, width: width, height: height,
                 precisions: Self.precisions)
@@ -59,11 +59,11 @@ public struct ModelCalibration {
                 format: measurement.format, isPaced: false, frameLimit: Self.drawnFrames)
             _ = try camera.prepare()
             clipErrors.append(
-                try measurement.measure("\(style), the drawn camera", interval) { frame, _ in
+                try measurement.measure("the drawn camera", interval) { frame, _ in
                     camera.next(into: frame) == .frame
                 })
             for clip in clips {
-                log.info("\(style), \(clip.path)")
+                log.info("\(measurement.label)\(clip.path)")
                 clipErrors.append(try measurement.measure(clip, interval))
             }
         }
@@ -210,7 +210,11 @@ private struct ClipErrors {
 /// The sessions that are compared, and the frames between them.
 private final class Measurement {
     let format: VideoFormat
+    /// Before the name of a clip: the style, if it has a name.
+    let label: String
     private let style: String
+    // Whether a picture rests on those before, so that no frame may be left out.
+    private let remembers: Bool
     private let reference: any FrameSession
     private let sessions: [(precision: Precision, session: any FrameSession)]
     private let frame: FrameBuffer
@@ -222,6 +226,8 @@ private final class Measurement {
         model: any FrameModel, style: String, width: Int, height: Int, precisions: [Precision]
     ) throws {
         self.style = style
+        label = style.isEmpty ? "" : "\(style), "
+        remembers = model is StreamingUNet
         func prepare(_ precision: Precision) throws -> any FrameSession {
             var request = SessionRequest(
                 width: width, height: height, threads: Processor.shared.threadCount,
@@ -259,8 +265,7 @@ private final class Measurement {
         let video = try open(clip.path)
         let teacherPath = clip.teacher?.replacing(ModelCalibration.stylePlace, with: style)
         let wanted = try teacherPath.map(open)
-        return try measure("\(style), \(clip.path)", interval, hasTeacher: wanted != nil) {
-            frame, teacher in
+        return try measure(clip.path, interval, hasTeacher: wanted != nil) { frame, teacher in
             let hasFrame = try next(video, frame)
             let hasTeacher = try wanted.map { try next($0, teacher) }
             guard hasTeacher ?? hasFrame == hasFrame else {
@@ -276,24 +281,33 @@ private final class Measurement {
         next: (FrameBuffer, FrameBuffer) throws -> Bool
     ) throws -> ClipErrors {
         var errors = ClipErrors(
-            name: name, bytesPerFrame: 3 * format.width * format.height, hasTeacher: hasTeacher)
+            name: label + name, bytesPerFrame: 3 * format.width * format.height,
+            hasTeacher: hasTeacher)
         var index = 0
+        for session in [reference] + sessions.map(\.session) { session.reset() }
         while try next(frame, teacher) {
             defer { index += 1 }
-            guard index % interval == 0 else { continue }
-            errors.frames += 1
-            try process(reference, into: expected)
-            if hasTeacher { errors.toTeacher[.f32, default: 0] += difference(expected, teacher) }
-            for (precision, session) in sessions {
-                try process(session, into: found)
-                errors.toF32[precision, default: 0] += difference(found, expected)
-                if hasTeacher {
-                    errors.toTeacher[precision, default: 0] += difference(found, teacher)
-                }
-            }
+            let isMeasured = index % interval == 0
+            if isMeasured || remembers { try compare(&errors, isMeasured: isMeasured) }
         }
         guard errors.frames > 0 else { throw SessionError("\(name) holds no frame") }
         return errors
+    }
+
+    private func compare(_ errors: inout ClipErrors, isMeasured: Bool) throws {
+        if isMeasured { errors.frames += 1 }
+        try process(reference, into: expected)
+        if isMeasured && errors.hasTeacher {
+            errors.toTeacher[.f32, default: 0] += difference(expected, teacher)
+        }
+        for (precision, session) in sessions {
+            try process(session, into: found)
+            guard isMeasured else { continue }
+            errors.toF32[precision, default: 0] += difference(found, expected)
+            if errors.hasTeacher {
+                errors.toTeacher[precision, default: 0] += difference(found, teacher)
+            }
+        }
     }
 
     private func process(_ session: any FrameSession, into target: FrameBuffer) throws {

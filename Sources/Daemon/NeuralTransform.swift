@@ -49,7 +49,7 @@ final class NeuralTransform: FrameTransform, LiveTransform, @unchecked Sendable 
         self.settings = settings
         self.takesPicture = takesPicture
         let threads = performance.threads
-        reuses = performance.temporalReuse
+        reuses = performance.temporalReuse && model is DistilledUNet
         workShare = reuses ? WorkShare() : nil
         threadCount = threads > 0 ? threads : Processor.shared.threadCount
         wantedPrecision = performance.precision.precision

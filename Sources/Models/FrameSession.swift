@@ -62,8 +62,12 @@ public protocol FrameSession: AnyObject, Sendable {
 public func loadModel(file: String) throws(ModelError) -> any FrameModel {
     let model = try ModelFile(file: file)
     switch model.architecture {
-    case StreamingUNet.architecture: return try StreamingUNet(file: file)
-    default: return try DistilledUNet(file: file)
+    case StreamingUNet.architecture: return try StreamingUNet(model)
+    case DistilledUNet.architecture, "": return try DistilledUNet(model)
+    default:
+        throw model.failure(
+            "its architecture is \(model.architecture.quotedForMessages), this program knows "
+                + "\"\(StreamingUNet.architecture)\" and \"\(DistilledUNet.architecture)\"")
     }
 }
 

@@ -103,6 +103,9 @@ public struct ModelFile: Sendable {
     /// Checksum of the weights, as a calibration names them.
     public var checksum: String { tensors.checksum }
 
+    /// Whether the file holds a tensor of this name.
+    func hasTensor(_ name: String) -> Bool { tensors.shape(of: name) != nil }
+
     /// For people; the file's name if it has no title.
     public var title: String { metadata["title"] ?? file }
     /// What the network was trained to draw.
@@ -116,11 +119,11 @@ public struct ModelFile: Sendable {
     /// A message lists so many and counts the others.
     private static let listedStyles = 20
 
-    /// Throws unless the weights draw `style`; the text lists the styles that they draw.
+    /// Throws unless the weights draw `style`; the text lists the styles that they draw. Weights whose
+    /// file names none draw whatever they draw under any name.
     public func requireStyle(_ style: String) throws(ModelError) {
-        guard !styles.contains(style) else { return }
+        guard !styles.isEmpty, !styles.contains(style) else { return }
         var known = styles.prefix(Self.listedStyles).map(\.escapedForMessages)
-        if known.isEmpty { known = ["none"] }
         if known.count < styles.count { known.append("\(styles.count - known.count) more") }
         throw failure(
             "it has no style \(style.quotedForMessages); transform.style can be: "

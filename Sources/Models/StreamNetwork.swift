@@ -5,22 +5,16 @@ internal import NeuralEngine
 /// Weights and memory of all steps of one look. Made on a control thread; then it belongs to the thread
 /// that transforms frames, which is why it may cross threads although it is not protected.
 final class StreamNetwork: @unchecked Sendable {
-    /// One step of the flow.
-    struct Step {
-        /// Reads and writes `StreamTensors`.
-        let plan: Plan
-    }
-
     /// Shares of the model's styles.
     let styles: [Float]
-    /// In the order in which a frame takes them.
-    let steps: [Step]
+    /// Of the flow, in the order in which a frame takes them. They read and write `StreamTensors`.
+    let steps: [Plan]
     /// Where the flow begins: 3 planes of bytes, `StreamingUNet.sourceEdge` on a side.
     let source: UnsafeMutableBufferPointer<UInt8>
     /// What the steps are placed at; nil: all are at one input, and a frame takes them all at once.
     let batch: StreamBatch?
 
-    init(styles: [Float], steps: [Step], batch: StreamBatch?, source bytes: [UInt8]) {
+    init(styles: [Float], steps: [Plan], batch: StreamBatch?, source bytes: [UInt8]) {
         self.styles = styles
         self.steps = steps
         self.batch = batch
@@ -36,12 +30,12 @@ final class StreamNetwork: @unchecked Sendable {
 
     /// Bytes of activations, packed weights and scratch memory.
     var byteCount: Int {
-        steps.reduce(0) { $0 + $1.plan.byteCount } + source.count + (batch?.byteCount ?? 0)
+        steps.reduce(0) { $0 + $1.byteCount } + source.count + (batch?.byteCount ?? 0)
     }
 
     /// How many convolutions are multiplied in what, for people.
     var precision: String {
-        let precisions = steps.flatMap(\.plan.precisions)
+        let precisions = steps.flatMap(\.precisions)
         return Precision.allCases.reversed().compactMap { precision in
             let count = precisions.count { $0 == precision }
             return count > 0 ? "\(precision.rawValue) (\(count))" : nil
@@ -94,7 +88,7 @@ struct StreamNetworkFactory: @unchecked Sendable {
     func network(
         styles: [Float], steps count: Int, batch: StreamBatch?, tuning: ConvolutionTuning
     ) throws(EngineError) -> StreamNetwork {
-        var steps: [StreamNetwork.Step] = []
+        var steps: [Plan] = []
         for index in 0..<count {
             let share = 1 / Float(count - index)
             let weights = try model.folded(styles, share: share)
@@ -109,8 +103,9 @@ struct StreamNetworkFactory: @unchecked Sendable {
                 for: "\(geometry.modelWidth)×\(geometry.modelHeight) pixels, \(count) steps and "
                     + "\(pool.threads) threads",
                 besides: tensors.byteCount + (batch?.byteCount ?? 0)
-                    + StreamSteps.byteCount(geometry, threads: pool.threads))
-            steps.append(StreamNetwork.Step(plan: plan))
+                    + StreamSteps.byteCount(geometry, threads: pool.threads)
+                    + steps.reduce(0) { $0 + $1.byteCount })
+            steps.append(plan)
         }
         return StreamNetwork(
             styles: styles, steps: steps, batch: batch, source: model.source(styles))
@@ -119,6 +114,13 @@ struct StreamNetworkFactory: @unchecked Sendable {
     /// Room for frames under way, if the look wants several.
     func batch(for look: Look) throws(EngineError) -> StreamBatch? {
         guard look.streamBatch, look.steps > 1 else { return nil }
+        let bytes = StreamBatch.byteCount(
+            steps: look.steps, input: tensors.input.shape, geometry: geometry)
+        guard bytes <= PlanBuilder.maximumBytes / 2 else {
+            throw .invalid(
+                "\(geometry.modelWidth)×\(geometry.modelHeight) pixels are too many for "
+                    + "\(look.steps) frames under way: set transform.stream_batch to false")
+        }
         return try StreamBatch(
             steps: look.steps, input: tensors.input, backend: backend, geometry: geometry,
             threads: pool.threads)

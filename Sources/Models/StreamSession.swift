@@ -160,7 +160,7 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
         for turn in 0..<count {
             let index = network.index(ofTurn: turn)
             guard stream.isDue(index) else { continue }
-            for work in network.steps[index].plan.steps { clock.run(work, on: factory.pool) }
+            for work in network.steps[index].steps { clock.run(work, on: factory.pool) }
             clock.run(stream.step(index, of: count), on: factory.pool)
             if index == count - 1 { blendPicture(&clock) }
         }
@@ -268,7 +268,7 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
         let flow = (0..<count).flatMap { turn in
             let index = network.index(ofTurn: turn)
             let blending = index == count - 1 ? blend.map { [$0.rows, $0.blend] } ?? [] : []
-            return network.steps[index].plan.steps + [stream.step(index, of: count)] + blending
+            return network.steps[index].steps + [stream.step(index, of: count)] + blending
         }
         return stream.beginning + flow
     }
@@ -286,7 +286,7 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
         defer { live.strength = strength }
         for _ in 0..<2 { _ = transform(pointers, stepNanoseconds: nil) }
         // Those that a batch has not come to yet.
-        for step in network.steps.dropFirst(2) where network.batch != nil { step.plan.run() }
+        for step in network.steps.dropFirst(2) where network.batch != nil { step.run() }
         reset()
     }
 }

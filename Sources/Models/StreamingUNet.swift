@@ -43,8 +43,10 @@ public struct StreamingUNet: Sendable {
     static let shareCount = 8
 
     /// Reads and checks a model file.
-    public init(file path: String) throws(ModelError) {
-        let file = try ModelFile(file: path)
+    public init(file path: String) throws(ModelError) { try self.init(ModelFile(file: path)) }
+
+    /// As `init(file:)`, of a file that has been read.
+    init(_ file: ModelFile) throws(ModelError) {
         try file.check("architecture", is: Self.architecture)
         try file.check("architecture_version", is: "1")
         try file.check("color_range", is: "full")
@@ -67,6 +69,16 @@ public struct StreamingUNet: Sendable {
         }
         var sources: [[UInt8]] = []
         let withSource = file.list("sources")
+        if let stranger = withSource.first(where: { !styles.contains($0) }) {
+            throw file.failure(
+                "its sources name \(stranger.quotedForMessages), which is no style of it")
+        }
+        let unnamed = styles.first { style in
+            !withSource.contains(style) && file.hasTensor("source.\(style)")
+        }
+        if let unnamed {
+            throw file.failure("its sources lack \(unnamed.quotedForMessages), whose tensor it has")
+        }
         for style in styles {
             sources.append(
                 withSource.contains(style)

@@ -15,7 +15,8 @@ struct DemoCommand: ParsableCommand {
 
     @Option(
         name: [.short, .long],
-        help: ArgumentHelp("Directory for video, picture and report.", valueName: "dir"))
+        help: ArgumentHelp("Directory for video, picture and report.", valueName: "dir"),
+        completion: .directory)
     var output = "out"
 
     @OptionGroup var options: ConfigurationOptions

@@ -397,6 +397,18 @@ struct StreamTests {
         }
     }
 
+    @Test("The light follows slowly, but for a cut: then it is the new scene's at once")
+    func light() throws {
+        let bench = try StreamBench(width: 64, height: 48)
+        func red(after level: Float) -> Float {
+            bench.process(bench.frame { _, _ in level })
+            return 255 * bench.input.planar()[(96 + FrameLight.lanes.lowerBound) * 192]
+        }
+        #expect(abs(red(after: 20) - 20) < 0.01)
+        #expect(abs(red(after: 30) - 21) < 0.01)
+        #expect(abs(red(after: 200) - 200) < 0.01)
+    }
+
     @Test("A thousand frames of a still scene leave the past as it is, bit by bit")
     func noDrift() throws {
         let bench = try StreamBench(width: 48, height: 32)

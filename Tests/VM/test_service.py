@@ -1,5 +1,6 @@
 """`make install` and the service under systemd as process 1."""
 
+import json
 import unittest
 
 import case
@@ -48,6 +49,24 @@ class ServiceTests(case.MachineTestCase):
         self.assertEqual(found["reload"][0], 0, found["log"])
         self.assertTrue(found["is_reloaded"] and found["is_active"], found["log"])
         self.assertTrue(found["shows_the_camera"], found["log"])
+
+    def test_the_doctor_sees_what_the_service_lacks(self):
+        found = self.facts("doctor")
+
+        def service(name):
+            findings = json.loads(found[name][1])["findings"]
+            return {f["id"]: f.get("command") for f in findings if f["id"].startswith("service")}
+
+        # Installed and started, but not for the next boot.
+        enable = "sudo systemctl enable lucida"
+        self.assertEqual(service("before"), {"service": None, "service.not_enabled": enable})
+        self.assertEqual(service("after"), {"service": None})
+        reload = "sudo systemctl daemon-reload && sudo systemctl restart lucida"
+        self.assertEqual(service("changed").get("service.reload_needed"), reload)
+        # The service films, and its user's processes are not hidden from root.
+        ids = [finding["id"] for finding in json.loads(found["after"][1])["findings"]]
+        self.assertIn("camera.in_use", ids)
+        self.assertIn("loopback.device", ids)
 
     def test_comes_back_after_a_kill_under_an_open_reader(self):
         found = self.facts("restart_after_a_kill")

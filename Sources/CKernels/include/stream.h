@@ -68,7 +68,7 @@ typedef struct {
     /// Last output: three planes of 16 bits, 65535 is 1.
     const uint16_t *past;
     ptrdiff_t past_stride, plane_stride;
-    /// The network's state, 16 floats a square, of which the last is 0.
+    /// The network's state, 16 floats a square: 11 numbers, then 0, where light and tau are put in.
     const float *state;
     /// (x, y) pairs: by how far the texture at a square is off the screen's grid, in pixels.
     const float *anchor;
@@ -115,13 +115,13 @@ typedef struct {
         const uint16_t *now, const uint16_t *before, ptrdiff_t stride, ptrdiff_t columns,
         ptrdiff_t rows, ptrdiff_t row, float noise, float *flow, float *drift, float *errors);
 
-    /// How far the past of a row of squares can be trusted: trust_max · clamp(1.5 − 0.5 ·
+    /// How far the past of a row of squares can be trusted: has_past (0 or 1) · clamp(1.5 − 0.5 ·
     /// error_scale · error), 0 if the square's middle was outside of the frame; and where its
     /// texture is now: taken along by the drift, back on the grid where trust is 0. phase: a way of
     /// 1 − phase squares counts as one; it should take all values of 0 ..< 1 in turn.
     void (*trust_squares)(
         const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *drift,
-        const float *errors, float error_scale, float trust_max, float phase, float *trust,
+        const float *errors, float error_scale, float has_past, float phase, float *trust,
         float *anchor);
 
     /// Mends torn texture, a row of squares: an anchor to which fewer than three of its neighbours

@@ -100,10 +100,10 @@ public enum ConfigurationSchema {
             "transform.fade", \.transform.fade, 0...10,
             "Seconds in which one style turns into another when it is changed live."),
         .text(
-            "transform.model", \.transform.model, "\"base\", \"small\" or a path", isName,
+            "transform.model", \.transform.model, "\"base\", \"ink\" or a path", isName,
             """
-            The network: "base", or "small" for weak machines and large pictures, or a model file
-            (.safetensors) of your own.
+            The network: "base" draws all styles; "ink" that one alone, each frame by itself, for half
+            the work; or a model file (.safetensors) of your own.
             """),
         .integer(
             "transform.model_width", \.transform.modelWidth, 16...4096, orZero: true,
@@ -161,9 +161,9 @@ public enum ConfigurationSchema {
         .boolean(
             "performance.temporal_reuse", \.performance.temporalReuse,
             """
-            Whether to compute only what has changed since the last frame. Where things hold still
-            that takes less time and power, and more memory; the picture differs a little from what
-            the whole network gives (40 dB or better).
+            Whether the model "ink" computes only what has changed since the last frame. Where things
+            hold still that takes less time and power, and more memory; the picture differs a little
+            from what the whole network gives (40 dB or better). Streaming models compute every frame.
             """),
         .choice(
             "performance.precision", \.performance.precision,
@@ -171,8 +171,8 @@ public enum ConfigurationSchema {
             Numbers in which the network is multiplied. "auto" takes the fastest that the CPU has and
             whose pictures, by the figures in the model file, stay within 40 dB PSNR of those of "f32"
             and lose at most 0.3 dB against the teacher; "f32" without figures (`lucida calibrate`
-            measures them). Without temporal_reuse "bf16" is steadier than "int8" in areas that stand
-            still.
+            measures them). Of "ink" without temporal_reuse "bf16" is steadier than "int8" in areas
+            that stand still.
             """),
         .text(
             "control.socket", \.control.socket, SocketName.allowed, SocketName.init,

@@ -32,6 +32,17 @@ public final class StreamBatch: @unchecked Sendable {
     /// Bytes allocated, but for rows that are scaled.
     public var byteCount: Int { memory.byteCount + allocator.byteCount }
 
+    /// Bytes that a batch would allocate, nearly.
+    public static func byteCount(
+        steps: Int, input: TensorShape, geometry: FrameGeometry
+    ) -> Int {
+        let squares = geometry.paddedWidth / 4 * (geometry.paddedHeight / 4)
+        let slot =
+            squares * (48 * MemoryLayout<UInt16>.size + MemoryLayout<Float>.size)
+            + 3 * geometry.frameWidth * geometry.frameHeight
+        return (steps - 1) * 4 * input.count + steps * slot
+    }
+
     private let memory: TensorMemory
     private let allocator = StreamAllocator()
     private let geometry: FrameGeometry

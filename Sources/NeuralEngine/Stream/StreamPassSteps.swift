@@ -14,7 +14,7 @@ final class StreamTrustStep: ParallelWork {
 
     private let state: StreamState
     private let errors: SquareErrorStep
-    private var trustMax: Float = 0
+    private var hasPast: Float = 0
     private var errorScale: Float = 1
     private var frames: UInt8 = 0
 
@@ -25,13 +25,18 @@ final class StreamTrustStep: ParallelWork {
     }
 
     override func willRun() {
-        trustMax = 0
+        hasPast = 0
         frames &+= 1
         guard state.motion.isBeforeKnown else { return }
         let median = errors.median()
         state.motion.learn(median: median)
         errorScale = 1 / (2.5 * max(median, Self.noiseMin))
-        if median <= Self.cutLevels { trustMax = 1 }
+        if median <= Self.cutLevels {
+            hasPast = 1
+        } else {
+            // The light of another scene says nothing of this one.
+            state.light.reset()
+        }
     }
 
     override func perform(piece: Int, worker: Int) {
@@ -40,7 +45,7 @@ final class StreamTrustStep: ParallelWork {
         var past = state.pastOfFrame()
         state.kernels.pointee.trust_squares(
             &past, piece, motion.flow + 2 * at, motion.drift + 2 * at, motion.errors + at,
-            errorScale, trustMax, phase, state.slot.trust + at, state.moved + 2 * at)
+            errorScale, hasPast, phase, state.slot.trust + at, state.moved + 2 * at)
     }
 
     /// Bits of the frame's number in reverse: van der Corput's sequence, 0, 1/2, 1/4, 3/4, …

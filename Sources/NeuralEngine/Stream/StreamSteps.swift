@@ -58,7 +58,7 @@ public final class StreamSteps {
     /// Channels of the network's input.
     public static let inputChannels = 112
     /// Channels of its result.
-    public static let resultChannels = 79
+    public static let resultChannels = 75
     /// Pixels on a side of a source texture.
     public static let sourceSize = Int(CK_SOURCE)
     /// What the padded size is a multiple of.
@@ -115,8 +115,7 @@ public final class StreamSteps {
     /// - Parameters:
     ///   - geometry: its padded size is a multiple of `sizeMultiple`.
     ///   - input: `geometry.blocks(channels: inputChannels)`.
-    ///   - result: `geometry.blocks(channels: resultChannels)`, or one channel more. After the last
-    ///     step its first 48 channels hold the change of the picture, [-1, 1]: what
+    ///   - result: `geometry.blocks(channels: resultChannels)`. After the last step its first 48 channels hold the change of the picture, [-1, 1]: what
     ///     `ResidualRowsStep` takes.
     ///   - threads: of the pool that runs the steps.
     ///   - trustMax: tau of a square whose past can be trusted fully: what the network was trained

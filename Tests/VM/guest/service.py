@@ -91,6 +91,17 @@ def control(found):
     found["log"] = journal()
 
 
+def doctor(found):
+    """What the doctor says of the running service, before and after its own advice."""
+    program = "/usr/local/bin/lucida doctor --json"
+    found["before"] = sh(program)
+    found["mending"] = sh("systemctl enable lucida")
+    found["after"] = sh(program)
+    sh("printf '\\n' >> /usr/local/lib/systemd/system/lucida.service")
+    found["changed"] = sh(program)
+    sh("systemctl daemon-reload")
+
+
 def restart_after_a_kill(found):
     with v4l2.Device(lucida.LOOPBACK) as reader:
         reader.set_format(pipeline.WIDTH, pipeline.HEIGHT, "YUYV")
@@ -124,4 +135,4 @@ def journal():
 
 if __name__ == "__main__":
     lucida.set_camera()
-    steps.run(install, start, control, restart_after_a_kill, stop, uninstall)
+    steps.run(install, start, control, doctor, restart_after_a_kill, stop, uninstall)
