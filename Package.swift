@@ -74,7 +74,7 @@ let package = Package(
         module(
             "Daemon",
             [
-                "CTOML", "Realtime", "Video", "V4L2", "LibAV", "NeuralEngine", "Models",
+                "CLinux", "CTOML", "Realtime", "Video", "V4L2", "LibAV", "NeuralEngine", "Models",
                 "Pipeline",
                 .product(name: "Logging", package: "swift-log"),
             ]),

@@ -9,13 +9,14 @@ internal import Pipeline
 internal import Video
 
 /// A model of a style, prepared for the pipeline's frame size.
-final class NeuralTransform: FrameTransform, @unchecked Sendable {
+final class NeuralTransform: FrameTransform, LiveTransform, @unchecked Sendable {
     let lookAheadFrames = 0
     /// A stream batch comes later than its frames.
     var delayFrames: Int { settings.streamBatch ? settings.steps - 1 : 0 }
 
     private let model: any FrameModel
-    private let settings: Configuration.Transform
+    // Control thread.
+    private var settings: Configuration.Transform
     private let threadCount: Int
     private let reuses: Bool
     /// How much of the network's work was done; nil without temporal reuse. Any thread.
@@ -86,7 +87,7 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         let result = session.transform(
             FramePointers(
                 frame: input.plane(0), frameStride: input.strides[0], output: output.plane(0),
-                outputStride: output.strides[0], strength: Float(settings.strength)),
+                outputStride: output.strides[0], strength: 1),
             stepNanoseconds: nil)
         workShare?.record(session.workShare)
         switch result {
@@ -100,6 +101,14 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     }
 
     func reset() { session?.reset() }
+
+    /// Strength, seed and `temporal` count from one frame on, a style and steps as soon as their
+    /// weights are folded, and styles fade. Control thread.
+    func change(to settings: Configuration.Transform) throws {
+        try model.check(settings.look)
+        try session?.change(to: settings.look, fadeSeconds: settings.fade)
+        self.settings = settings
+    }
 
     /// Writes the picture taken, if any. Control thread, after the run.
     func writePicture(to path: String) throws {
@@ -135,6 +144,7 @@ extension Configuration.Transform {
         look.streamBatch = streamBatch
         look.temporal = Float(temporal)
         look.seed = seed
+        look.strength = Float(strength)
         return look
     }
 }

@@ -93,6 +93,8 @@ public struct Look: Sendable, Equatable {
     public var temporal: Float = 1
     /// Which sheet of paper, which strokes.
     public var seed = 0
+    /// How much of it all, 0 (the frame, bit by bit) to 1; a factor on `FramePointers.strength`.
+    public var strength: Float = 1
 
     /// One step, as steady as can be.
     public init(style: StyleMix) { self.style = style }
@@ -147,11 +149,13 @@ extension DistilledUNet: FrameModel {
     /// As `prepare` with every parameter.
     public func prepare(_ request: SessionRequest) throws(ModelError) -> any FrameSession {
         try check(request.look)
-        return try prepare(
+        let session = try prepare(
             frameWidth: request.frameWidth, frameHeight: request.frameHeight,
             modelWidth: request.modelWidth, modelHeight: request.modelHeight,
             threads: request.threads, tuning: request.tuning, precisions: request.precisions,
             reuses: request.reuses)
+        session.strength = request.look.strength
+        return session
     }
 }
 
@@ -163,9 +167,13 @@ extension ModelSession: FrameSession {
     public func transform(
         _ pointers: FramePointers, stepNanoseconds: UnsafeMutablePointer<Int64>?
     ) -> FrameResult {
-        process(pointers, stepNanoseconds: stepNanoseconds) ? .picture : .bad
+        var pointers = pointers
+        pointers.strength *= strength
+        return process(pointers, stepNanoseconds: stepNanoseconds) ? .picture : .bad
     }
 
-    /// These weights draw one style: nothing can change.
-    public func change(to look: Look, fadeSeconds: Double) throws(ModelError) {}
+    /// These weights draw one style: nothing but the strength can change.
+    public func change(to look: Look, fadeSeconds: Double) throws(ModelError) {
+        strength = look.strength
+    }
 }

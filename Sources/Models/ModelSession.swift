@@ -2,6 +2,7 @@
 
 public import NeuralEngine
 internal import Realtime
+internal import Synchronization
 
 /// Frames in, frames out: output = clamp(frame + strength · residual), the residual computed at the
 /// model's size and scaled to the frame's, so that detail the network did not mean to change stays
@@ -38,6 +39,14 @@ public final class ModelSession: @unchecked Sendable {
     let partial: FrameNetwork?
     let reuse: TemporalReuse?
     private let check: FiniteCheck
+    // Atomic, as bits: written by the control thread, read before each frame; nothing goes with it.
+    private let strengthBits = Atomic<UInt32>(Float(1).bitPattern)
+
+    /// The look's.
+    var strength: Float {
+        get { Float(bitPattern: strengthBits.load(ordering: .relaxed)) }
+        set { strengthBits.store(newValue.bitPattern, ordering: .relaxed) }
+    }
 
     /// - Parameters:
     ///   - tuning: chooses how convolutions are computed.

@@ -46,10 +46,12 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
 
     /// What changes without other weights.
     private struct LiveSettings {
+        var strength: Float
         var temporal: Float
         var seed: Int
 
         init(_ look: Look) {
+            strength = look.strength
             temporal = look.temporal
             seed = look.seed
         }
@@ -137,6 +139,8 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
         _ pointers: FramePointers, stepNanoseconds: UnsafeMutablePointer<Int64>?
     ) -> FrameResult {
         takeOver()
+        var pointers = pointers
+        pointers.strength *= live.strength
         // NaN is no strength either.
         guard pointers.strength > 0 else {
             copy(pointers)
@@ -146,7 +150,6 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
             return .picture
         }
         workShare = 1
-        var pointers = pointers
         pointers.strength = min(pointers.strength, 1)
         stream.temporal = live.temporal
         stream.seed = live.seed
@@ -278,6 +281,9 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
         frame.initialize(repeating: 0, count: stride * geometry.frameHeight)
         let pointers = FramePointers(
             frame: frame, frameStride: stride, output: frame, outputStride: stride, strength: 1)
+        let strength = live.strength
+        live.strength = 1
+        defer { live.strength = strength }
         for _ in 0..<2 { _ = transform(pointers, stepNanoseconds: nil) }
         // Those that a batch has not come to yet.
         for step in network.steps.dropFirst(2) where network.batch != nil { step.run() }

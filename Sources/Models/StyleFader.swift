@@ -1,5 +1,6 @@
 // Moves from one mix of styles to another, a little at a time.
 
+internal import Glibc
 internal import NeuralEngine
 internal import Realtime
 internal import Synchronization
@@ -30,7 +31,10 @@ final class StyleFader: @unchecked Sendable {
         let count = max(1, Int((seconds * Self.stepsPerSecond).rounded()))
         do throws(RealtimeThreadError) {
             // `stop` joins before this object goes.
-            thread = try RealtimeThread(name: "lucida-style") { [unowned(unsafe) fader = self] in
+            thread = try RealtimeThread(name: "lucida-style", isDataPlane: false) {
+                [unowned(unsafe) fader = self] in
+                // On Linux of this thread alone: frames go first. Where that is forbidden, both run.
+                _ = nice(10)
                 for step in 1...count where !fader.isStopped.load(ordering: .relaxed) {
                     let part = Float(step) / Float(count)
                     let mix =

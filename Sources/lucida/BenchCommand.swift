@@ -126,7 +126,7 @@ struct BenchCommand: ParsableCommand {
             session.durationSeconds = duration
             session.showsProgress = isTerminal() && !json
             let result = try Session(
-                configuration: loaded.configuration, options: session,
+                loaded: loaded, options: session,
                 log: makeLogger(loaded.configuration)
             ).run()
             let report = result.report

@@ -79,9 +79,14 @@ struct ConfigurationOptions: ParsableArguments {
 
     /// Loads the configuration with these and further overrides over it.
     func load(_ further: [ConfigurationOverride] = []) throws -> LoadedConfiguration {
-        try Configuration.load(
+        try source(further).load()
+    }
+
+    /// Where the configuration comes from, to be read once or again and again.
+    func source(_ further: [ConfigurationOverride] = []) throws -> ConfigurationSource {
+        ConfigurationSource(
             explicitPath: config, environment: ProcessInfo.processInfo.environment,
-            overrides: further + overrides())
+            overrides: try further + overrides())
     }
 }
 

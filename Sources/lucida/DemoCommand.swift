@@ -61,7 +61,7 @@ struct DemoCommand: ParsableCommand {
         }
         let loaded = try options.load(overrides + reuse.overrides)
         let result = try Session(
-            configuration: loaded.configuration, options: session,
+            loaded: loaded, options: session,
             log: makeLogger(loaded.configuration)
         ).run()
         print(result.report.text)

@@ -77,15 +77,17 @@ struct RunCommand: ParsableCommand {
     }
 
     func run() throws {
-        let loaded = try options.load(overrides() + reuse.overrides)
+        let source = try options.source(overrides() + reuse.overrides)
+        let loaded = try source.load()
         let log = makeLogger(loaded.configuration)
         log.info("configuration: \(loaded.file ?? "the defaults")")
         var session = SessionOptions()
         session.durationSeconds = duration
+        session.source = source
         session.picturePath = picture
         session.showsProgress = isTerminal()
         let result = try Session(
-            configuration: loaded.configuration, options: session, log: log
+            loaded: loaded, options: session, log: log
         ).run()
         print(result.report.text)
         if let failure = result.failure { throw failure }

@@ -57,7 +57,7 @@ struct TransformCommand: ParsableCommand {
         session.isOffline = true
         session.showsProgress = isTerminal()
         let result = try Session(
-            configuration: loaded.configuration, options: session, log: log
+            loaded: loaded, options: session, log: log
         ).run()
         if let failure = result.failure { throw failure }
         let report = result.report

@@ -18,6 +18,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import unittest
 import xml.etree.ElementTree
 
@@ -368,6 +370,269 @@ class Run(Case):
                         "PREFIX=/usr"], check=True, capture_output=True)
         left = [path for path in prefix.rglob("*") if path.is_file()]
         self.assertEqual(left, [config])
+
+
+class Control(Case):
+    """A run that is steered: by its file, by signals, by `lucida ctl`."""
+
+    def setUp(self):
+        super().setUp()
+        self.socket = self.folder / "xdg/lucida/control.sock"
+        self.socket.parent.parent.mkdir()
+        self.config = self.folder / "lucida.toml"
+        self.log = self.folder / "log"
+        self.source = ("--source", "test")
+        self.environment = {name: value for name, value in os.environ.items()
+                            if name not in ("RUNTIME_DIRECTORY", "XDG_CONFIG_HOME")}
+        self.environment["XDG_RUNTIME_DIR"] = str(self.folder / "xdg")
+        self.environment["HOME"] = str(self.folder)
+
+    def write(self, text):
+        """As most editors do: a new file takes the place of the old one."""
+        new = self.folder / "new"
+        new.write_text(f'[transform]\nmodel = "{STREAMING_MODEL}"\n{text}')
+        new.rename(self.config)
+
+    def start(self, *arguments, text='style = "oil"\n'):
+        self.write(text)
+        self.report = self.folder / "report.json"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [BINARY, "run", "--config", str(self.config), *self.source, "--sink", "null",
+                 "--size", "160x96", "--duration", "120", "--report", str(self.report),
+                 *arguments], stdout=subprocess.DEVNULL, stderr=log, env=self.environment)
+        self.addCleanup(self.end)
+        self.wait_for(lambda: self.socket.exists() and self.ctl("status").returncode == 0)
+
+    def end(self):
+        """The report of the run."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.process.wait(timeout=60), 0, self.log.read_text())
+        return json.loads(self.report.read_text())
+
+    def wait_for(self, condition):
+        for _ in range(600):
+            if condition():
+                return
+            self.assertIsNone(self.process.poll(), self.log.read_text())
+            time.sleep(0.1)
+        self.fail(f"did not happen: {self.log.read_text()}")
+
+    def ctl(self, *arguments, **keywords):
+        return lucida("ctl", *arguments, env=self.environment, **keywords)
+
+    def status(self):
+        reply = json.loads(self.ctl("status", "--json").stdout)
+        self.assertTrue(reply["ok"])
+        return reply["status"]
+
+    def frames(self):
+        return self.status()["frames"]["written"]
+
+    def test_ctl_changes_the_look_and_no_frame_is_lost_by_it(self):
+        self.start()
+        for key, value, field in (("strength", "0.5", 0.5), ("seed", "7", 7), ("temporal", "0", 0),
+                                  ("style", "neon", "neon"), ("style", "ink:0.5,oil:0.5", None)):
+            result = self.ctl("set", f"transform.{key}", value)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn(f"transform.{key} = ", result.stdout)
+            if field is not None:
+                self.assertEqual(self.status()["look"][key], field)
+        written = self.frames()
+        self.wait_for(lambda: self.frames() > written + 30)
+        report = self.end()
+        self.assertEqual(report["resources"]["allocationsPerFrame"], 0)
+        # What a busy machine skips is not lost by a change: all that was taken came out.
+        given = report["input"]["frames"] - report["input"]["skipped"]
+        self.assertGreaterEqual(report["outputs"][0]["frames"] + report["outputs"][0]["skipped"],
+                                given - 1)
+        self.assertEqual(report["input"]["failed"], 0)
+        self.assertEqual(report["outputs"][0]["barcodeMismatches"], 0)
+        self.assertFalse(self.socket.exists())
+
+    def test_ctl_takes_neither_paths_nor_wrong_values(self):
+        self.start()
+        before = self.status()["look"]
+        for key, value, part in (
+                ("camera.source", "file:/etc/passwd", "comes from the configuration file alone"),
+                ("output.sinks", "file:/tmp/x.mp4", "comes from the configuration file alone"),
+                ("report.path", "/tmp/x", "comes from the configuration file alone"),
+                ("control.socket", "/tmp/x", "comes from the configuration file alone"),
+                ("transform.model", "/tmp/x", "comes from the configuration file alone"),
+                ("transform.strength", "-1", "a number from 0 to 1"),
+                ("transform.style", "nosuch", "ink, oil, watercolour"),
+                ("transform.stile", "ink", "did you mean transform.style"),
+                ("transform.seed", "9" * 5000, "at most 4096 bytes")):
+            self.assertRefused(self.ctl("set", key, value), part)
+        self.assertEqual(self.status()["look"], before)
+
+    def test_a_pause_stops_the_pictures(self):
+        self.start()
+        self.wait_for(lambda: self.frames() > 5)
+        self.assertEqual(self.ctl("pause").stdout, "paused\n")
+        status = self.status()
+        self.assertEqual(status["state"], "paused")
+        self.wait_for(lambda: self.status()["frames"]["paused"] > 30)
+        self.assertEqual(self.frames(), status["frames"]["written"])
+        self.assertEqual(self.ctl("resume").stdout, "resumed\n")
+        self.wait_for(lambda: self.frames() > status["frames"]["written"] + 5)
+        self.assertEqual(self.status()["state"], "live")
+        report = self.end()
+        self.assertGreater(report["input"]["paused"], 30)
+        self.assertEqual(report["outputs"][0]["barcodeMismatches"], 0)
+
+    def test_a_saved_file_takes_effect_and_a_wrong_one_does_not(self):
+        self.start("--set", "transform.strength=0.5")
+        self.write('style = "neon"\nstrength = 1.0\nseed = 3\n[output]\nfit = "letterbox"\n')
+        self.wait_for(lambda: self.status()["look"]["style"] == "neon")
+        look = self.status()["look"]
+        self.assertEqual((look["strength"], look["seed"]), (0.5, 3))
+        self.assertIn("only from the next start on: output.fit", self.log.read_text())
+        self.write('style = "ink"\nseed = -1\n')
+        self.wait_for(lambda: "nothing has changed:" in self.log.read_text())
+        self.assertIn(f"{self.config}:4: transform.seed is -1; allowed: an integer from",
+                      self.log.read_text())
+        self.config.unlink()
+        self.assertRefused(self.ctl("reload"), "nothing has changed", "No such file")
+        self.assertEqual(self.status()["look"], look)
+
+    def test_source_and_network_are_replaced_behind_the_sinks(self):
+        video = self.folder / "video.mkv"
+        self.start("--sink", f"file:{video}")
+        self.assertEqual(self.status()["setup"]["modelSize"], "160×96")
+        self.write('style = "neon"\nmodel_width = 80\nmodel_height = 48\n')
+        self.wait_for(lambda: self.status()["setup"]["modelSize"] == "80×48")
+        self.assertEqual(self.status()["look"]["style"], "neon")
+        frames = self.frames()
+        self.wait_for(lambda: self.frames() > frames + 10)
+        # The source is opened anew.
+        self.write('style = "neon"\n[camera]\nmirror = true\n')
+        self.wait_for(lambda: "camera.mirror = true" in self.log.read_text())
+        frames = self.frames()
+        self.wait_for(lambda: self.frames() > frames + 10)
+        # A model that is none, and everything stays as it is.
+        broken = self.folder / "broken.safetensors"
+        broken.write_bytes(b"x" * 100)
+        self.config.write_text(f'[transform]\nmodel = "{broken}"\n')
+        self.assertRefused(self.ctl("reload"), broken)
+        self.assertEqual(self.status()["look"]["style"], "neon")
+        frames = self.frames()
+        self.wait_for(lambda: self.frames() > frames + 10)
+        report = self.end()
+        self.assertEqual([output["isLost"] for output in report["outputs"]], [False, False])
+        self.assertEqual(probe(video), (report["outputs"][1]["frames"], 160, 96, "h264"))
+        self.assertEqual(report["outputs"][0]["barcodeMismatches"], 0)
+
+    def test_a_source_that_is_not_there_is_waited_for_and_another_comes_in(self):
+        clip = self.clip("clip.mp4", frames=3000, size="320x192")
+        self.source = ()
+        self.start(text='[camera]\nsource = "test"\n')
+        self.write('[camera]\nsource = "v4l2:/dev/video99"\n')
+        self.wait_for(lambda: self.status()["state"] == "noCamera")
+        self.wait_for(lambda: "/dev/video99" in self.status().get("problem", ""))
+        self.write(f'[camera]\nsource = "file:{clip}"\n')
+        self.wait_for(lambda: self.status()["source"] == str(clip))
+        frames = self.frames()
+        self.wait_for(lambda: self.frames() > frames + 10)
+        self.assertEqual(self.status()["state"], "live")
+        self.assertEqual(self.end()["setup"]["size"], "160×96")
+
+    def test_sighup_reads_the_file_again(self):
+        self.start()
+        self.ctl("set", "transform.seed", "5")
+        self.process.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: self.status()["look"]["seed"] == 0)
+        result = self.ctl("reload")
+        self.assertEqual((result.returncode, result.stdout), (0, "nothing has changed at once\n"))
+
+    def test_watch_goes_on_until_it_is_stopped(self):
+        self.start()
+        for arguments, check in (((), lambda line: self.assertRegex(line, r"fps, age .*in, .*out")),
+                                 (("--json",), lambda line: json.loads(line)["status"]["fps"])):
+            with subprocess.Popen(
+                    [BINARY, "ctl", "watch", "--interval", "0.2", *arguments], text=True,
+                    stdout=subprocess.PIPE, env=self.environment) as watch:
+                for _ in range(4):
+                    check(watch.stdout.readline())
+                watch.send_signal(signal.SIGINT)
+                self.assertEqual(watch.wait(timeout=30), -signal.SIGINT)
+        self.assertRefused(self.ctl("watch", "--interval", "0"), "0.2 to 60")
+        # Ended with its daemon.
+        with subprocess.Popen([BINARY, "ctl", "watch"], text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, env=self.environment) as watch:
+            watch.stdout.readline()
+            self.end()
+            self.assertIn("has ended the connection", watch.communicate(timeout=30)[1])
+            self.assertEqual(watch.returncode, 1)
+
+    def test_without_a_daemon_it_says_what_to_do(self):
+        self.assertRefused(self.ctl("status"), "no Lucida is running here",
+                           "sudo systemctl start lucida", self.socket)
+        self.assertRefused(self.ctl("status", "--socket", self.folder / "x"), self.folder / "x")
+        self.assertRefused(self.ctl("status", "--socket", "/" + "x" * 200), "too long")
+
+    def test_other_programs_behind_the_socket_are_named(self):
+        path = self.folder / "fake.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            for answer, part in ((b'{"version":2,"ok":true}\n', "systemctl restart lucida"),
+                                 (b"hello\n", "is no Lucida"), (b"", "has ended the connection"),
+                                 (b'{"version":1}\n', "makes no sense"),
+                                 (b"x" * 70_000, "is no Lucida")):
+                def serve():
+                    connection = listener.accept()[0]
+                    with connection:
+                        connection.recv(4096)
+                        connection.sendall(answer)
+                thread = threading.Thread(target=serve)
+                thread.start()
+                self.assertRefused(self.ctl("status", "--socket", path), part)
+                thread.join()
+
+    def test_a_second_run_leaves_the_first_ones_socket_alone(self):
+        self.start()
+        second = lucida("run", "--config", self.config, "--source", "test", "--sink", "null",
+                        "--size", "160x96", "--duration", "1", env=self.environment)
+        self.assertEqual(second.returncode, 0, second.stderr)
+        self.assertIn("another Lucida is steered by", second.stderr)
+        self.assertEqual(self.ctl("status").returncode, 0)
+
+    def test_no_socket_where_none_is_wanted(self):
+        self.write('[control]\nsocket = "none"\n')
+        result = lucida("run", "--config", self.config, "--source", "test", "--sink", "null",
+                        "--size", "160x96", "--duration", "1", env=self.environment)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertFalse(self.socket.parent.exists())
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can be somebody else")
+    def test_another_user_is_refused(self):
+        self.start()
+        for folder in (self.folder, self.socket.parent.parent, self.socket.parent):
+            folder.chmod(0o755)
+        script = (
+            "import os, socket, sys\n"
+            "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+            "s = socket.socket(socket.AF_UNIX)\n"
+            "try: s.connect(sys.argv[1])\n"
+            "except PermissionError: print('EACCES'); sys.exit()\n"
+            "try: s.sendall(b'{\"version\":1,\"command\":\"pause\"}\\n')\n"
+            "except BrokenPipeError: pass\n"
+            "print(s.recv(4096).decode())\n")
+
+        def as_nobody():
+            return subprocess.run([sys.executable, "-c", script, str(self.socket)],
+                                  capture_output=True, text=True, timeout=60).stdout
+        # By the file's mode; and were that wider, by who it is.
+        self.assertEqual(as_nobody(), "EACCES\n")
+        self.socket.chmod(0o666)
+        self.assertIn("permission denied", as_nobody())
+        self.assertEqual(self.status()["state"], "live")
+        # A member of the socket's group is let in.
+        os.chown(self.socket, -1, 65534)
+        self.assertIn('"ok":true', as_nobody())
+        self.assertEqual(self.status()["state"], "paused")
 
 
 class Transform(Case):

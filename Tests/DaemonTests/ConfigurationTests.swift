@@ -101,7 +101,7 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
             "output.codec": .text("ffv1"), "output.crf": .integer(51),
             "performance.threads": .integer(64), "performance.precision": .text("bf16"),
             "log.level": .text("debug"),
-            "report.path": .text("r.json"),
+            "report.path": .text("r.json"), "control.socket": .text("/run/a.sock"),
         ]
         for key in ConfigurationSchema.keys {
             guard let sample = samples[key.name] else {

@@ -16,7 +16,7 @@ import Video
             seconds: 60, lookAheadFrames: 0, delayFrames: 0,
             input: .init(
                 source: "test", frames: 1800, bad: 0, lostBySource: 0, skipped: 0, failed: 0,
-                early: 0),
+                early: 0, paused: 0),
             outputs: [
                 .init(
                     sink: "null", frames: 1800, dropped: 0, skipped: 0, refused: 0, repeated: 0,

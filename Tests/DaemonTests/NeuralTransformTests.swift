@@ -72,4 +72,64 @@ import Video
             #expect(output.metadata == input.metadata)
         }
     }
+
+    @Test func `strength, seed and temporal change with the next frame, and none is lost`() throws {
+        var configuration = Configuration()
+        let transform = try transform {
+            $0.strength = 1
+            $0.temporal = 0
+            configuration.transform = $0
+        }
+        let (input, output) = (FrameBuffer(format: format), FrameBuffer(format: format))
+        for index in input.bytes.indices { input.bytes[index] = UInt8(index * 7 % 256) }
+        func picture() -> [UInt8] {
+            #expect(transform.process(input, into: output, elapsedNanoseconds: 1) == .picture)
+            return Array(output.bytes)
+        }
+        let frame = Array(input.bytes)
+        let first = picture()
+        #expect(first != frame && picture() == first)
+        var settings = configuration.transform
+        settings.strength = 0
+        try transform.change(to: settings)
+        #expect(picture() == frame)
+        settings.strength = 1
+        settings.seed = 99
+        try transform.change(to: settings)
+        let other = picture()
+        #expect(other != frame && other != first)
+        settings.seed = 0
+        try transform.change(to: settings)
+        #expect(picture() == first)
+    }
+
+    @Test(.timeLimit(.minutes(2)))
+    func `a style changes between two frames, and a wrong one not at all`() throws {
+        let transform = try transform {
+            $0.strength = 1
+            $0.temporal = 0
+        }
+        let (input, output) = (FrameBuffer(format: format), FrameBuffer(format: format))
+        for index in input.bytes.indices { input.bytes[index] = UInt8(index * 7 % 256) }
+        func picture() -> [UInt8] {
+            #expect(transform.process(input, into: output, elapsedNanoseconds: 1) == .picture)
+            return Array(output.bytes)
+        }
+        let oil = picture()
+        var settings = Configuration().transform
+        settings.temporal = 0
+        settings.style = try StyleMix("nosuch")
+        settings.strength = 0
+        #expect(throws: (any Error).self) { try transform.change(to: settings) }
+        #expect(picture() == oil)
+        settings.strength = 1
+        settings.style = try StyleMix("neon")
+        settings.fade = 0
+        try transform.change(to: settings)
+        // The weights are folded on another thread; until then every frame is as before.
+        var now = picture()
+        while now == oil { now = picture() }
+        for _ in 0..<10 { #expect(picture() == now) }
+        #expect(transform.setup.model.hasPrefix("neon "))
+    }
 }

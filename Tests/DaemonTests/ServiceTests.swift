@@ -70,6 +70,10 @@ import Video
         #expect(receive() == "READY=1\nSTATUS=3 s")
         notifier.status("4 s")
         #expect(receive() == "STATUS=4 s")
+        notifier.reloading()
+        let fields = try #require(receive()).split(separator: "=")
+        #expect(fields.count == 3 && fields[1] == "1\nMONOTONIC_USEC")
+        #expect(UInt64(fields[2]) ?? 0 > 0)
         notifier.stopping()
         #expect(receive() == "STOPPING=1")
     }

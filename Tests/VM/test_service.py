@@ -10,7 +10,7 @@ CAPTURE = 0x1
 
 class ServiceTests(case.MachineTestCase):
     command = f"exec /usr/bin/python3 {case.GUEST}/service.py"
-    options = {"loopback": "0.15.0", "systemd": True, "timeout_seconds": 300}
+    options = {"loopback": "0.15.0", "systemd": True, "timeout_seconds": 420}
 
     def test_installs(self):
         found = self.facts("install")
@@ -28,6 +28,27 @@ class ServiceTests(case.MachineTestCase):
 
     def test_does_not_run_as_root(self):
         self.assertNotEqual(self.facts("start")["user"], "root")
+
+    def test_is_steered_by_the_group_video(self):
+        found = self.facts("control")
+        self.assertEqual(found["status"], 0, found)
+        self.assertEqual(found["socket"], "srw-rw---- video")
+        self.assertNotEqual(found["as_nobody"][0], 0)
+        self.assertIn("permission denied", found["as_nobody"][1])
+        self.assertEqual(found["pause"], [0, "paused\n"])
+        self.assertEqual(found["resume"], [0, "resumed\n"])
+
+    def test_a_pause_shows_no_picture(self):
+        found = self.facts("control")
+        self.assertTrue(found["before"], found["log"])
+        self.assertLess(max(found["paused"]), 8)
+        self.assertTrue(found["after"], found["log"])
+
+    def test_reloads_without_a_restart(self):
+        found = self.facts("control")
+        self.assertEqual(found["reload"][0], 0, found["log"])
+        self.assertTrue(found["is_reloaded"] and found["is_active"], found["log"])
+        self.assertTrue(found["shows_the_camera"], found["log"])
 
     def test_the_doctor_sees_what_the_service_lacks(self):
         found = self.facts("doctor")

@@ -17,6 +17,8 @@ public struct Configuration: Sendable, Equatable {
     public internal(set) var output = Output()
     /// `[performance]`: what it may cost.
     public internal(set) var performance = Performance()
+    /// `[control]`: who may steer a running Lucida, and how.
+    public internal(set) var control = Control()
     /// `[log]`.
     public internal(set) var log = Log()
     /// `[report]`.
@@ -47,6 +49,14 @@ public struct Configuration: Sendable, Equatable {
         public internal(set) var pace = Pace.realtime
         /// Further controls, in the order in which to set them.
         public internal(set) var controls: [CameraControl] = []
+
+        /// Whether frames come at their own time: only files and the synthetic camera can be hurried.
+        var isPaced: Bool {
+            switch source {
+            case .auto, .device: true
+            case .file, .test: pace == .realtime
+            }
+        }
 
         /// `rate` as a fraction; 29.97 and its like become thousand-and-firsts.
         public var frameRate: FrameRate { FrameRate(nearest: rate) }
@@ -104,6 +114,12 @@ public struct Configuration: Sendable, Equatable {
         public internal(set) var temporalReuse = true
         /// In what numbers the network is multiplied.
         public internal(set) var precision = PrecisionName.auto
+    }
+
+    /// The control socket.
+    public struct Control: Sendable, Equatable {
+        /// Where `lucida ctl` finds a running Lucida.
+        public internal(set) var socket = SocketName.auto
     }
 
     /// The log.

@@ -174,6 +174,12 @@ public enum ConfigurationSchema {
             measures them). Of "ink" without temporal_reuse "bf16" is steadier than "int8" in areas
             that stand still.
             """),
+        .text(
+            "control.socket", \.control.socket, SocketName.allowed, SocketName.init,
+            """
+            Unix socket by which `lucida ctl` steers a running Lucida: "auto" is lucida/control.sock in
+            the run-time folder (/run for the service, $XDG_RUNTIME_DIR else), "none" is no socket.
+            """),
         .choice(
             "log.level", \.log.level,
             "The least important messages to show."),
@@ -187,7 +193,8 @@ public enum ConfigurationSchema {
 
     /// Every section.
     static let sections = [
-        "camera", controlsSection, "transform", "output", "performance", "log", "report",
+        "camera", controlsSection, "transform", "output", "performance", "control", "log",
+        "report",
     ]
 
     /// The section that takes any key.

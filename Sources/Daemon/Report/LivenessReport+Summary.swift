@@ -15,9 +15,11 @@ extension LivenessReport {
             input: Input(
                 source: sourceName, frames: summary.framesIn, bad: summary.badFrames,
                 lostBySource: summary.framesLostBySource, skipped: summary.framesSkipped,
-                failed: summary.framesFailed, early: summary.framesEarly),
+                failed: summary.framesFailed, early: summary.framesEarly,
+                paused: summary.framesPaused),
             outputs: summary.sinks.map {
-                Output($0, framesDue: summary.framesIn - min(summary.framesIn, summary.framesEarly))
+                let kept = summary.framesEarly + summary.framesPaused + $0.framesPaused
+                return Output($0, framesDue: summary.framesIn - min(summary.framesIn, kept))
             },
             stages: Stages(
                 capture: Percentiles(summary.capture), queue: Percentiles(summary.queue),

@@ -45,6 +45,8 @@ public struct LivenessReport: Codable, Sendable {
         /// Frames with which nothing was shown yet: a stream batch was filling, at the start and
         /// after each break. Neither failed nor dropped.
         public var early: UInt64
+        /// Frames that came during a pause. Neither failed nor dropped.
+        public var paused: UInt64
     }
 
     /// What one sink received.
@@ -179,7 +181,8 @@ extension LivenessReport {
                     "1 % of the frames were older than \(output.age.p99) ms, "
                         + "\(Int(ageLimitMilliseconds)) are allowed")
             }
-            let due = input.frames + input.lostBySource - min(input.early, input.frames)
+            let due =
+                input.frames + input.lostBySource - min(input.early + input.paused, input.frames)
             if Double(output.frames) < 0.95 * Double(due) {
                 reasons.append("only \(output.frames) of \(due) frames came out")
             }
