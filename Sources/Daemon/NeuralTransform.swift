@@ -12,7 +12,7 @@ internal import Video
 final class NeuralTransform: FrameTransform, LiveTransform, @unchecked Sendable {
     let lookAheadFrames = 0
     /// A stream batch comes later than its frames.
-    var delayFrames: Int { settings.streamBatch ? settings.steps - 1 : 0 }
+    var delayFrames: Int { settings.streamBatch && settings.strength > 0 ? settings.steps - 1 : 0 }
 
     private let model: any FrameModel
     // Control thread.

@@ -21,7 +21,7 @@ public protocol FrameSession: AnyObject, Sendable {
     var geometry: FrameGeometry { get }
     /// Threads of the engine, the caller of `process` included.
     var threads: Int { get }
-    /// Bytes of activations, packed weights and scratch memory.
+    /// Bytes of activations, packed weights and scratch memory. Not while frames run.
     var byteCount: Int { get }
     /// In what the convolutions are multiplied, and how many in each, for people.
     var precision: String { get }
@@ -29,9 +29,9 @@ public protocol FrameSession: AnyObject, Sendable {
     var workShare: Double { get }
     /// By how many frames the last picture was later than its own, 0…3.
     var delayFrames: Int { get }
-    /// Names of the steps of a frame, in order.
+    /// Names of the steps of a frame, in order. Not while frames run.
     var stepNames: [String] { get }
-    /// What each of them has to do.
+    /// What each of them has to do. Not while frames run.
     var stepCosts: [StepCost] { get }
 
     /// Transforms one frame.
@@ -98,6 +98,20 @@ public struct Look: Sendable, Equatable {
 
     /// One step, as steady as can be.
     public init(style: StyleMix) { self.style = style }
+
+    /// Throws if a number is outside of its range, or none.
+    func check(for file: ModelFile) throws(ModelError) {
+        guard Self.stepRange.contains(steps) else {
+            throw file.failure("transform.steps is \(steps): 1 to 4 are possible")
+        }
+        for (name, value) in [("temporal", temporal), ("strength", strength)] {
+            guard value >= 0, value <= 1 else {
+                throw file.failure("transform.\(name) is \(value): 0 to 1 are possible")
+            }
+        }
+    }
+
+    private static let stepRange = 1...4
 }
 
 /// What a session is prepared for.
@@ -137,6 +151,7 @@ public struct SessionRequest {
 extension DistilledUNet: FrameModel {
     /// One style, one step, no memory: nothing else can be asked of these weights.
     public func check(_ look: Look) throws(ModelError) {
+        try look.check(for: file)
         for part in look.style.parts { try file.requireStyle(part.name) }
         guard look.style.parts.count == 1 else {
             throw file.failure("it draws one style, not the mix \"\(look.style)\"")

@@ -63,6 +63,8 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
             var network: StreamNetwork?
             /// The one before: freed by whoever hands over the next, not by the transform thread.
             var retired: StreamNetwork?
+            /// What was asked for last could not be made.
+            var hasFailed = false
         }
 
         let state = Mutex(State())
@@ -71,11 +73,13 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
             state.withLock {
                 $0.retired = nil
                 $0.network = next
+                $0.hasFailed = false
             }
         }
     }
 
     init(_ model: StreamingUNet, _ request: SessionRequest) throws(ModelError) {
+        try request.look.check(for: model.file)
         let styles = try model.weights(of: request.look.style)
         do throws(EngineError) {
             let backend = try Backend.shared()
@@ -227,8 +231,9 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
 
     /// Other settings take effect with the next frame, another style or number of steps when its
     /// weights are folded, and styles fade one into the other. A new change ends a fade where it is.
-    /// With another number of steps a stream batch fills anew.
+    /// With another number of steps a stream batch fills anew. What failed can be asked for again.
     public func change(to look: Look, fadeSeconds: Double) throws(ModelError) {
+        try look.check(for: model.file)
         let target = try model.weights(of: look.style)
         let isOtherFlow =
             look.steps != self.look.steps || look.streamBatch != self.look.streamBatch
@@ -237,8 +242,11 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
         } catch {
             throw .engine(error)
         }
-        handover.state.withLock { $0.settings = LiveSettings(look) }
-        let isOther = isOtherFlow || look.style != self.look.style
+        let hasFailed = handover.state.withLock { state in
+            state.settings = LiveSettings(look)
+            return state.hasFailed
+        }
+        let isOther = isOtherFlow || hasFailed || look.style != self.look.style
         self.look = look
         guard isOther else { return }
         do throws(EngineError) {
@@ -248,10 +256,15 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
                 guard
                     let next = try? factory.network(
                         styles: styles, steps: look.steps, batch: batch, tuning: tuning())
-                else { return }
+                else {
+                    handover.state.withLock { $0.hasFailed = true }
+                    return false
+                }
                 handover.hand(next)
+                return true
             }
         } catch {
+            handover.state.withLock { $0.hasFailed = true }
             throw .engine(error)
         }
     }
@@ -292,8 +305,11 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
 }
 
 extension StreamingUNet: FrameModel {
-    /// Throws if a style of the mix is not among these weights'.
-    public func check(_ look: Look) throws(ModelError) { _ = try weights(of: look.style) }
+    /// Throws if a style of the mix is not among these weights', or a number outside of its range.
+    public func check(_ look: Look) throws(ModelError) {
+        try look.check(for: file)
+        _ = try weights(of: look.style)
+    }
 
     /// A session that remembers the frame before.
     public func prepare(_ request: SessionRequest) throws(ModelError) -> any FrameSession {

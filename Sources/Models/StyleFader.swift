@@ -15,14 +15,18 @@ final class StyleFader: @unchecked Sendable {
 
     /// Weights are folded this often a second: each time costs some 50 ms of a core.
     private static let stepsPerSecond = 8.0
+    /// Seconds.
+    private static let longest = 60.0
 
     /// Where the fade is; the last one's end if none runs.
     func begin(at styles: [Float]) { present.withLock { $0 = styles } }
 
-    /// Calls `body` with mixes on the way to `target`, the last being `target`, on another thread.
+    /// Calls `body` with mixes on the way to `target`, the last being `target`, on another thread, until
+    /// it returns false.
     func fade(
-        to target: [Float], seconds: Double, body: @escaping @Sendable ([Float]) -> Void
+        to target: [Float], seconds: Double, body: @escaping @Sendable ([Float]) -> Bool
     ) throws(EngineError) {
+        let seconds = min(max(0, seconds), Self.longest)  // NaN is no time
         stop()
         isStopped.store(false, ordering: .relaxed)
         // What `stop` may have left set.
@@ -35,16 +39,18 @@ final class StyleFader: @unchecked Sendable {
                 [unowned(unsafe) fader = self] in
                 // On Linux of this thread alone: frames go first. Where that is forbidden, both run.
                 _ = nice(10)
+                let begin = MonotonicClock.nowNanoseconds
                 for step in 1...count where !fader.isStopped.load(ordering: .relaxed) {
                     let part = Float(step) / Float(count)
                     let mix =
                         step == count
                         ? target : zip(start, target).map { $0 + part * ($1 - $0) }
-                    body(mix)
+                    guard body(mix) else { return }
                     fader.present.withLock { $0 = mix }
                     guard step < count else { return }
+                    let due = begin + Int64(Double(step) * seconds / Double(count) * 1e9)
                     fader.stopped.wait(
-                        timeoutNanoseconds: Int64(seconds / Double(count) * 1e9))
+                        timeoutNanoseconds: max(0, due - MonotonicClock.nowNanoseconds))
                 }
             }
         } catch {

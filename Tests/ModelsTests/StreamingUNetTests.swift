@@ -212,6 +212,37 @@ struct StreamingUNetTests {
 
     // MARK: Changes
 
+    @Test("numbers outside of their range are refused, and change nothing")
+    func ranges() throws {
+        let frames = scene(3)
+        let (stream, other) = (try session(64, 48), try session(64, 48))
+        for change: (inout Look) -> Void in [
+            { $0.steps = 0 }, { $0.steps = 5 }, { $0.temporal = .nan }, { $0.temporal = 1.1 },
+            { $0.strength = -0.1 }, { $0.strength = .infinity },
+        ] {
+            var look = Look(style: StyleMix(style: "oil"))
+            change(&look)
+            #expect(throws: ModelError.self) { try stream.change(to: look, fadeSeconds: 0) }
+            #expect(throws: ModelError.self) { try model.check(look) }
+        }
+        for frame in frames { #expect(stream.transform(frame) == other.transform(frame)) }
+    }
+
+    @Test("a fade of no sensible length ends all the same", arguments: [Double.nan, -1, 1e-9])
+    func fadeLength(seconds: Double) throws {
+        let stream = try session(64, 48)
+        let wanted = try session(64, 48, style: "ink")
+        try stream.change(to: Look(style: StyleMix(style: "ink")), fadeSeconds: seconds)
+        let frame = scene(1)[0]
+        var isThere = false
+        for _ in 0..<2000 where !isThere {
+            stream.reset()
+            wanted.reset()
+            isThere = stream.transform(frame) == wanted.transform(frame)
+        }
+        #expect(isThere)
+    }
+
     @Test("after a change the picture is what a session of that look gives", arguments: [0, 0.3])
     func change(fade: Double) throws {
         let frame = scene(1)[0]
