@@ -1,7 +1,7 @@
 """The gallery: drawn scenes, never trained on, through `lucida transform` in every style.
 
     gallery.py [--model ../Models/base.safetensors] [--lucida ../.build/release/lucida] [--out ../docs/images/gallery]
-               [--scenes 3,8,12] [--videos DIR]
+               [--scenes 27,14,12] [--videos DIR]
 
 Writes OUT/STYLE.jpg for each style: a row for each scene, the camera on the left and the picture on the right, a few frames
 into the stream; OUT/sheet.jpg with all styles of the first scene; OUT/blend.jpg from one style to another. With --videos also a
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=HERE.parent / "Models/base.safetensors")
     parser.add_argument("--lucida", type=Path, default=HERE.parent / ".build/release/lucida")
     parser.add_argument("--out", type=Path, default=HERE.parent / "docs/images/gallery")
-    parser.add_argument("--scenes", default="3,8,12")
+    parser.add_argument("--scenes", default="27,14,12")
     parser.add_argument("--videos", type=Path)
     args = parser.parse_args()
     one_thread()
