@@ -9,13 +9,16 @@ DESTDIR ?=
 SYSCONFDIR ?= /etc
 OUT ?= out
 
-# Libraries to build with, and what the tests read files and pictures with.
+# Libraries to build with, what makes the manual page, and what the tests read pictures with.
 PACKAGES := libv4l-dev libavcodec-dev libavformat-dev libswscale-dev libopenblas-dev \
-            libtomlplusplus-dev pkg-config
-TEST_PACKAGES := ffmpeg python3
+            libtomlplusplus-dev pkg-config python3
+TEST_PACKAGES := ffmpeg
 
 BUILD := swift build -c release --static-swift-stdlib --product lucida
 BINARY := .build/release/lucida
+# Manual page and shell completions, made from the definitions of the commands.
+SHARE := .build/share
+GENERATED := $(SHARE)/lucida.1 $(SHARE)/lucida.bash $(SHARE)/_lucida $(SHARE)/lucida.fish
 SOURCES := $(shell find Sources -type f 2>/dev/null) Package.swift
 FORMAT_PATHS := Package.swift Sources Tests
 
@@ -35,16 +38,27 @@ test: test-packages release ## Run all tests (unit, ring under ThreadSanitizer, 
 build: packages ## Build everything for debugging
 	swift build --build-tests
 
-release: packages $(BINARY) ## Build the release binary, which needs no Swift toolchain to run
+release: packages $(BINARY) $(GENERATED) ## Build the release binary, which needs no Swift toolchain to run
 
 $(BINARY): $(SOURCES)
 	$(BUILD)
 	@touch -c $@
 
+$(SHARE)/lucida.1: $(BINARY) scripts/man-page.py
+	@mkdir -p $(SHARE)
+	$(BINARY) --experimental-dump-help | scripts/man-page.py "$$($(BINARY) --version)" > $@.new
+	@mv $@.new $@
+
+$(SHARE)/lucida.bash $(SHARE)/_lucida $(SHARE)/lucida.fish: $(BINARY)
+	@mkdir -p $(SHARE)
+	$(BINARY) --generate-completion-script $(if $(findstring _lucida,$@),zsh,$(subst .,,$(suffix $@))) > $@.new
+	@mv $@.new $@
+
 ##@ Install
 
-install: ## Install binary, models, configuration and service (DESTDIR, PREFIX)
-	@test -x $(BINARY) || { echo "run 'make release' first" >&2; exit 1; }
+install: ## Install binary, models, configuration, service, manual page and completions (DESTDIR, PREFIX)
+	@for file in $(BINARY) $(GENERATED); do \
+	  test -e "$$file" || { echo "run 'make release' first: $$file is missing" >&2; exit 1; }; done
 	install -D -m 755 $(BINARY) "$(DESTDIR)$(PREFIX)/bin/lucida"
 	install -d "$(DESTDIR)$(PREFIX)/share/lucida/models"
 	install -m 644 Models/*.safetensors "$(DESTDIR)$(PREFIX)/share/lucida/models/"
@@ -58,13 +72,24 @@ install: ## Install binary, models, configuration and service (DESTDIR, PREFIX)
 	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
 	sed 's|@PREFIX@|$(PREFIX)|' systemd/lucida.service \
 	  > "$(DESTDIR)$(PREFIX)/lib/systemd/system/lucida.service"
+	install -D -m 644 $(SHARE)/lucida.1 "$(DESTDIR)$(PREFIX)/share/man/man1/lucida.1"
+	install -D -m 644 $(SHARE)/lucida.bash \
+	  "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lucida"
+	install -D -m 644 $(SHARE)/_lucida "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lucida"
+	install -D -m 644 $(SHARE)/lucida.fish \
+	  "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lucida.fish"
 	@echo "Installed. Next: modprobe v4l2loopback && systemctl enable --now lucida"
+	@echo "If anything is missing, this says what: lucida doctor"
 
 uninstall: ## Remove what install put there; the configuration stays
 	@if test -z "$(DESTDIR)" && command -v systemctl >/dev/null; then \
 	  systemctl disable --now lucida 2>/dev/null || true; fi
 	rm -f "$(DESTDIR)$(PREFIX)/bin/lucida" "$(DESTDIR)$(PREFIX)/lib/systemd/system/lucida.service"
 	rm -rf "$(DESTDIR)$(PREFIX)/share/lucida"
+	rm -f "$(DESTDIR)$(PREFIX)/share/man/man1/lucida.1" \
+	  "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lucida" \
+	  "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lucida" \
+	  "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lucida.fish"
 	rm -f "$(DESTDIR)$(SYSCONFDIR)/modprobe.d/lucida.conf" \
 	  "$(DESTDIR)$(SYSCONFDIR)/modules-load.d/lucida.conf"
 	@echo "Removed. Your configuration is still in $(DESTDIR)$(SYSCONFDIR)/lucida"

@@ -74,7 +74,7 @@ let package = Package(
         module(
             "Daemon",
             [
-                "CTOML", "Realtime", "Video", "V4L2", "LibAV", "NeuralEngine", "Models",
+                "CLinux", "CTOML", "Realtime", "Video", "V4L2", "LibAV", "NeuralEngine", "Models",
                 "Pipeline",
                 .product(name: "Logging", package: "swift-log"),
             ]),
@@ -102,7 +102,7 @@ let package = Package(
         tests(
             "DaemonTests",
             [
-                "Daemon", "Models", "NeuralEngine", "Pipeline", "Video",
+                "Daemon", "Models", "NeuralEngine", "Pipeline", "V4L2", "Video",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         tests("ArchitectureTests", []),

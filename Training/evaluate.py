@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -27,37 +27,14 @@ import numpy as np
 import torch
 
 from export import load_checkpoint
+from measures import Motions, psnr
+from measures import steadiness as steadiness_of
 from safetensors_io import load_model
 from teacher import stylise
+from videos import Frame, read
 
 HERE = Path(__file__).resolve().parent
-Frame = np.ndarray  # (H, W, 3) u8 RGB
-STATIC_PIXELS = 0.3
 PICTURE_EVERY = 25
-
-
-def fit(frame: Frame, size: tuple[int, int]) -> Frame:
-    """Cut the middle out at the aspect of size (width, height), then scale."""
-    height, width = frame.shape[:2]
-    cut_width = min(width, round(height * size[0] / size[1]))
-    cut_height = min(height, round(width * size[1] / size[0]))
-    x, y = (width - cut_width) // 2, (height - cut_height) // 2
-    frame = frame[y : y + cut_height, x : x + cut_width]
-    return frame if frame.shape[1::-1] == size else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-
-
-def read(path: Path, size: tuple[int, int]) -> Iterator[Frame]:
-    """Frames of a video file, or of a folder of pictures."""
-    if path.is_dir():
-        for picture in sorted(path.iterdir()):
-            yield fit(cv2.cvtColor(cv2.imread(str(picture)), cv2.COLOR_BGR2RGB), size)
-        return
-    capture = cv2.VideoCapture(str(path))
-    while True:
-        ok, frame = capture.read()
-        if not ok:
-            return
-        yield fit(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), size)
 
 
 def student(path: Path) -> Callable[[Frame], Frame]:
@@ -74,48 +51,15 @@ def student(path: Path) -> Callable[[Frame], Frame]:
     return transform
 
 
-def psnr(a: list[Frame], b: list[Frame]) -> float:
-    """dB, squared error pooled over all frames."""
-    error = np.mean([np.mean((np.float32(x) - np.float32(y)) ** 2) for x, y in zip(a, b)])
-    return float(10 * np.log10(255**2 / max(error, 1e-9)))
-
-
-def flow(a: Frame, b: Frame) -> np.ndarray:
-    """Where each pixel of a went in b, (H, W, 2)."""
-    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (a, b)]
-    return cv2.calcOpticalFlowFarneback(*greys, None, 0.5, 3, 15, 3, 5, 1.2, 0)
-
-
-def unsteadiness(source: list[Frame], videos: dict[str, list[Frame]]) -> dict[str, tuple[float, float]]:
-    """(warp error, flicker on static pixels) of each video, by the motion of the source."""
-    height, width = source[0].shape[:2]
-    grid_x, grid_y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    sums = {name: ([], []) for name in videos}
-    for t in range(len(source) - 1):
-        forward, backward = flow(source[t], source[t + 1]), flow(source[t + 1], source[t])
-        x, y = grid_x + forward[..., 0], grid_y + forward[..., 1]
-        there_and_back = forward + cv2.remap(backward, x, y, cv2.INTER_LINEAR)
-        length = (forward**2).sum(-1) + (backward**2).sum(-1)
-        visible = (there_and_back**2).sum(-1) <= 0.01 * length + 0.5
-        static = np.abs(forward).max(-1) < STATIC_PIXELS
-        for name, video in videos.items():
-            now, then = np.float32(video[t]), np.float32(video[t + 1])
-            warped = cv2.remap(then, x, y, cv2.INTER_LINEAR)
-            sums[name][0].append(((now - warped) ** 2).mean(-1)[visible].mean())
-            if static.any():
-                sums[name][1].append(np.abs(now - then).mean(-1)[static].mean())
-    return {name: (float(np.mean(warp)), float(np.mean(still))) for name, (warp, still) in sums.items()}
-
-
 def measure(source: list[Frame], teacher: list[Frame], output: list[Frame], steadiness: bool) -> dict[str, float]:
     """All figures of one clip."""
     report = {"frames": len(source), "psnr": psnr(output, teacher), "identity": psnr(source, teacher)}
     report["gain"] = report["psnr"] - report["identity"]
     if steadiness:
-        figures = unsteadiness(source, {"source": source, "teacher": teacher, "output": output})
-        for index, name in enumerate(("warp_ratio", "flicker_ratio")):
-            report[name] = figures["output"][index] / figures["source"][index]
-            report[f"teacher_{name}"] = figures["teacher"][index] / figures["source"][index]
+        motions = Motions.of(source)
+        for name, video in (("", output), ("teacher_", teacher)):
+            figures = steadiness_of(source, video, motions)
+            report |= {f"{name}warp_ratio": figures["raw warp"], f"{name}flicker_ratio": figures["raw flicker"]}
     return report
 
 

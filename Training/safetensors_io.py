@@ -13,7 +13,7 @@ from model import SIZE_MULTIPLE, DistilledUNet
 
 TITLE = "Ink"
 DESCRIPTION = "Flat colours and dark ink lines, drawn live: a cartoon of the camera's picture."
-TRAIN_COMMAND = "make -C Training data train export"
+TRAIN_COMMAND = "make -C Training ink"
 
 
 def metadata(channels: Sequence[int]) -> dict[str, str]:

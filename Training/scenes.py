@@ -63,15 +63,25 @@ def soften(mask: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def paint(picture: np.ndarray, mask: np.ndarray, colour: np.ndarray, opacity: float = 1) -> None:
-    """Lay colour, (3,) or (H, W, 3), over the picture in place."""
-    alpha = (opacity * mask)[..., None]
-    picture += alpha * (np.asarray(colour, np.float32) - picture)
+    """Lay colour, (3,) or (H, W, 3), over the picture in place; only where the mask is, which saves most of the time.
+
+    A picture of four channels is a layer: colour times coverage, then coverage.
+    """
+    x, y, width, height = cv2.boundingRect((mask > 0).view(np.uint8))
+    if width == 0:
+        return
+    window = np.s_[y : y + height, x : x + width]
+    alpha, colour = np.float32(opacity) * mask[window][..., None], np.asarray(colour, np.float32)
+    part = picture[window]
+    part[..., :3] += alpha * ((colour[window] if colour.ndim == 3 else colour) - part[..., :3])
+    if picture.shape[2] == 4:
+        part[..., 3:] += alpha * (1 - part[..., 3:])
 
 
 def cast_shadow(picture: np.ndarray, mask: np.ndarray, offset: np.ndarray, sigma: float, depth: float) -> None:
-    """Darken the picture where the mask's shadow falls."""
+    """Darken the picture where the mask's shadow falls; a layer of four channels holds the shadow itself."""
     moved = cv2.warpAffine(mask, np.float32([[1, 0, offset[0]], [0, 1, offset[1]]]), mask.shape[::-1])
-    picture *= 1 - depth * soften(moved, sigma)[..., None]
+    paint(picture, soften(moved, sigma), np.zeros(3), depth)
 
 
 # Textures
@@ -238,6 +248,19 @@ def room(rng: Generator, shape: tuple[int, int], unit: float) -> np.ndarray:
     return picture
 
 
+def add_lamp(rng: Generator, picture: np.ndarray, unit: float) -> None:
+    """A lit shade or bulb, too bright for the camera, and the light it throws on what is around."""
+    shape = picture.shape[:2]
+    centre, size = rng.uniform((0, 0), (1, 0.7)) * shape[::-1], unit * rng.uniform(0.15, 0.5)
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    near = 1 / (1 + ((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (3 * size) ** 2)
+    colour = np.clip(np.array([1.0, rng.uniform(0.8, 1), rng.uniform(0.55, 1)]), 0, 1)
+    picture += near[..., None] * rng.uniform(0.2, 0.6) * colour * (0.3 + picture)
+    radii = (size * rng.uniform(0.4, 1), size * rng.uniform(0.4, 1))
+    bulb = polygon(shape, ellipse_points(centre, radii, 0, rng.choice([2, 4])))
+    paint(picture, soften(bulb, rng.uniform(0.3, 2)), np.minimum(1, 0.25 + colour))
+
+
 # People
 
 
@@ -271,7 +294,7 @@ class Head:
         return self.feature(ellipse_points(np.array(centre), radii, 0, power))
 
 
-def add_eye(rng: Generator, picture: np.ndarray, head: Head, side: int, look: dict) -> None:
+def add_eye(picture: np.ndarray, head: Head, side: int, look: dict) -> None:
     """One eye with its socket, lid, iris, pupil and brow; side is -1 or 1."""
     shape, unit = picture.shape[:2], head.unit
     u, half, open_ = 0.165 * side, look["eye_width"], look["eye_open"]
@@ -286,7 +309,7 @@ def add_eye(rng: Generator, picture: np.ndarray, head: Head, side: int, look: di
         paint(picture, soften(iris, blur), look["iris"], opacity)
         pupil = polygon(shape, head.oval((gaze, look["gaze"][1] * open_), (0.018, 0.018))) * white
         paint(picture, soften(pupil, blur), np.full(3, 0.03), opacity)
-        if rng.random() < 0.5:
+        if look["glint"]:
             paint(picture, soften(polygon(shape, head.oval((gaze + 0.01, -0.012), (0.008, 0.008))), 0.3 * blur), np.ones(3), 0.8)
     lid = curve((u - half, 0.01), (u, -1.9 * open_), (u + half, 0.01))
     paint(picture, soften(stroke(shape, head.feature(lid), 0.022 * unit * look["lid"]), blur), dark, opacity)
@@ -297,7 +320,7 @@ def add_eye(rng: Generator, picture: np.ndarray, head: Head, side: int, look: di
     paint(picture, soften(stroke(shape, head.feature(brow), look["brow_width"] * unit), blur), look["hair"], look["brow_opacity"])
 
 
-def add_nose_and_mouth(rng: Generator, picture: np.ndarray, head: Head, look: dict) -> None:
+def add_nose_and_mouth(picture: np.ndarray, head: Head, look: dict) -> None:
     """A nose of shadows, a mouth of lips and the dark line between, at times open with teeth."""
     shape, unit, blur, opacity = picture.shape[:2], head.unit, look["blur"], look["contrast"]
     skin, side = look["skin"], look["light_side"]
@@ -319,7 +342,7 @@ def add_nose_and_mouth(rng: Generator, picture: np.ndarray, head: Head, look: di
             curve((0.85 * half, v - smile), (0, v + 2 * gap + smile), (-0.85 * half, v - smile)),
         ])
         paint(picture, soften(polygon(shape, head.feature(inside)), blur), np.array([0.2, 0.06, 0.06]), opacity)
-        if rng.random() < 0.6:
+        if look["teeth"]:
             teeth = curve((-0.7 * half, v - 0.8 * smile), (0, v + 0.6 * smile + 0.6 * gap), (0.7 * half, v - 0.8 * smile))
             paint(picture, soften(polygon(shape, head.feature(teeth)), blur), np.full(3, 0.88), opacity)
     else:
@@ -345,6 +368,8 @@ def random_look(rng: Generator, unit: float) -> dict:
         lips=np.clip(skin * np.array([1.0, rng.uniform(0.55, 0.8), rng.uniform(0.6, 0.85)]), 0, 1),
         mouth_width=rng.uniform(0.10, 0.17), smile=rng.normal(0.012, 0.015),
         mouth_open=rng.choice([0, rng.uniform(0, 0.05)], p=[0.65, 0.35]),
+        glint=rng.random() < 0.5, teeth=rng.random() < 0.6, beard=rng.uniform(0.1, 0.8) * (rng.random() < 0.25),
+        jaw=rng.uniform(0.33, 0.38), edge=rng.uniform(0, 1) + 0.004 * unit, long_hair=rng.random() < 0.45,
     )
 
 
@@ -468,19 +493,15 @@ def add_hand(rng: Generator, picture: np.ndarray, centre: np.ndarray, unit: floa
         paint(picture, soften(stroke(shape, at([start, start + rng.normal(0, 0.1, 2)]), 0.015 * unit), soft), rim, 0.5)
 
 
-def add_person(rng: Generator, picture: np.ndarray, centre: np.ndarray, unit: float) -> None:
-    """Head, hair, shoulders and at times hands; centre lies between the eyes, unit is the head's height."""
-    shape, head, look = picture.shape[:2], Head(rng, centre, unit), random_look(rng, unit)
-    jaw, edge = rng.uniform(0.33, 0.38), rng.uniform(0, 1) + 0.004 * unit
-    long_hair = rng.random() < 0.45
+def add_head(rng: Generator, picture: np.ndarray, head: Head, look: dict) -> None:
+    """Everything above the neck. Eyes and mouth draw no random numbers, so that a head can be drawn in all its states."""
+    shape, unit, jaw, edge, long_hair = picture.shape[:2], head.unit, look["jaw"], look["edge"], look["long_hair"]
     if long_hair:
         back = np.vstack([
             curve((-jaw - 0.06, rng.uniform(0.3, 1.2)), (-0.62, -0.5), (0, -0.53)),
             curve((0, -0.53), (0.62, -0.5), (jaw + 0.06, rng.uniform(0.3, 1.2))),
         ])
         behind = soften(polygon(shape, head.at(back)), edge)
-    add_body(rng, picture, head, look)
-    if long_hair:
         paint(picture, behind, np.clip(look["hair"] * (1 + 0.3 * strands(rng, shape, 0.08 * unit)[..., None]), 0, 1))
     for side in (-1, 1):
         ear = polygon(shape, head.at(ellipse_points(np.array([side * (jaw + 0.01), 0.06]), (0.05, 0.1))))
@@ -498,17 +519,24 @@ def add_person(rng: Generator, picture: np.ndarray, centre: np.ndarray, unit: fl
     for side in (-1, 1):
         cheek = soften(polygon(shape, head.oval((0.2 * side, 0.17), (0.08, 0.07))), 0.04 * unit)
         paint(picture, cheek * face, np.clip(look["skin"] * (1.08, 0.85, 0.85), 0, 1), rng.uniform(0, 0.7))
-    if rng.random() < 0.25:  # beard
+    if look["beard"]:
         beard = np.vstack([curve((-jaw * 0.95, 0.12), (-0.25, 0.5), (0, 0.55)), curve((0, 0.55), (0.25, 0.5), (jaw * 0.95, 0.12)),
                            curve((0.2, 0.26), (0, rng.uniform(0.2, 0.32)), (-0.2, 0.26))])
-        paint(picture, soften(polygon(shape, head.feature(beard)), 0.025 * unit) * face, look["hair"], rng.uniform(0.1, 0.8))
+        paint(picture, soften(polygon(shape, head.feature(beard)), 0.025 * unit) * face, look["hair"], look["beard"])
     for side in (-1, 1):
-        add_eye(rng, picture, head, side, look)
-    add_nose_and_mouth(rng, picture, head, look)
+        add_eye(picture, head, side, look)
+    add_nose_and_mouth(picture, head, look)
     if long_hair or rng.random() < 0.9:
         add_hair(rng, picture, head, look, jaw)
     if rng.random() < 0.25:
         add_glasses(rng, picture, head)
+
+
+def add_person(rng: Generator, picture: np.ndarray, centre: np.ndarray, unit: float) -> None:
+    """Head, hair, shoulders and at times hands; centre lies between the eyes, unit is the head's height."""
+    head, look = Head(rng, centre, unit), random_look(rng, unit)
+    add_body(rng, picture, head, look)
+    add_head(rng, picture, head, look)
     for _ in range(rng.choice([0, 1, 2], p=[0.45, 0.3, 0.25])):
         place = centre + unit * np.array([rng.uniform(-1.3, 1.3), rng.uniform(0.5, 2.2)])
         add_hand(rng, picture, place, unit * rng.uniform(0.7, 0.95), look["skin"])

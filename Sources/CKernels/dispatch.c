@@ -39,6 +39,20 @@ const ck_kernels *ck_kernels_for(ck_isa isa) {
     }
 }
 
+const ck_stream_kernels *ck_stream_kernels_for(ck_isa isa) {
+    if (!ck_supports(isa)) return NULL;
+    switch (isa) {
+#if defined(__x86_64__)
+    case CK_AVX512:
+        return &ck_avx512_stream_kernels;
+    case CK_AVX2:
+        return &ck_avx2_stream_kernels;
+#endif
+    default:
+        return &ck_scalar_stream_kernels;
+    }
+}
+
 static const ck_matrix_kernels *reference_for(ck_operand operand) {
     switch (operand) {
     case CK_F32: return &ck_reference_f32_kernels;

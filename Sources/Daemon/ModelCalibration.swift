@@ -15,7 +15,8 @@ public struct ModelCalibration {
     public struct Clip: Sendable {
         /// A video file.
         public let path: String
-        /// What the teacher made of the same frames, lossless; nil: not known.
+        /// What the teacher made of the same frames, lossless; nil: not known. `{style}` stands for
+        /// each of the model's styles.
         public let teacher: String?
 
         /// Footage and, if there is one, its teacher's version.
@@ -46,22 +47,26 @@ public struct ModelCalibration {
     public init(
         model path: String, clips: [Clip], width: Int, height: Int, interval: Int, log: Logger
     ) throws {
-        let model = try DistilledUNet(file: path)
-        let measurement = try Measurement(
-            model: model, width: width, height: height, precisions: Self.precisions)
-        var clipErrors: [ClipErrors] = []
-        let camera = SyntheticCamera(
-            format: measurement.format, isPaced: false, frameLimit: Self.drawnFrames)
-        _ = try camera.prepare()
-        clipErrors.append(
-            try measurement.measure("the drawn camera", interval) { frame, _ in
-                camera.next(into: frame) == .frame
-            })
-        for clip in clips {
-            log.info("\(clip.path)")
-            clipErrors.append(try measurement.measure(clip, interval))
-        }
+        let model = try loadModel(file: path)
         file = model.file
+        try Self.requireTeacherOfEachStyle(clips, file.styles)
+        var clipErrors: [ClipErrors] = []
+        for style in file.styles.isEmpty ? [""] : file.styles {
+            let measurement = try Measurement(
+                model: model, style: style, width: width, height: height,
+                precisions: Self.precisions)
+            let camera = SyntheticCamera(
+                format: measurement.format, isPaced: false, frameLimit: Self.drawnFrames)
+            _ = try camera.prepare()
+            clipErrors.append(
+                try measurement.measure("the drawn camera", interval) { frame, _ in
+                    camera.next(into: frame) == .frame
+                })
+            for clip in clips {
+                log.info("\(measurement.label)\(clip.path)")
+                clipErrors.append(try measurement.measure(clip, interval))
+            }
+        }
         var figures: [Precision: Calibration.Figures] = [:]
         for precision in Self.precisions {
             let losses = clipErrors.compactMap { $0.teacherLoss(precision) }
@@ -73,8 +78,20 @@ public struct ModelCalibration {
         calibration = Calibration(
             weights: model.file.checksum,
             frames: clipErrors.reduce(0) { $0 + $1.frames }, figures: figures,
-            sensitivities: try model.measureSensitivities(threads: Processor.shared.threadCount))
+            sensitivities: try (model as? DistilledUNet)?.measureSensitivities(
+                threads: Processor.shared.threadCount))
     }
+
+    private static func requireTeacherOfEachStyle(_ clips: [Clip], _ styles: [String]) throws {
+        for clip in clips where styles.count > 1 {
+            guard let teacher = clip.teacher, !teacher.contains(stylePlace) else { continue }
+            throw SessionError(
+                "the model has \(styles.count) styles, and \(teacher) is of one of them: write "
+                    + "\(stylePlace) in --teacher where the style's name stands")
+        }
+    }
+
+    fileprivate static let stylePlace = "{style}"
 
     /// The figures of each precision and clip, for a terminal.
     public var text: String {
@@ -193,19 +210,31 @@ private struct ClipErrors {
 /// The sessions that are compared, and the frames between them.
 private final class Measurement {
     let format: VideoFormat
-    private let reference: ModelSession
-    private let sessions: [(precision: Precision, session: ModelSession)]
+    /// Before the name of a clip: the style, if it has a name.
+    let label: String
+    private let style: String
+    // Whether a picture rests on those before, so that no frame may be left out.
+    private let remembers: Bool
+    private let reference: any FrameSession
+    private let sessions: [(precision: Precision, session: any FrameSession)]
     private let frame: FrameBuffer
     private let teacher: FrameBuffer
     private let expected: FrameBuffer
     private let found: FrameBuffer
 
-    init(model: DistilledUNet, width: Int, height: Int, precisions: [Precision]) throws {
-        func prepare(_ precision: Precision) throws -> ModelSession {
+    init(
+        model: any FrameModel, style: String, width: Int, height: Int, precisions: [Precision]
+    ) throws {
+        self.style = style
+        label = style.isEmpty ? "" : "\(style), "
+        remembers = model is StreamingUNet
+        func prepare(_ precision: Precision) throws -> any FrameSession {
+            var request = SessionRequest(
+                width: width, height: height, threads: Processor.shared.threadCount,
+                look: Look(style: StyleMix(style: style)))
             // All convolutions that can be in the precision: the worst that may happen.
-            try model.prepare(
-                frameWidth: width, frameHeight: height, modelWidth: width, modelHeight: height,
-                threads: Processor.shared.threadCount, precisions: [precision])
+            request.precisions = [precision]
+            return try model.prepare(request)
         }
         reference = try prepare(.f32)
         sessions = try precisions.map { ($0, try prepare($0)) }
@@ -234,13 +263,14 @@ private final class Measurement {
             }
         }
         let video = try open(clip.path)
-        let wanted = try clip.teacher.map(open)
+        let teacherPath = clip.teacher?.replacing(ModelCalibration.stylePlace, with: style)
+        let wanted = try teacherPath.map(open)
         return try measure(clip.path, interval, hasTeacher: wanted != nil) { frame, teacher in
             let hasFrame = try next(video, frame)
             let hasTeacher = try wanted.map { try next($0, teacher) }
             guard hasTeacher ?? hasFrame == hasFrame else {
                 throw SessionError(
-                    "\(clip.teacher ?? "") has another number of frames than \(clip.path)")
+                    "\(teacherPath ?? "") has another number of frames than \(clip.path)")
             }
             return hasFrame
         }
@@ -251,31 +281,40 @@ private final class Measurement {
         next: (FrameBuffer, FrameBuffer) throws -> Bool
     ) throws -> ClipErrors {
         var errors = ClipErrors(
-            name: name, bytesPerFrame: 3 * format.width * format.height, hasTeacher: hasTeacher)
+            name: label + name, bytesPerFrame: 3 * format.width * format.height,
+            hasTeacher: hasTeacher)
         var index = 0
+        for session in [reference] + sessions.map(\.session) { session.reset() }
         while try next(frame, teacher) {
             defer { index += 1 }
-            guard index % interval == 0 else { continue }
-            errors.frames += 1
-            try process(reference, into: expected)
-            if hasTeacher { errors.toTeacher[.f32, default: 0] += difference(expected, teacher) }
-            for (precision, session) in sessions {
-                try process(session, into: found)
-                errors.toF32[precision, default: 0] += difference(found, expected)
-                if hasTeacher {
-                    errors.toTeacher[precision, default: 0] += difference(found, teacher)
-                }
-            }
+            let isMeasured = index % interval == 0
+            if isMeasured || remembers { try compare(&errors, isMeasured: isMeasured) }
         }
         guard errors.frames > 0 else { throw SessionError("\(name) holds no frame") }
         return errors
     }
 
-    private func process(_ session: ModelSession, into target: FrameBuffer) throws {
-        let isFinite = session.process(
-            rgb: frame.plane(0), strideBytes: frame.strides[0], into: target.plane(0),
-            strideBytes: target.strides[0], strength: 1)
-        guard isFinite else {
+    private func compare(_ errors: inout ClipErrors, isMeasured: Bool) throws {
+        if isMeasured { errors.frames += 1 }
+        try process(reference, into: expected)
+        if isMeasured && errors.hasTeacher {
+            errors.toTeacher[.f32, default: 0] += difference(expected, teacher)
+        }
+        for (precision, session) in sessions {
+            try process(session, into: found)
+            guard isMeasured else { continue }
+            errors.toF32[precision, default: 0] += difference(found, expected)
+            if errors.hasTeacher {
+                errors.toTeacher[precision, default: 0] += difference(found, teacher)
+            }
+        }
+    }
+
+    private func process(_ session: any FrameSession, into target: FrameBuffer) throws {
+        let pointers = FramePointers(
+            frame: frame.plane(0), frameStride: frame.strides[0], output: target.plane(0),
+            outputStride: target.strides[0], strength: 1)
+        guard session.transform(pointers, stepNanoseconds: nil) == .picture else {
             throw SessionError("the network's result is not finite: the weights are unusable")
         }
     }

@@ -1,4 +1,4 @@
-// Finds the weights of a style on disk. Control thread.
+// Finds a model on disk. Control thread.
 
 internal import FoundationEssentials
 internal import Models
@@ -11,22 +11,22 @@ struct ModelLocator {
     /// The model file to load.
     ///
     /// - Parameters:
-    ///   - model: a path given by the user; empty for the shipped one.
-    ///   - style: name of the shipped style.
+    ///   - model: the name of a shipped model, or a path: what holds a `/` or ends in
+    ///     `.safetensors`.
     /// - Throws: `SessionError` that lists where it was looked for.
-    func path(model: String, style: String) throws -> String {
-        if !model.isEmpty { return model }
-        let candidates = directories.map { "\($0)/\(style).safetensors" }
+    func path(model: String) throws -> String {
+        if model.contains("/") || model.hasSuffix(".safetensors") { return model }
+        let candidates = directories.map { "\($0)/\(model).safetensors" }
         if let found = candidates.first(where: { FileManager.default.fileExists(atPath: $0) }) {
             return found
         }
-        let styles = available
+        let models = available
         throw SessionError(
-            "no model for the style \"\(style)\". "
-                + (styles.isEmpty
+            "no model \"\(model)\" (transform.model). "
+                + (models.isEmpty
                     ? "Looked for \(candidates.joined(separator: ", ")); "
-                        + "set transform.model or LUCIDA_MODELS"
-                    : "Available: \(styles.joined(separator: ", "))"))
+                        + "name a file, or set LUCIDA_MODELS"
+                    : "Available: \(models.joined(separator: ", "))"))
     }
 
     private var directories: [String] {
@@ -57,7 +57,7 @@ extension Configuration {
     /// - Throws: what a run would throw.
     public func checkModel(environment: [String: String]) throws {
         let path = try ModelLocator(environment: environment)
-            .path(model: transform.model, style: transform.style)
-        try DistilledUNet(file: path).file.requireStyle(transform.style)
+            .path(model: transform.model)
+        try loadModel(file: path).check(transform.look)
     }
 }

@@ -9,22 +9,29 @@ internal import Pipeline
 internal import Video
 
 /// A model of a style, prepared for the pipeline's frame size.
-final class NeuralTransform: FrameTransform, @unchecked Sendable {
-    /// One step, no look-ahead: an output frame depends on its own input frame alone.
-    let delayFrames = 0
+final class NeuralTransform: FrameTransform, LiveTransform, @unchecked Sendable {
+    let lookAheadFrames = 0
+    /// A stream batch comes later than its frames.
+    var delayFrames: Int { settings.streamBatch && settings.strength > 0 ? settings.steps - 1 : 0 }
 
-    private let model: DistilledUNet
-    private let settings: Configuration.Transform
+    private let model: any FrameModel
+    // Control thread.
+    private var settings: Configuration.Transform
     private let threadCount: Int
     private let reuses: Bool
     /// How much of the network's work was done; nil without temporal reuse. Any thread.
     let workShare: WorkShare?
     private let wantedPrecision: Precision?
     // Control thread while the pipeline stands, transform thread while it runs.
-    private var session: ModelSession?
+    private var session: (any FrameSession)?
     private var precisionReason = "unknown"
     private var picture: BeforeAfterPicture?
     private let takesPicture: Bool
+    // Of the last frames, the newest at `newest`: a stream batch gives pictures of earlier ones.
+    private var recent = [FrameMetadata](repeating: FrameMetadata(), count: delayMax + 1)
+    private var newest = 0
+    /// Four steps are the most.
+    private static let delayMax = 3
     private let log: Logger
 
     /// Loads and checks the weights.
@@ -37,12 +44,12 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         performance: Configuration.Performance, takesPicture: Bool, log: Logger
     ) throws {
         self.log = log
-        model = try DistilledUNet(file: modelPath)
-        try model.file.requireStyle(settings.style)
+        model = try loadModel(file: modelPath)
+        try model.check(settings.look)
         self.settings = settings
         self.takesPicture = takesPicture
         let threads = performance.threads
-        reuses = performance.temporalReuse
+        reuses = performance.temporalReuse && model is DistilledUNet
         workShare = reuses ? WorkShare() : nil
         threadCount = threads > 0 ? threads : Processor.shared.threadCount
         wantedPrecision = performance.precision.precision
@@ -55,29 +62,53 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
         let tuning = cache.load(log: log)
         let choice = PrecisionChoice(
             wanted: wantedPrecision, file: model.file, supported: try Backend.shared().precisions)
-        let session = try model.prepare(
-            frameWidth: format.width, frameHeight: format.height, modelWidth: width,
-            modelHeight: height, threads: threadCount, tuning: tuning,
-            precisions: choice.allowed, reuses: reuses)
+        var request = SessionRequest(
+            width: width, height: height, threads: threadCount, look: settings.look)
+        request.frameWidth = format.width
+        request.frameHeight = format.height
+        request.tuning = tuning
+        request.precisions = choice.allowed
+        request.reuses = reuses
+        let session = try model.prepare(request)
         self.session = session
         precisionReason = choice.reason
         cache.save(tuning, log: log)
         log.info("precision: \(session.precision); \(choice.reason)")
-        if takesPicture { picture = BeforeAfterPicture(format: format) }
+        if takesPicture { picture = BeforeAfterPicture(format: format, delayMax: Self.delayMax) }
     }
 
-    func process(_ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64) -> Bool
-    {
-        guard let session else { return false }
-        let isGood = session.process(
-            rgb: input.plane(0), strideBytes: input.strides[0], into: output.plane(0),
-            strideBytes: output.strides[0], strength: Float(settings.strength))
+    func process(
+        _ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64
+    ) -> TransformResult {
+        guard let session else { return .failed }
+        newest = (newest + 1) % recent.count
+        recent[newest] = input.metadata
+        picture?.see(input)
+        let result = session.transform(
+            FramePointers(
+                frame: input.plane(0), frameStride: input.strides[0], output: output.plane(0),
+                outputStride: output.strides[0], strength: 1),
+            stepNanoseconds: nil)
         workShare?.record(session.workShare)
-        if isGood { picture?.offer(before: input, after: output) }
-        return isGood
+        switch result {
+        case .picture:
+            output.metadata = recent[(newest + recent.count - session.delayFrames) % recent.count]
+            picture?.offer(output, delayFrames: session.delayFrames)
+            return .picture
+        case .early: return .early
+        case .bad: return .failed
+        }
     }
 
     func reset() { session?.reset() }
+
+    /// Strength, seed and `temporal` count from one frame on, a style and steps as soon as their
+    /// weights are folded, and styles fade. Control thread.
+    func change(to settings: Configuration.Transform) throws {
+        try model.check(settings.look)
+        try session?.change(to: settings.look, fadeSeconds: settings.fade)
+        self.settings = settings
+    }
 
     /// Writes the picture taken, if any. Control thread, after the run.
     func writePicture(to path: String) throws {
@@ -105,6 +136,19 @@ final class NeuralTransform: FrameTransform, @unchecked Sendable {
     }
 }
 
+extension Configuration.Transform {
+    /// What pictures shall look like.
+    var look: Look {
+        var look = Look(style: style)
+        look.steps = steps
+        look.streamBatch = streamBatch
+        look.temporal = Float(temporal)
+        look.seed = seed
+        look.strength = Float(strength)
+        return look
+    }
+}
+
 extension PrecisionName {
     /// nil: whatever the model's calibration allows.
     var precision: Precision? { Precision(rawValue: rawValue) }
@@ -116,22 +160,36 @@ struct BeforeAfterPicture {
     let frame: FrameBuffer
     /// Whether a frame has been taken.
     private(set) var isTaken = false
+    // Frames seen and pictures offered.
     private var seen = 0
+    private var offered = 0
+    // The last frames seen; frame n at n modulo their number.
+    private let befores: [FrameBuffer]
 
     /// 2.5 s in: cameras have found their exposure by then, and the drawn person waves. An earlier
     /// frame stands in until then.
     private static let wantedFrame = 75
 
-    init(format: VideoFormat) {
+    /// - Parameter delayMax: by how many frames a picture can be later than its own.
+    init(format: VideoFormat, delayMax: Int) {
         var wide = format
         wide.width *= 2
         frame = FrameBuffer(format: wide)
+        befores = (0...delayMax).map { _ in FrameBuffer(format: format) }
     }
 
-    mutating func offer(before: FrameBuffer, after: FrameBuffer) {
+    /// A frame came, and perhaps its picture later.
+    mutating func see(_ frame: FrameBuffer) {
         seen += 1
-        guard !isTaken || seen == Self.wantedFrame else { return }
+        if offered < Self.wantedFrame { befores[seen % befores.count].copy(from: frame) }
+    }
+
+    /// The picture of the frame that came `delayFrames` before the last one.
+    mutating func offer(_ after: FrameBuffer, delayFrames: Int) {
+        offered += 1
+        guard !isTaken || offered == Self.wantedFrame else { return }
         isTaken = true
+        let before = befores[(seen - delayFrames) % befores.count]
         let rowBytes = before.strides[0]
         for y in 0..<before.format.height {
             let row = frame.plane(0).advanced(by: y * frame.strides[0])

@@ -19,6 +19,8 @@ public struct SessionOptions: Sendable {
     public var picturePath: String?
     /// Shows a line that keeps changing while the run goes on.
     public var showsProgress = false
+    /// Where to read the configuration again when it changes; `nil`: nobody can steer the run.
+    public var source: ConfigurationSource?
 
     /// A live run until it is stopped.
     public init() {}
@@ -26,14 +28,15 @@ public struct SessionOptions: Sendable {
 
 /// Runs the pipeline that a configuration describes.
 public struct Session {
-    private let configuration: Configuration
+    private let loaded: LoadedConfiguration
+    private var configuration: Configuration { loaded.configuration }
     private let options: SessionOptions
     private let log: Logger
     private let environment = ProcessInfo.processInfo.environment
 
     /// A session that does not run yet.
-    public init(configuration: Configuration, options: SessionOptions, log: Logger) {
-        self.configuration = configuration
+    public init(loaded: LoadedConfiguration, options: SessionOptions, log: Logger) {
+        self.loaded = loaded
         self.options = options
         self.log = log
     }
@@ -47,26 +50,73 @@ public struct Session {
     public func run() throws -> SessionResult {
         let signals = SignalWaiter()
         try checkFiles()
-        let source = makeSource()
-        let transform = try makeTransform()
         let sinks = try configuration.output.sinks.map(makeSink)
-        let pipeline = Pipeline(
-            source: source, transform: transform, sinks: sinks,
-            options: pipelineOptions(for: source))
-        try pipeline.start()
+        let (pipeline, control) = try start(sinks)
         if let core = environment["OPENBLAS_CORETYPE"] {
             log.info("OPENBLAS_CORETYPE=\(core) is set; unset it to let Lucida choose the kernels")
         }
         let watch = Watch(
             pipeline: pipeline, sinks: sinks, options: options, log: log,
-            notifier: ServiceNotifier(environment: environment), workShare: transform.workShare)
+            notifier: ServiceNotifier(environment: environment), control: control,
+            server: options.source == nil ? nil : makeServer(),
+            configurationWatch: options.source.flatMap { ConfigurationWatch(paths: $0.paths) })
         let usage = watch.run(signals: signals)
         let summary = pipeline.finish()
-        let report = makeReport(summary, source: source, transform: transform, usage: usage)
+        let report = makeReport(
+            summary, sourceName: pipeline.counters.sourceName, transform: control.transform,
+            usage: usage)
         try write(report)
-        if let path = options.picturePath { try transform.writePicture(to: path) }
+        if let path = options.picturePath { try control.transform.writePicture(to: path) }
         return SessionResult(
             report: report, wasInterrupted: usage.wasInterrupted, failure: failure(of: summary))
+    }
+
+    /// A function of its own: whoever kept the network here would keep its memory when a reload puts
+    /// another in its place.
+    private func start(_ sinks: [any FrameSink]) throws -> (Pipeline, SessionControl) {
+        let source = makeSource()
+        let transform = try makeTransform()
+        let pipeline = Pipeline(
+            source: source, transform: transform, sinks: sinks,
+            options: pipelineOptions(for: source))
+        try pipeline.start()
+        let control = SessionControl(
+            source: options.source, loaded: loaded, pipeline: pipeline, transform: transform,
+            front: frontMaker(for: pipeline), log: log)
+        return (pipeline, control)
+    }
+
+    /// A run without a control socket is better than none.
+    private func makeServer() -> ControlServer? {
+        let name = configuration.control.socket
+        guard let path = ControlSocketPath.listening(name, environment: environment) else {
+            return nil
+        }
+        do throws(ControlError) {
+            return try ControlServer(path: path, log: log)
+        } catch {
+            log.warning("`lucida ctl` cannot steer this run: \(error)")
+            return nil
+        }
+    }
+
+    /// Parts for a changed configuration. The sinks stay as they are, and so does the size.
+    private func frontMaker(for pipeline: Pipeline) -> FrontMaker {
+        func session(_ configuration: Configuration) -> Session {
+            var configuration = configuration
+            configuration.output.width = pipeline.format?.width ?? 0
+            configuration.output.height = pipeline.format?.height ?? 0
+            return Session(
+                loaded: LoadedConfiguration(configuration: configuration, file: nil, origins: [:]),
+                options: options, log: log)
+        }
+        return FrontMaker(
+            source: {
+                let session = session($0)
+                try session.checkFiles()
+                return session.makeSource()
+            },
+            transform: { try session($0).makeTransform() })
     }
 
     /// Refuses before the run what would fail, or destroy the input, after it.
@@ -120,19 +170,15 @@ public struct Session {
         return FrameSize(width: output.width, height: output.height)
     }
 
-    /// A real camera has its own pace; only files and the synthetic camera can be hurried.
     private var isPaced: Bool {
         if options.isOffline { return false }
-        switch configuration.camera.source {
-        case .auto, .device: return true
-        case .file, .test: return configuration.camera.pace == .realtime
-        }
+        return configuration.camera.isPaced
     }
 
     private func makeTransform() throws -> NeuralTransform {
         let settings = configuration.transform
         let path = try ModelLocator(environment: environment)
-            .path(model: settings.model, style: settings.style)
+            .path(model: settings.model)
         return try NeuralTransform(
             modelPath: path, settings: settings, performance: configuration.performance,
             takesPicture: options.picturePath != nil, log: log)
@@ -165,13 +211,14 @@ public struct Session {
     // MARK: The end
 
     private func makeReport(
-        _ summary: PipelineSummary, source: any FrameSource, transform: NeuralTransform,
+        _ summary: PipelineSummary, sourceName: String, transform: any LiveTransform,
         usage: Watch.Usage
     ) -> LivenessReport {
         let steady = summary.steadyState
         return LivenessReport(
-            summary: summary, sourceName: source.name, seconds: usage.seconds,
-            lookAheadFrames: transform.delayFrames, isPaced: isPaced,
+            summary: summary, sourceName: sourceName, seconds: usage.seconds,
+            lookAheadFrames: transform.lookAheadFrames,
+            delayFrames: transform.delayFrames, isPaced: isPaced,
             resources: LivenessReport.Resources(
                 allocationsPerFrame: steady.flatMap { state in
                     state.allocations.map { Double($0) / Double(max(1, state.frames)) }

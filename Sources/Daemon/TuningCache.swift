@@ -26,13 +26,17 @@ final class TuningCache {
         environment: [String: String],
         processor: String = "\(Processor.shared.identity), Lucida \(lucidaVersion)"
     ) {
+        path = Self.folder(environment: environment).map { $0 + "/tuning.json" }
+        self.processor = processor
+    }
+
+    /// The cache folder; nil if the environment names none.
+    static func folder(environment: [String: String]) -> String? {
         func folder(_ key: String, _ suffix: String) -> String? {
             environment[key].flatMap { $0.hasPrefix("/") ? $0 + suffix : nil }
         }
-        path =
-            (folder("CACHE_DIRECTORY", "") ?? folder("XDG_CACHE_HOME", "/lucida")
-            ?? folder("HOME", "/.cache/lucida")).map { $0 + "/tuning.json" }
-        self.processor = processor
+        return folder("CACHE_DIRECTORY", "") ?? folder("XDG_CACHE_HOME", "/lucida")
+            ?? folder("HOME", "/.cache/lucida")
     }
 
     private struct Contents: Codable {

@@ -21,9 +21,13 @@ struct Watch {
     let options: SessionOptions
     let log: Logger
     let notifier: ServiceNotifier
-    /// Nil without temporal reuse.
-    let workShare: WorkShare?
+    let control: SessionControl
+    /// Nil in a run that nobody can steer, as the one below.
+    let server: ControlServer?
+    let configurationWatch: ConfigurationWatch?
 
+    /// The figures of a live status are about so many last seconds.
+    private static let recentSeconds = 4.0
     /// Time for pools, caches and the driver to settle before memory is compared.
     private static let warmUpSeconds = 5.0
     private static let tickMilliseconds = 200
@@ -37,15 +41,30 @@ struct Watch {
         var sourceProblem: String?
         var wasInterrupted = false
         var readers = 0
-        var tick = 0
+        var progressSeconds = 1.0
         var seconds = 0.0
+        let hadTerminal = Self.hasTerminal
         while !pipeline.isFinished {
-            let signal = signals.wait(milliseconds: waitMilliseconds(elapsed: seconds))
-            seconds = Double(MonotonicClock.nowNanoseconds - start) / 1e9
-            if let signal {
-                log.info("stopping (\(signal == SIGINT ? "Ctrl-C" : "signal \(signal)"))")
-                wasInterrupted = true
-                break
+            waitForEvents(signals, milliseconds: waitMilliseconds(elapsed: seconds))
+            let now = MonotonicClock.nowNanoseconds
+            seconds = Double(now - start) / 1e9
+            if let signal = signals.wait(milliseconds: 0) {
+                // A terminal that was closed says so by the same signal, and ends the run.
+                let isReload =
+                    signal == SIGHUP && options.source != nil
+                    && (!hadTerminal || Self.hasTerminal)
+                guard isReload else {
+                    log.info("stopping (\(signal == SIGINT ? "Ctrl-C" : "signal \(signal)"))")
+                    wasInterrupted = true
+                    break
+                }
+                announceReload(isReady: isReady, seconds) { _ = control.reload(.user) }
+            }
+            if configurationWatch?.isDue(at: now) == true {
+                announceReload(isReady: isReady, seconds) { _ = control.reload(.file) }
+            }
+            server?.serve(at: now) { request in
+                control.answer(request) { status(seconds) }
             }
             if let limit = options.durationSeconds, seconds >= limit { break }
             if !isReady && pipeline.framesWritten > 0 {
@@ -57,9 +76,12 @@ struct Watch {
             if seconds > Self.warmUpSeconds && residentAfterWarmUp == nil {
                 residentAfterWarmUp = ProcessStatistics.residentBytes
             }
-            tick += 1
-            if tick % (1000 / Self.tickMilliseconds) == 0 { showProgress(seconds) }
+            if seconds >= progressSeconds {
+                progressSeconds = seconds.rounded(.down) + 1
+                showProgress(seconds)
+            }
         }
+        server?.close()
         let usage = Usage(
             seconds: seconds,
             processorSeconds: ProcessStatistics.processorSeconds - processorAtStart,
@@ -73,6 +95,42 @@ struct Watch {
         signals.release()
         if options.showsProgress { writeLine("\r\u{1B}[K") }
         return usage
+    }
+
+    /// Whether this process belongs to a terminal, open or not: tty(4).
+    private static var hasTerminal: Bool {
+        let descriptor = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY)
+        guard descriptor >= 0 else { return false }
+        close(descriptor)
+        return true
+    }
+
+    /// Sleeps until there is a signal, a changed file or something on the control socket.
+    private func waitForEvents(_ signals: SignalWaiter, milliseconds: Int) {
+        var descriptors = [pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0)]
+        if let configurationWatch {
+            descriptors.append(
+                pollfd(fd: configurationWatch.descriptor, events: Int16(POLLIN), revents: 0))
+        }
+        if let server { descriptors += server.descriptors }
+        let hasWork = server?.hasWork == true
+        poll(&descriptors, nfds_t(descriptors.count), hasWork ? 0 : Int32(milliseconds))
+    }
+
+    /// Before it is ready, systemd is not told of a reload: `ready` would be taken for that.
+    private func announceReload(isReady: Bool, _ seconds: Double, _ reload: () -> Void) {
+        if isReady { notifier.reloading() }
+        reload()
+        if isReady { notifier.ready(statusText(seconds)) }
+    }
+
+    private func status(_ seconds: Double) -> ControlStatus {
+        let readers = sinks.compactMap { ($0 as? LoopbackSink)?.streamingReaders }
+        return ControlStatus(
+            pipeline: pipeline, recentSeconds: Self.recentSeconds, runSeconds: seconds,
+            source: pipeline.counters.sourceName,
+            readers: readers.isEmpty ? nil : readers.reduce(0, +),
+            control: control)
     }
 
     private func waitMilliseconds(elapsed: Double) -> Int {
@@ -116,9 +174,13 @@ struct Watch {
         let written = pipeline.framesWritten
         let age = (Double(pipeline.latestAgeNanoseconds) / 1e5).rounded() / 10
         let rate = (Double(written) / max(seconds, 0.1) * 10).rounded() / 10
-        return "\(Int(seconds)) s: \(counters.captured) frames in, \(written) out, "
+        return (pipeline.isPaused ? "paused, " : "")
+            + "\(Int(seconds)) s: \(counters.captured) frames in, \(written) out, "
             + "\(rate) fps, age \(age) ms"
-            + (workShare?.recent.map { ", \(Int((100 * $0).rounded())) % of the work" } ?? "")
+            + (control.transform.workShare?.recent.map {
+                ", \(Int((100 * $0).rounded())) % of the work"
+            }
+                ?? "")
     }
 
     private func writeLine(_ text: String) {

@@ -6,9 +6,11 @@ internal import Realtime
 /// The memory and the loops of a benchmark. Control thread, but for what `measure` starts, which it
 /// waits for.
 final class BenchmarkFrames: @unchecked Sendable {
-    private let session: ModelSession
+    private let session: any FrameSession
     private let iterations: Int
-    private let input: UnsafeMutablePointer<UInt8>
+    // In turn: for a network that remembers everything has moved each time.
+    private let inputs: [UnsafeMutablePointer<UInt8>]
+    private var turn = 0
     private let output: UnsafeMutablePointer<UInt8>
     private let stepCount: Int
     // Nanoseconds of each frame, and of each step of each frame of a second round.
@@ -19,20 +21,23 @@ final class BenchmarkFrames: @unchecked Sendable {
     private(set) var allocations: Int64?
 
     /// - Parameter iterations: frames to measure, at least one.
-    init(_ session: ModelSession, iterations: Int) {
+    init(_ session: any FrameSession, iterations: Int) {
         self.session = session
         self.iterations = iterations
         stepCount = session.stepNames.count
         let count = 3 * session.geometry.frameWidth * session.geometry.frameHeight
-        input = .allocate(capacity: count)
+        inputs = (0..<2).map { _ in .allocate(capacity: count) }
         output = .allocate(capacity: count)
         // Noise, so that no branch or cache line profits from a flat picture.
         var state: UInt32 = 1
         for index in 0..<count {
             state = state &* 1_664_525 &+ 1_013_904_223
-            input[index] = UInt8(state >> 24)
+            inputs[0][index] = UInt8(state >> 24)
             output[index] = 0
         }
+        let (columns, rows) = (4, 2)
+        let shift = 3 * (rows * session.geometry.frameWidth + columns)
+        for index in 0..<count { inputs[1][index] = inputs[0][(index + shift) % count] }
         runs = .allocate(capacity: iterations)
         runs.initialize(repeating: 0)
         steps = .allocate(capacity: iterations * stepCount)
@@ -40,7 +45,7 @@ final class BenchmarkFrames: @unchecked Sendable {
     }
 
     deinit {
-        input.deallocate()
+        for input in inputs { input.deallocate() }
         output.deallocate()
         runs.deallocate()
         steps.deallocate()
@@ -81,9 +86,10 @@ final class BenchmarkFrames: @unchecked Sendable {
 
     private func process(_ stepNanoseconds: UnsafeMutablePointer<Int64>?) {
         let stride = 3 * session.geometry.frameWidth
-        _ = session.process(
+        turn = 1 - turn
+        _ = session.transform(
             FramePointers(
-                frame: input, frameStride: stride, output: output, outputStride: stride,
+                frame: inputs[turn], frameStride: stride, output: output, outputStride: stride,
                 strength: 1),
             stepNanoseconds: stepNanoseconds)
     }

@@ -26,12 +26,16 @@ public struct DistilledUNet: Sendable {
 
     /// Width and height that the network divides by: two halvings of 4 × 4 squares.
     static let sizeMultiple = 16
+    /// What `ModelFile.architecture` is for these.
+    static let architecture = "distilled-unet"
     private static let imageChannelRange = 48...256
 
     /// Reads and checks a model file.
-    public init(file path: String) throws(ModelError) {
-        let file = try ModelFile(file: path)
-        try file.check("architecture", is: "distilled-unet")
+    public init(file path: String) throws(ModelError) { try self.init(ModelFile(file: path)) }
+
+    /// As `init(file:)`, of a file that has been read.
+    init(_ file: ModelFile) throws(ModelError) {
+        try file.check("architecture", is: Self.architecture)
         try file.check("architecture_version", is: "1")
         try file.check("color_range", is: "full")
         try file.check("size_multiple", is: "\(Self.sizeMultiple)")

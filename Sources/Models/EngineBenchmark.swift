@@ -64,6 +64,7 @@ public struct EngineBenchmark: Sendable {
     ///   - iterations: frames to measure; at least one is.
     ///   - tuning: chooses how convolutions are computed.
     ///   - wanted: precision; nil: the fastest that the model's calibration allows.
+    ///   - look: of the pictures; nil: the model's first style.
     ///   - check: compared with what the network answers.
     ///   - betweenRounds: called on the thread that measures, a few times between the frames of
     ///     which steps are timed: for what is to be measured under the same conditions.
@@ -71,9 +72,9 @@ public struct EngineBenchmark: Sendable {
         model file: String, width: Int, height: Int, frameWidth: Int? = nil,
         frameHeight: Int? = nil, threads: Int, iterations: Int,
         tuning: ConvolutionTuning = ConvolutionTuning(), wanted: Precision? = .f32,
-        check: NetworkCheck? = nil, betweenRounds: (@Sendable () -> Void)? = nil
+        look: Look? = nil, check: NetworkCheck? = nil, betweenRounds: (@Sendable () -> Void)? = nil
     ) throws(ModelError) -> EngineBenchmark {
-        let model = try DistilledUNet(file: file)
+        let model = try loadModel(file: file)
         let backend: Backend
         do throws(EngineError) {
             backend = try Backend.shared()
@@ -82,10 +83,13 @@ public struct EngineBenchmark: Sendable {
         }
         let choice = PrecisionChoice(
             wanted: wanted, file: model.file, supported: backend.precisions)
-        let session = try model.prepare(
-            frameWidth: frameWidth ?? width, frameHeight: frameHeight ?? height,
-            modelWidth: width, modelHeight: height, threads: threads, tuning: tuning,
-            precisions: choice.allowed)
+        var request = SessionRequest(
+            width: width, height: height, threads: threads, look: look ?? model.file.firstLook)
+        request.frameWidth = frameWidth ?? width
+        request.frameHeight = frameHeight ?? height
+        request.tuning = tuning
+        request.precisions = choice.allowed
+        let session = try model.prepare(request)
         let relativeError = try check?.relativeError(of: session)
         let frames = BenchmarkFrames(session, iterations: max(iterations, 1))
         do throws(EngineError) {
@@ -101,7 +105,7 @@ public struct EngineBenchmark: Sendable {
             relativeError: relativeError)
     }
 
-    private static func steps(of session: ModelSession, _ frames: BenchmarkFrames) -> [Step] {
+    private static func steps(of session: any FrameSession, _ frames: BenchmarkFrames) -> [Step] {
         zip(session.stepNames, session.stepCosts).enumerated().map { index, step in
             let sorted = frames.sortedMilliseconds(ofStep: index)
             return Step(

@@ -103,6 +103,9 @@ public struct ModelFile: Sendable {
     /// Checksum of the weights, as a calibration names them.
     public var checksum: String { tensors.checksum }
 
+    /// Whether the file holds a tensor of this name.
+    func hasTensor(_ name: String) -> Bool { tensors.shape(of: name) != nil }
+
     /// For people; the file's name if it has no title.
     public var title: String { metadata["title"] ?? file }
     /// What the network was trained to draw.
@@ -110,14 +113,17 @@ public struct ModelFile: Sendable {
     /// Licence of the weights; empty if not stated.
     public var licence: String { metadata["licence"] ?? "" }
 
+    /// The first of `styles`.
+    public var firstLook: Look { Look(style: StyleMix(style: styles.first ?? "")) }
+
     /// A message lists so many and counts the others.
     private static let listedStyles = 20
 
-    /// Throws unless the weights draw `style`; the text lists the styles that they draw.
+    /// Throws unless the weights draw `style`; the text lists the styles that they draw. Weights whose
+    /// file names none draw whatever they draw under any name.
     public func requireStyle(_ style: String) throws(ModelError) {
-        guard !styles.contains(style) else { return }
+        guard !styles.isEmpty, !styles.contains(style) else { return }
         var known = styles.prefix(Self.listedStyles).map(\.escapedForMessages)
-        if known.isEmpty { known = ["none"] }
         if known.count < styles.count { known.append("\(styles.count - known.count) more") }
         throw failure(
             "it has no style \(style.quotedForMessages); transform.style can be: "
@@ -140,13 +146,15 @@ public struct ModelFile: Sendable {
         (metadata[key] ?? "").split(separator: ",").map { $0.filter { $0 != " " } }
     }
 
-    /// Comma-separated numbers, exactly `count` of them, each 1 to 4096.
-    func numbers(_ key: String, count: Int) throws(ModelError) -> [Int] {
-        let numbers = list(key).compactMap { Int($0) }.filter { (1...4096).contains($0) }
+    /// Comma-separated numbers, exactly `count` of them, each `least` to 4096.
+    func numbers(
+        _ key: String, count: Int, atLeast least: Int = 1
+    ) throws(ModelError) -> [Int] {
+        let numbers = list(key).compactMap { Int($0) }.filter { (least...4096).contains($0) }
         guard numbers.count == count, list(key).count == count else {
             throw failure(
                 "its \(key) is \((metadata[key] ?? "").quotedForMessages): \(count) numbers "
-                    + "from 1 to 4096 are expected")
+                    + "from \(least) to 4096 are expected")
         }
         return numbers
     }
@@ -165,13 +173,28 @@ public struct ModelFile: Sendable {
         }
     }
 
-    private func values(_ name: String, shape: [Int]) throws(ModelError) -> [Float] {
+    /// A tensor of U8, which must have this shape.
+    func bytes(_ name: String, shape: [Int]) throws(ModelError) -> [UInt8] {
+        try requireTensor(name, shape: shape)
+        do throws(SafetensorsError) {
+            return try tensors.bytes(of: name)
+        } catch {
+            throw .file(error)
+        }
+    }
+
+    private func requireTensor(_ name: String, shape: [Int]) throws(ModelError) {
         guard let found = tensors.shape(of: name) else {
             throw failure("it lacks the tensor \"\(name)\"")
         }
         guard found == shape else {
             throw failure("its tensor \"\(name)\" has the shape \(found), expected \(shape)")
         }
+    }
+
+    /// A tensor of numbers, which must have this shape and be finite.
+    func values(_ name: String, shape: [Int]) throws(ModelError) -> [Float] {
+        try requireTensor(name, shape: shape)
         let values: [Float]
         do throws(SafetensorsError) {
             values = try tensors.values(of: name)

@@ -2,6 +2,7 @@
 
 public import NeuralEngine
 internal import Realtime
+internal import Synchronization
 
 /// Frames in, frames out: output = clamp(frame + strength · residual), the residual computed at the
 /// model's size and scaled to the frame's, so that detail the network did not mean to change stays
@@ -22,7 +23,7 @@ public final class ModelSession: @unchecked Sendable {
     /// `int8 (12), f32 (6)`; with reuse, also in frames of which a part is computed.
     public let precision: String
     /// What each of them has to do.
-    var stepCosts: [StepCost] { steps.map(\.cost) }
+    public var stepCosts: [StepCost] { steps.map(\.cost) }
     /// What share of each of them the last frame took.
     var stepShares: [Double] { isPartial ? steps.map(\.share) : steps.map { _ in 1 } }
     /// Share of the work that the last frame took: 1 without reuse, 0 where nothing was to do.
@@ -38,6 +39,14 @@ public final class ModelSession: @unchecked Sendable {
     let partial: FrameNetwork?
     let reuse: TemporalReuse?
     private let check: FiniteCheck
+    // Atomic, as bits: written by the control thread, read before each frame; nothing goes with it.
+    private let strengthBits = Atomic<UInt32>(Float(1).bitPattern)
+
+    /// The look's.
+    var strength: Float {
+        get { Float(bitPattern: strengthBits.load(ordering: .relaxed)) }
+        set { strengthBits.store(newValue.bitPattern, ordering: .relaxed) }
+    }
 
     /// - Parameters:
     ///   - tuning: chooses how convolutions are computed.

@@ -45,7 +45,11 @@ public struct NetworkCheck: Sendable {
     }
 
     /// Runs the network of a session on the input: ‖answer − output‖ / ‖output‖, in L2.
-    func relativeError(of session: ModelSession) throws(ModelError) -> Double {
+    func relativeError(of session: any FrameSession) throws(ModelError) -> Double {
+        guard let session = session as? ModelSession else {
+            throw .check(
+                file: file, reason: "a network that remembers frames cannot be checked by one")
+        }
         let network = session.networkShape
         let wanted = [network.channels, network.height, network.width]
         guard shape == wanted else {

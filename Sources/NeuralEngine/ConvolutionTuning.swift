@@ -58,6 +58,14 @@ public final class ConvolutionTuning {
         self.choices = choices
     }
 
+    /// What is known now, for plans that are made later and on other threads; it measures nothing.
+    public var found: @Sendable () -> ConvolutionTuning {
+        guard case .measured = mode else { return { ConvolutionTuning() } }
+        return { [processor, choices] in
+            ConvolutionTuning(processor: processor, choices: choices, budgetNanoseconds: 0)
+        }
+    }
+
     /// Everything that can be computed by `method` is; the rest is direct.
     init(fixed method: ConvolutionMethod) {
         mode = .fixed(method)

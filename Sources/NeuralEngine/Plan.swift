@@ -101,6 +101,8 @@ public final class PlanBuilder {
     }
 
     private var shapes: [TensorShape] = []
+    // Tensors whose memory is not the plan's, by index.
+    private var placed: [Int: TensorView] = [:]
     private var nodes: [Node] = []
     private var sources: [Tensor] = []
 
@@ -128,6 +130,17 @@ public final class PlanBuilder {
         let tensor = makeTensor(shape)
         sources.append(tensor)
         return tensor
+    }
+
+    /// Lets a tensor lie in memory that outlives the plan and may serve others. Neither an input nor
+    /// an output that lies elsewhere is copied.
+    ///
+    /// - Parameter view: same height, width and padded channels.
+    public func place(_ tensor: Tensor, at view: TensorView) {
+        precondition(
+            view.shape.withPaddedChannels == tensor.shape.withPaddedChannels,
+            "a tensor has the shape of its place")
+        placed[tensor.index] = TensorView(shape: tensor.shape, base: view.base)
     }
 
     func makeTensor(_ shape: TensorShape) -> Tensor {
@@ -200,7 +213,8 @@ public final class PlanBuilder {
         let arena = Arena()
         let regions =
             reuses
-            ? shapes.map { arena.plan($0.count) } : planTensors(outputs: outputs, arena: arena)
+            ? shapes.indices.map { arena.plan(placed[$0] == nil ? shapes[$0].count : 0) }
+            : planTensors(outputs: outputs, arena: arena)
         var remaining = methods[...]
         let layers = nodes.map { node in
             let own = node.problem == nil ? nil : remaining.popFirst()
@@ -217,7 +231,9 @@ public final class PlanBuilder {
                     + "transform.model_height to less")
         }
         try arena.allocate()
-        let views = zip(shapes, regions).map { TensorView(shape: $0, base: arena.pointer($1)) }
+        let views = shapes.indices.map {
+            placed[$0] ?? TensorView(shape: shapes[$0], base: arena.pointer(regions[$0]))
+        }
         let steps = layers.map { layers in
             layers.makeSteps(arena) { weights in
                 Resources(
@@ -276,11 +292,15 @@ public final class PlanBuilder {
 
         var regions = [Arena.Region?](repeating: nil, count: shapes.count)
         var free: [TensorShape: [Arena.Region]] = [:]
-        for tensor in sources { regions[tensor.index] = arena.plan(tensor.shape.count) }
+        for tensor in sources where placed[tensor.index] == nil {
+            regions[tensor.index] = arena.plan(tensor.shape.count)
+        }
         for (step, node) in nodes.enumerated() {
-            let key = node.output.shape.withPaddedChannels
-            regions[node.output.index] =
-                free[key]?.popLast() ?? arena.plan(node.output.shape.count)
+            if placed[node.output.index] == nil {
+                let key = node.output.shape.withPaddedChannels
+                regions[node.output.index] =
+                    free[key]?.popLast() ?? arena.plan(node.output.shape.count)
+            }
             for index in Set((node.inputs + [node.output]).map(\.index))
             where lastUse[index] == step {
                 if let region = regions[index] {

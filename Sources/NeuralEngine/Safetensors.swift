@@ -16,7 +16,7 @@ public struct SafetensorsError: Error, Sendable, Equatable, CustomStringConverti
 
 /// A safetensors file in memory: 8 bytes header length (little-endian), a JSON header, the tensors'
 /// bytes one after another without gaps (https://github.com/huggingface/safetensors#format).
-/// F32, F16 and BF16 are read, all as f32. NaN and infinities are passed on: what they mean is
+/// F32, F16 and BF16 are read as f32, U8 as bytes. NaN and infinities are passed on: what they mean is
 /// for the model to say.
 public struct Safetensors: Sendable {
     /// Bounds on what a file may ask for; generous for models of a few megabytes. In memory a file
@@ -37,8 +37,15 @@ public struct Safetensors: Sendable {
         case f32 = "F32"
         case f16 = "F16"
         case bf16 = "BF16"
+        case u8 = "U8"
 
-        var byteCount: Int { self == .f32 ? 4 : 2 }
+        var byteCount: Int {
+            switch self {
+            case .f32: 4
+            case .f16, .bf16: 2
+            case .u8: 1
+            }
+        }
     }
 
     /// A tensor's place in the data.
@@ -99,12 +106,13 @@ public struct Safetensors: Sendable {
     /// Dimensions of a tensor, outermost first; nil if there is none of that name.
     public func shape(of name: String) -> [Int]? { entries[name]?.shape }
 
-    /// A tensor's numbers in row-major order.
+    /// The numbers of an F32, F16 or BF16 tensor in row-major order.
     public func values(of name: String) throws(SafetensorsError) -> [Float] {
-        guard let entry = entries[name] else {
-            throw SafetensorsError(file: file, reason: "it has no tensor \"\(name)\"")
+        let (entry, range) = try find(name)
+        guard entry.type != .u8 else {
+            throw SafetensorsError(
+                file: file, reason: "tensor \"\(name)\" has dtype \"U8\", not numbers of a layer")
         }
-        let range = entry.range.lowerBound + dataStart..<entry.range.upperBound + dataStart
         let count = range.count / entry.type.byteCount
         if entry.type == .f32 { return copy(range, count: count, zero: 0) }
         let halves: [UInt16] = copy(range, count: count, zero: 0)
@@ -119,6 +127,24 @@ public struct Safetensors: Sendable {
                 initialized = count
             }
         }
+    }
+
+    /// A U8 tensor's bytes in row-major order.
+    public func bytes(of name: String) throws(SafetensorsError) -> [UInt8] {
+        let (entry, range) = try find(name)
+        guard entry.type == .u8 else {
+            throw SafetensorsError(
+                file: file,
+                reason: "tensor \"\(name)\" has dtype \"\(entry.type.rawValue)\", not \"U8\"")
+        }
+        return Array(bytes[range])
+    }
+
+    private func find(_ name: String) throws(SafetensorsError) -> (Entry, Range<Int>) {
+        guard let entry = entries[name] else {
+            throw SafetensorsError(file: file, reason: "it has no tensor \"\(name)\"")
+        }
+        return (entry, entry.range.lowerBound + dataStart..<entry.range.upperBound + dataStart)
     }
 
     // Tensors need not be aligned in the file.

@@ -96,7 +96,7 @@ struct SafetensorsHeader {
                 guard type != nil else {
                     throw header.problem(
                         "tensor \(name.quotedForMessages) has dtype \(text.quotedForMessages); "
-                            + "F32, F16 and BF16 are read")
+                            + "F32, F16, BF16 and U8 are read")
                 }
             case "shape" where shape == nil:
                 shape = try header.parseIntegers(atMost: Safetensors.Limits.rank)

@@ -13,12 +13,13 @@ final class CaptureStage: @unchecked Sendable {
     private let counters: PipelineCounters
     private let stop: StopFlag
     private let reopens: Bool
+    private let isOpenAtStart: Bool
     // Capture thread only.
     private var nextSequence: UInt64?
     private let reopenDelay = Event()
 
     init(
-        source: any FrameSource, format: VideoFormat, ring: FrameRing<FrameBuffer>,
+        source: any FrameSource, isOpen: Bool, format: VideoFormat, ring: FrameRing<FrameBuffer>,
         counters: PipelineCounters, stop: StopFlag, reopens: Bool
     ) {
         self.source = source
@@ -27,10 +28,12 @@ final class CaptureStage: @unchecked Sendable {
         self.counters = counters
         self.stop = stop
         self.reopens = reopens
+        isOpenAtStart = isOpen
     }
 
     func run() {
-        while !stop.isSet && !ring.isClosed {
+        let isOpen = isOpenAtStart || reopen()
+        while isOpen, !stop.isSet, !ring.isClosed {
             guard let slot = ring.beginWrite() else {
                 ring.waitForSpace(timeoutNanoseconds: 100_000_000)
                 continue
@@ -105,6 +108,7 @@ final class CaptureStage: @unchecked Sendable {
                 return false
             }
             try source.start()
+            counters.setSourceName(source.name)
             return true
         } catch {
             source.finish()

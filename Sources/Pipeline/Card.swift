@@ -70,11 +70,15 @@ struct CardSet: Sendable {
     let starting: FrameBuffer
     /// While the camera is away.
     let noCamera: FrameBuffer
+    /// While the user wants to show nothing.
+    let paused: FrameBuffer
 
     init(format: VideoFormat) {
         starting = FrameBuffer(format: format)
         noCamera = FrameBuffer(format: format)
+        paused = FrameBuffer(format: format)
         Card.draw("One moment", into: starting)
         Card.draw("No camera", into: noCamera)
+        Card.draw("Paused", into: paused)
     }
 }

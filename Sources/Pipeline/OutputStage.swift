@@ -11,6 +11,9 @@ final class OutputStage: @unchecked Sendable {
     // Atomic: written by the output thread for the control thread; statistics, hence relaxed.
     let writtenCount = Atomic<UInt64>(0)
     let latestAge = Atomic<Int64>(0)
+    let recent = RecentFrames()
+    // Atomic: the pause or resumption that this stage follows already; for the control thread.
+    let followedTurn = Atomic<UInt64>(0)
     // Output thread only; read by the control thread after the join.
     private(set) var summary: SinkSummary
 
@@ -23,21 +26,24 @@ final class OutputStage: @unchecked Sendable {
     private let sink: any FrameSink
     private let cards: CardSet
     private let counters: PipelineCounters
+    private let switches: PipelineSwitches
     private let clock: (any FrameClock)?
     // Output thread only: the slot of the frame written last, kept so that it can be repeated.
     private var shownSlot: Int?
     private var lastFrameTime: Int64?
     private var lastWriteTime: Int64 = 0
+    private var turn: UInt64 = 0
 
     init(
         sink: any FrameSink, ring: FrameRing<FrameBuffer>, cards: CardSet,
-        counters: PipelineCounters, options: PipelineOptions
+        counters: PipelineCounters, switches: PipelineSwitches, clock: (any FrameClock)?
     ) {
         self.sink = sink
         self.ring = ring
         self.cards = cards
         self.counters = counters
-        clock = options.frameClock
+        self.switches = switches
+        self.clock = clock
         summary = SinkSummary(name: sink.name)
     }
 
@@ -45,8 +51,9 @@ final class OutputStage: @unchecked Sendable {
         if sink.isWatched { writeCard() }
         while !summary.isLost {
             let isLast = ring.isClosed
+            noticePause()
             if let slot = ring.beginRead() {
-                write(slot)
+                if PipelineSwitches.isPaused(turn) { drop(slot) } else { write(slot) }
             } else if isLast {
                 break
             } else {
@@ -58,6 +65,24 @@ final class OutputStage: @unchecked Sendable {
         ring.close()
         if !sink.finish() { summary.isLost = true }
         isFinished.store(true, ordering: .releasing)
+    }
+
+    /// Forgets at a pause, however short, all pictures from before it, and shows a card at once.
+    private func noticePause() {
+        let now = switches.turn
+        guard now != turn else { return }
+        turn = now
+        while let slot = ring.beginRead() { drop(slot) }
+        if let shownSlot { ring.endRead(shownSlot) }
+        shownSlot = nil
+        lastFrameTime = nil
+        if sink.isWatched { writeCard() }
+        followedTurn.store(now, ordering: .relaxed)
+    }
+
+    private func drop(_ slot: Int) {
+        ring.endRead(slot)
+        summary.framesPaused += 1
     }
 
     private func write(_ slot: Int) {
@@ -83,8 +108,9 @@ final class OutputStage: @unchecked Sendable {
         if let lastFrameTime { summary.intervals.record(nanoseconds: now - lastFrameTime) }
         lastFrameTime = now
         latestAge.store(age, ordering: .relaxed)
+        recent.record(ageNanoseconds: age, at: now)
         writtenCount.wrappingAdd(1, ordering: .relaxed)
-        guard let shown = clock?.read(frame) else { return }
+        guard switches.readsClock, let shown = clock?.read(frame) else { return }
         summary.ageByBarcode.record(nanoseconds: now - shown.timestampNanoseconds)
         if shown.sequence != frame.metadata.sequence { summary.barcodeMismatches += 1 }
     }
@@ -104,7 +130,9 @@ final class OutputStage: @unchecked Sendable {
     }
 
     private func writeCard() {
-        let card = counters.isSourceLost ? cards.noCamera : cards.starting
+        let card =
+            PipelineSwitches.isPaused(turn)
+            ? cards.paused : counters.isSourceLost ? cards.noCamera : cards.starting
         if sink.write(card) == .lost { summary.isLost = true }
         summary.cards += 1
         lastWriteTime = MonotonicClock.nowNanoseconds

@@ -4,7 +4,7 @@ public import Realtime
 internal import Synchronization
 public import Video
 
-/// How a pipeline treats its frames. Immutable once it runs.
+/// How a pipeline treats its frames.
 public struct PipelineOptions: Sendable {
     /// `latest` for live work, `everyFrame` for files.
     public var policy = RingPolicy.latest
@@ -33,15 +33,19 @@ public final class Pipeline {
     /// Live counts for progress and service notification.
     public let counters = PipelineCounters()
 
-    private let source: any FrameSource
-    private let transform: any FrameTransform
+    // Control thread, but for what a front does with them while it runs.
+    private var source: any FrameSource
+    private var transform: any FrameTransform
     private let sinks: [any FrameSink]
     private let options: PipelineOptions
-    private let stop = StopFlag()
-    private var capture: CaptureStage?
-    private var transformer: TransformStage?
+    private let switches: PipelineSwitches
+    private var surroundings: PipelineFront.Surroundings?
+    private var front: PipelineFront?
     private var outputs: [OutputStage] = []
+    // Of the sinks.
     private var threads: [RealtimeThread] = []
+    // Of fronts that were replaced.
+    private var past = PipelineSummary()
 
     /// A pipeline that does not run yet.
     public init(
@@ -52,6 +56,7 @@ public final class Pipeline {
         self.transform = transform
         self.sinks = sinks
         self.options = options
+        switches = PipelineSwitches(passesFailuresThrough: options.passesFailuresThrough)
     }
 
     /// Opens source, transform and sinks, then starts one thread for each.
@@ -72,9 +77,9 @@ public final class Pipeline {
         }
     }
 
-    /// Asks every stage to stop after the frame it works on. Any thread.
+    /// Asks every stage to stop after the frame it works on. Control thread.
     public func requestStop() {
-        stop.set()
+        front?.requestStop(keepsOutputs: false)
         source.interrupt()
     }
 
@@ -96,22 +101,105 @@ public final class Pipeline {
         return leading?.latestAge.load(ordering: .relaxed) ?? 0
     }
 
+    /// Rate and ages of the frames that the same sink wrote in the last few seconds. Control thread.
+    public func recentFigures(seconds: Double) -> RecentFigures? {
+        let start = MonotonicClock.nowNanoseconds - Int64(seconds * 1e9)
+        return outputs.max {
+            $0.writtenCount.load(ordering: .relaxed) < $1.writtenCount.load(ordering: .relaxed)
+        }?.recent.figures(since: start)
+    }
+
+    /// Name of each sink and the transformed frames it has written. Control thread.
+    public var sinkCounts: [(name: String, written: UInt64)] {
+        zip(sinks, outputs).map { ($0.name, $1.writtenCount.load(ordering: .relaxed)) }
+    }
+
+    /// Frames that came in while the transform was busy with an older one. Control thread.
+    public var framesSkipped: UInt64 { past.framesSkipped + (front?.framesSkipped ?? 0) }
+
+    /// Of all frames; `nil` before the start. Control thread.
+    public var format: VideoFormat? { surroundings?.format }
+
+    // MARK: Changes while it runs
+
+    /// Whether cards are shown instead of pictures because the user wants it. Control thread.
+    public var isPaused: Bool { switches.isPaused }
+
+    /// Shows a card instead of pictures, and forgets the past; or goes on. What was filmed before a
+    /// pause or during it is not shown after it. Control thread.
+    ///
+    /// - Returns: once every sink has followed, which takes as long as the write it is busy with, or
+    ///   after half a second.
+    public func setPaused(_ isPaused: Bool) {
+        switches.setPaused(isPaused)
+        for output in outputs { output.ring.wakeReader() }
+        let nap = Event()
+        for _ in 0..<100 {
+            let isFollowed = outputs.allSatisfy {
+                $0.followedTurn.load(ordering: .relaxed) == switches.turn
+                    || $0.isFinished.load(ordering: .relaxed)
+            }
+            if isFollowed { return }
+            nap.wait(timeoutNanoseconds: 5_000_000)
+        }
+    }
+
+    /// Whether the camera's own picture is shown when the transform fails. Control thread.
+    public func setPassesFailuresThrough(_ isOn: Bool) { switches.passesFailuresThrough = isOn }
+
+    /// Puts another source, another transform or both before the sinks, which repeat their last
+    /// picture meanwhile and then show a card. The frames keep their size. A new transform is
+    /// prepared while the old one goes on; a new source is opened like one that was lost, again and
+    /// again until it is there. Control thread; takes as long as the preparation.
+    ///
+    /// - Throws: what `prepare` of the transform throws; then nothing has changed. Or that the
+    ///   system refuses a thread; then the run ends.
+    public func replaceFront(
+        source newSource: (any FrameSource)?, transform newTransform: (any FrameTransform)?
+    ) throws {
+        guard let front, let surroundings, !isFinished else { return }
+        try newTransform?.prepare(format: surroundings.format)
+        front.requestStop(keepsOutputs: true)
+        if newSource != nil { source.interrupt() }
+        front.join()
+        front.addFigures(to: &past)
+        var isSourceOpen = !counters.isSourceLost
+        if let newSource {
+            source.finish()
+            source = newSource
+            isSourceOpen = false
+            switches.readsClock = false
+        } else if isSourceOpen {
+            // What was filmed while nobody took it is old by now.
+            isSourceOpen = (try? source.start()) != nil
+        }
+        if let newTransform { transform = newTransform } else { transform.reset() }
+        do {
+            try startFront(surroundings, isSourceOpen: isSourceOpen)
+        } catch {
+            requestStop()
+            if self.front?.hasTransformThread != true {
+                for output in outputs { output.ring.close() }
+            }
+            throw error
+        }
+    }
+
+    // MARK: The end
+
     /// Waits for all threads, closes source and sinks, and gathers the figures.
     public func finish() -> PipelineSummary {
         join()
-        var summary = PipelineSummary()
-        guard let capture, let transformer else { return summary }
-        let cutOff = transformer.wasStopped ? capture.ring.takeRemaining() : 0
-        summary.framesIn = counters.captured - cutOff
+        guard let front else { return PipelineSummary() }
+        var summary = past
+        front.addFigures(to: &summary)
+        summary.framesIn = counters.captured - summary.framesCutOff
         summary.badFrames = counters.bad
         summary.framesLostBySource = counters.lostBySource
-        summary.framesSkipped = capture.ring.skippedFrames
         summary.framesFailed = counters.failed
+        summary.framesEarly = counters.early
+        summary.framesPaused = counters.paused
         summary.isSourceFailed = counters.isSourceFailed
-        summary.capture = capture.latency
-        summary.queue = transformer.queueTime
-        summary.transform = transformer.processTime
-        summary.steadyState = transformer.steadyState
         summary.sinks = outputs.map { output in
             var sink = output.summary
             sink.framesSkipped = output.ring.skippedFrames
@@ -121,9 +209,6 @@ public final class Pipeline {
     }
 
     private func startThreads(format: VideoFormat) throws {
-        let input = FrameRing<FrameBuffer>(policy: options.policy) { _ in
-            FrameBuffer(format: format)
-        }
         let cards = CardSet(format: format)
         for sink in sinks {
             let ring = FrameRing<FrameBuffer>(policy: options.policy) { _ in
@@ -131,29 +216,36 @@ public final class Pipeline {
             }
             outputs.append(
                 OutputStage(
-                    sink: sink, ring: ring, cards: cards, counters: counters, options: options))
+                    sink: sink, ring: ring, cards: cards, counters: counters,
+                    switches: switches, clock: options.frameClock))
         }
-        let capture = CaptureStage(
-            source: source, format: format, ring: input, counters: counters, stop: stop,
-            reopens: options.reopensLostSource)
-        let transformer = TransformStage(
-            transform: transform, input: input, outputs: outputs.map(\.ring), counters: counters,
-            stop: stop, passesFailuresThrough: options.passesFailuresThrough)
-        self.capture = capture
-        self.transformer = transformer
         for (index, output) in outputs.enumerated() {
             threads.append(
                 try RealtimeThread(name: "lucida-output-\(index)") { output.run() })
         }
-        threads.append(try RealtimeThread(name: "lucida-transf") { transformer.run() })
-        threads.append(try RealtimeThread(name: "lucida-capture") { capture.run() })
+        let surroundings = PipelineFront.Surroundings(
+            format: format, outputs: outputs.map(\.ring), counters: counters, switches: switches,
+            policy: options.policy, reopensLostSource: options.reopensLostSource)
+        self.surroundings = surroundings
+        counters.setSourceName(source.name)
+        try startFront(surroundings, isSourceOpen: true)
+    }
+
+    private func startFront(
+        _ surroundings: PipelineFront.Surroundings, isSourceOpen: Bool
+    ) throws {
+        let front = PipelineFront(
+            source: source, isSourceOpen: isSourceOpen, transform: transform, surroundings)
+        self.front = front
+        try front.start()
     }
 
     private func join() {
         // A stage that never started cannot close its ring for the next one.
-        if threads.count < outputs.count + 2 {
+        if front?.hasTransformThread != true {
             for output in outputs { output.ring.close() }
         }
+        front?.join()
         for thread in threads { thread.join() }
         threads.removeAll()
         source.finish()
@@ -164,7 +256,11 @@ public final class Pipeline {
 /// Set once by the control thread, polled by the capture and transform threads.
 final class StopFlag: Sendable {
     private let flag = Atomic<Bool>(false)
-    // Relaxed: nothing is handed over with it, a stage only looks a little sooner or later.
-    var isSet: Bool { flag.load(ordering: .relaxed) }
-    func set() { flag.store(true, ordering: .relaxed) }
+    var isSet: Bool { flag.load(ordering: .acquiring) }
+    func set() { flag.store(true, ordering: .releasing) }
+
+    // Stored before the flag: whoever is to stop because of that leaves the sinks to others.
+    private let keep = Atomic<Bool>(false)
+    var keepsOutputs: Bool { keep.load(ordering: .relaxed) }
+    func keepOutputs() { keep.store(true, ordering: .relaxed) }
 }

@@ -11,10 +11,14 @@ public final class PipelineCounters: Sendable {
     private let badCount = Atomic<UInt64>(0)
     private let lostBySourceCount = Atomic<UInt64>(0)
     private let failedCount = Atomic<UInt64>(0)
+    private let earlyCount = Atomic<UInt64>(0)
+    private let pausedCount = Atomic<UInt64>(0)
     private let isSourceLostFlag = Atomic<Bool>(false)
     private let isSourceFailedFlag = Atomic<Bool>(false)
     // Not steady state: written while the camera is away, hence a lock.
     private let problem = Mutex<String?>(nil)
+    // Written when a source has been opened.
+    private let name = Mutex("")
 
     /// Good frames that the source delivered.
     public var captured: UInt64 { capturedCount.load(ordering: .relaxed) }
@@ -24,6 +28,10 @@ public final class PipelineCounters: Sendable {
     public var lostBySource: UInt64 { lostBySourceCount.load(ordering: .relaxed) }
     /// Frames for which the transform had no usable result.
     public var failed: UInt64 { failedCount.load(ordering: .relaxed) }
+    /// Frames with which nothing was shown yet, because pictures come later than their frames.
+    public var early: UInt64 { earlyCount.load(ordering: .relaxed) }
+    /// Frames that came while the pipeline was paused: not transformed, not shown.
+    public var paused: UInt64 { pausedCount.load(ordering: .relaxed) }
     /// Whether the camera is away and looked for.
     public var isSourceLost: Bool { isSourceLostFlag.load(ordering: .relaxed) }
 
@@ -32,12 +40,18 @@ public final class PipelineCounters: Sendable {
     /// Why a lost camera cannot be opened again; `nil` while it is there. Control thread.
     public var sourceProblem: String? { problem.withLock { $0 } }
 
+    /// Where frames come from; a camera that is found again may be another. Control thread.
+    public var sourceName: String { name.withLock { $0 } }
+
+    func setSourceName(_ text: String) { name.withLock { $0 = text } }
     func countCaptured() { capturedCount.wrappingAdd(1, ordering: .relaxed) }
     func countBad() { badCount.wrappingAdd(1, ordering: .relaxed) }
     func countLostBySource(_ count: UInt64) {
         lostBySourceCount.wrappingAdd(count, ordering: .relaxed)
     }
     func countFailed() { failedCount.wrappingAdd(1, ordering: .relaxed) }
+    func countEarly() { earlyCount.wrappingAdd(1, ordering: .relaxed) }
+    func countPaused() { pausedCount.wrappingAdd(1, ordering: .relaxed) }
     func setSourceLost(_ isLost: Bool) {
         if !isLost { setSourceProblem(nil) }
         isSourceLostFlag.store(isLost, ordering: .relaxed)

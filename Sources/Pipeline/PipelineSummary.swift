@@ -7,6 +7,8 @@ public struct PipelineSummary: Sendable {
     /// Good frames delivered by the source, without those that were waiting for the transform when
     /// the run was asked to stop.
     public var framesIn: UInt64 = 0
+    /// Those that were waiting then.
+    var framesCutOff: UInt64 = 0
     /// Faulty frames, dropped.
     public var badFrames: UInt64 = 0
     /// Frames missing in the source's numbering: the driver or the source itself was overrun.
@@ -15,6 +17,11 @@ public struct PipelineSummary: Sendable {
     public var framesSkipped: UInt64 = 0
     /// Frames for which the transform had no usable result.
     public var framesFailed: UInt64 = 0
+    /// Frames with which nothing was shown yet, because pictures come later than their frames: at
+    /// the start and after each break.
+    public var framesEarly: UInt64 = 0
+    /// Frames that came during a pause: not transformed, not shown.
+    public var framesPaused: UInt64 = 0
     /// Whether the source broke off before its end.
     public var isSourceFailed = false
     /// From the frame's timestamp to its slot being ready for the transform.
@@ -51,6 +58,8 @@ public struct SinkSummary: Sendable {
     public var framesRepeated: UInt64 = 0
     /// Placeholder cards written.
     public var cards: UInt64 = 0
+    /// Transformed frames that were not written because of a pause.
+    public var framesPaused: UInt64 = 0
     /// Frames that the sink refused.
     public var framesRefused: UInt64 = 0
     /// Capture timestamp → handed to the sink.

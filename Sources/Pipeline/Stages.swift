@@ -54,7 +54,9 @@ extension FrameSource {
 
 /// What turns an input frame into an output frame.
 public protocol FrameTransform: AnyObject, Sendable {
-    /// How many frames later than its input an output comes: 0 for a causal one-step network.
+    /// How many later frames an output depends on: 0 for a causal one.
+    var lookAheadFrames: Int { get }
+    /// How many frames later than its input an output comes.
     var delayFrames: Int { get }
     /// Allocates and plans everything for one size. Control thread.
     ///
@@ -64,14 +66,26 @@ public protocol FrameTransform: AnyObject, Sendable {
     ///
     /// - Parameters:
     ///   - input: RGB24, full range. Not changed.
-    ///   - output: same format; the pipeline has copied the metadata already.
+    ///   - output: same format; the pipeline has copied the metadata already. A transform with a
+    ///     delay replaces them by those of the frame whose picture this is.
     ///   - elapsedNanoseconds: capture time since the previous frame; 0 for the first.
-    /// - Returns: whether `output` holds a transformed picture. With `false` (the network gave no
-    ///   usable result) nothing is shown.
+    /// - Returns: what `output` holds.
     /// - Realtime: allocates nothing
-    func process(_ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64) -> Bool
+    func process(
+        _ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64
+    ) -> TransformResult
     /// Forgets the past: after a cut, a pause or a new camera.
     func reset()
+}
+
+/// What a transform made of a frame.
+public enum TransformResult: Sendable, Equatable {
+    /// A transformed picture.
+    case picture
+    /// Nothing yet: pictures come later than their frames. Nothing is shown.
+    case early
+    /// No usable result. Nothing is shown, or the frame itself where the user chose that.
+    case failed
 }
 
 /// What became of a frame handed to a sink.

@@ -22,8 +22,9 @@ final class TransformStage: @unchecked Sendable {
     private let outputs: [FrameRing<FrameBuffer>]
     private let counters: PipelineCounters
     private let stop: StopFlag
-    private let passesFailuresThrough: Bool
-    // Transform thread only.
+    private let switches: PipelineSwitches
+    // Transform thread only: the pause or resumption that it knows of.
+    private var turn: UInt64 = 0
     private var previousTimestamp: Int64?
     private var frameCount: UInt64 = 0
     private var allocationsAtStart: Int64?
@@ -31,14 +32,14 @@ final class TransformStage: @unchecked Sendable {
     init(
         transform: any FrameTransform, input: FrameRing<FrameBuffer>,
         outputs: [FrameRing<FrameBuffer>], counters: PipelineCounters, stop: StopFlag,
-        passesFailuresThrough: Bool
+        switches: PipelineSwitches
     ) {
         self.transform = transform
         self.input = input
         self.outputs = outputs
         self.counters = counters
         self.stop = stop
-        self.passesFailuresThrough = passesFailuresThrough
+        self.switches = switches
     }
 
     func run() {
@@ -59,11 +60,19 @@ final class TransformStage: @unchecked Sendable {
         }
         countAllocations()
         input.close()
+        guard !stop.keepsOutputs else { return }
         for output in outputs { output.close() }
     }
 
     /// - Returns: `false` when no sink is left.
     private func handle(_ frame: FrameBuffer) -> Bool {
+        noticePause()
+        guard !PipelineSwitches.isPaused(turn),
+            frame.readyNanoseconds >= switches.resumedNanoseconds
+        else {
+            counters.countPaused()
+            return outputs.contains { !$0.isClosed }
+        }
         let started = MonotonicClock.nowNanoseconds
         // The queue ends where the capture thread's own histogram begins: together with the
         // transform and the write they add up to the frame's age.
@@ -71,11 +80,19 @@ final class TransformStage: @unchecked Sendable {
         guard let (first, slot) = slotOfFirstOpenOutput() else { return false }
         let result = outputs[first][slot]
         result.metadata = frame.metadata
-        if process(frame, into: result) {
+        switch process(frame, into: result) {
+        case .picture where switches.turn != turn:
+            // Paused meanwhile: nothing filmed before shall be shown after.
+            outputs[first].abandon(slot)
+            counters.countPaused()
+        case .picture:
             processTime.record(nanoseconds: MonotonicClock.nowNanoseconds - started)
             copy(result, toOutputsAfter: first)
             outputs[first].publish(slot)
-        } else {
+        case .early:
+            outputs[first].abandon(slot)
+            counters.countEarly()
+        case .failed:
             outputs[first].abandon(slot)
             counters.countFailed()
         }
@@ -83,7 +100,16 @@ final class TransformStage: @unchecked Sendable {
         return true
     }
 
-    private func process(_ frame: FrameBuffer, into result: FrameBuffer) -> Bool {
+    /// A pause is a cut: what was before is forgotten.
+    private func noticePause() {
+        let now = switches.turn
+        guard now != turn else { return }
+        turn = now
+        transform.reset()
+        previousTimestamp = nil
+    }
+
+    private func process(_ frame: FrameBuffer, into result: FrameBuffer) -> TransformResult {
         let timestamp = frame.metadata.timestampNanoseconds
         var elapsed = previousTimestamp.map { max(0, timestamp - $0) } ?? 0
         if elapsed > Self.cutNanoseconds {
@@ -91,10 +117,10 @@ final class TransformStage: @unchecked Sendable {
             elapsed = 0
         }
         previousTimestamp = timestamp
-        if transform.process(frame, into: result, elapsedNanoseconds: elapsed) { return true }
-        guard passesFailuresThrough else { return false }
+        let made = transform.process(frame, into: result, elapsedNanoseconds: elapsed)
+        guard made == .failed && switches.passesFailuresThrough else { return made }
         result.copy(from: frame)
-        return true
+        return .picture
     }
 
     /// The network writes into this one; the other outputs get a copy.

@@ -85,6 +85,9 @@ public final class FrameRing<Element>: @unchecked Sendable {
         released.set()
     }
 
+    /// Wakes a consumer that waits for a frame, because something else has changed. Control thread.
+    public func wakeReader() { published.set() }
+
     // MARK: Producer
 
     /// Takes a free slot for writing; `nil` if there is none (only with `everyFrame`).

@@ -28,6 +28,13 @@ public struct LatencyHistogram: Sendable {
         maximumNanoseconds = max(maximumNanoseconds, value)
     }
 
+    /// Counts all that another has recorded, too.
+    public mutating func add(_ other: LatencyHistogram) {
+        for index in counts.indices { counts[index] += other.counts[index] }
+        count += other.count
+        maximumNanoseconds = max(maximumNanoseconds, other.maximumNanoseconds)
+    }
+
     /// The duration that a `fraction` (0–1) of all recorded ones do not exceed, in nanoseconds,
     /// rounded up to the end of its bucket; 0 if nothing was recorded.
     public func percentile(_ fraction: Double) -> Int64 {

@@ -15,10 +15,14 @@ public final class RealtimeThread {
     ///
     /// - Parameters:
     ///   - name: shown by `top -H`; the kernel keeps the first 15 bytes.
+    ///   - isDataPlane: whether its allocations are counted among those that frames cost.
     ///   - body: runs once on the new thread.
     /// - Throws: `RealtimeThreadError` if the system refuses another thread.
-    public init(name: String, body: @escaping @Sendable () -> Void) throws(RealtimeThreadError) {
-        let context = Unmanaged.passRetained(Start(name: name, body: body))
+    public init(
+        name: String, isDataPlane: Bool = true, body: @escaping @Sendable () -> Void
+    ) throws(RealtimeThreadError) {
+        let context = Unmanaged.passRetained(
+            Start(name: name, isDataPlane: isDataPlane, body: body))
         let code = pthread_create(&handle, nil, Self.entry, context.toOpaque())
         if code != 0 {
             context.release()
@@ -39,9 +43,11 @@ public final class RealtimeThread {
 
     private final class Start {
         let name: String
+        let isDataPlane: Bool
         let body: @Sendable () -> Void
-        init(name: String, body: @escaping @Sendable () -> Void) {
+        init(name: String, isDataPlane: Bool, body: @escaping @Sendable () -> Void) {
             self.name = name
+            self.isDataPlane = isDataPlane
             self.body = body
         }
     }
@@ -53,7 +59,7 @@ public final class RealtimeThread {
             guard let raw = $0 else { return nil }
             let start = Unmanaged<Start>.fromOpaque(raw).takeRetainedValue()
             clinux_set_thread_name(start.name)
-            clinux_count_allocations_of_this_thread()
+            if start.isDataPlane { clinux_count_allocations_of_this_thread() }
             start.body()
             return nil
         }

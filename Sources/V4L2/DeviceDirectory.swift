@@ -15,6 +15,17 @@ public struct DeviceReport: Sendable, Codable, Equatable {
         case other
     }
 
+    /// Who has it now.
+    public enum User: String, Sendable, Codable {
+        /// Nobody, or it cannot be told.
+        case nobody
+        /// A Lucida writes to this loopback.
+        case lucida
+        /// Another program films with this camera or writes to this loopback. A Lucida that films
+        /// with it counts as one, too: cameras do not tell.
+        case other
+    }
+
     /// `/dev/video0`.
     public var path: String
     /// Stable names in `/dev/v4l/by-id`, which survive another USB port or order of plugging.
@@ -27,6 +38,12 @@ public struct DeviceReport: Sendable, Codable, Equatable {
     public var driver: String
     /// Where it is attached.
     public var busInfo: String
+    /// Whether pictures can be captured from it now.
+    public var offersCapture = false
+    /// Whether pictures can be written to it now.
+    public var offersOutput = false
+    /// Who uses it as `kind` says.
+    public var usedBy = User.nobody
     /// Whether Lucida can use it as `kind` says.
     public var isUsable: Bool
     /// Why not, or what to know: a sentence; nil if there is nothing to say.
@@ -40,6 +57,9 @@ public struct DeviceReport: Sendable, Codable, Equatable {
         case path, kind, card, driver, remark, modes, controls
         case stablePaths = "stable_paths"
         case busInfo = "bus_info"
+        case offersCapture = "capture"
+        case offersOutput = "output"
+        case usedBy = "used_by"
         case isUsable = "usable"
     }
 }
@@ -154,15 +174,23 @@ public enum DeviceDirectory {
     private static func report(of device: VideoDevice, stablePaths: [String]) -> DeviceReport {
         let capabilities = device.capabilities
         let formats = capabilities.isCapture ? device.cameraFormats() : []
-        let verdict =
-            capabilities.isLoopback
-            ? verdict(loopback: capabilities, writer: device.loopbackWriter())
-            : verdict(
-                capabilities: capabilities, formats: formats, isInUse: device.isCameraInUse)
+        let user: DeviceReport.User
+        let verdict: (kind: DeviceReport.Kind, isUsable: Bool, remark: String?)
+        if capabilities.isLoopback {
+            let writer = device.loopbackWriter()
+            user = DeviceReport.User(writer)
+            verdict = Self.verdict(loopback: capabilities, writer: writer)
+        } else {
+            let isInUse = capabilities.isCapture && device.isCameraInUse
+            user = isInUse ? .other : .nobody
+            verdict = Self.verdict(
+                capabilities: capabilities, formats: formats, isInUse: isInUse)
+        }
         return DeviceReport(
             path: device.path, stablePaths: stablePaths, kind: verdict.kind,
             card: capabilities.card, driver: capabilities.driver, busInfo: capabilities.busInfo,
-            isUsable: verdict.isUsable, remark: verdict.remark, modes: modes(formats),
+            offersCapture: capabilities.isCapture, offersOutput: capabilities.isOutput,
+            usedBy: user, isUsable: verdict.isUsable, remark: verdict.remark, modes: modes(formats),
             controls: device.controls().map { control in
                 ControlReport(
                     name: control.name, value: try? device.controlValue(control.name),
@@ -254,5 +282,15 @@ public enum DeviceDirectory {
             if !name.hasPrefix(".") { names.append(name) }
         }
         return names
+    }
+}
+
+extension DeviceReport.User {
+    fileprivate init(_ writer: LoopbackWriter) {
+        switch writer {
+        case .nobody: self = .nobody
+        case .lucida: self = .lucida
+        case .otherProgram: self = .other
+        }
     }
 }

@@ -40,14 +40,14 @@ struct BenchCommand: ParsableCommand {
                 "Run the network on the tensor input of a safetensors file, and print the relative "
                     + "error (L2) against its tensor output. Both have the shape "
                     + "(channels, height / 4, width / 4).",
-                valueName: "file"))
+                valueName: "file"), completion: .file())
         var check: String?
 
         @Option(
             name: .long,
             help: ArgumentHelp(
                 "Run a video instead, with and without temporal reuse, and compare the pictures.",
-                valueName: "file"))
+                valueName: "file"), completion: .file())
         var clip: String?
 
         @Option(
@@ -126,7 +126,7 @@ struct BenchCommand: ParsableCommand {
             session.durationSeconds = duration
             session.showsProgress = isTerminal() && !json
             let result = try Session(
-                configuration: loaded.configuration, options: session,
+                loaded: loaded, options: session,
                 log: makeLogger(loaded.configuration)
             ).run()
             let report = result.report

@@ -30,7 +30,8 @@ struct BenchRooflineCommand: ParsableCommand {
     var json = false
 
     @Option(
-        name: .long, help: ArgumentHelp("Also draw the roofline into an SVG.", valueName: "file"))
+        name: .long, help: ArgumentHelp("Also draw the roofline into an SVG.", valueName: "file"),
+        completion: .file())
     var plot: String?
 
     func validate() throws {
@@ -49,12 +50,13 @@ struct BenchRooflineCommand: ParsableCommand {
     }
 }
 
-/// The option that names a model by its file.
+/// The option that names a model.
 struct ModelOption: ParsableArguments {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "Model file instead of the one of the style (transform.model).", valueName: "file"))
+            "base, small, ink, or a model file (transform.model).", valueName: "model"),
+        completion: .file(extensions: ["safetensors"]))
     var model: String?
 
     var overrides: [ConfigurationOverride] {

@@ -17,24 +17,29 @@ struct CalibrateCommand: ParsableCommand {
             Figures against a teacher are replaced by new ones against a teacher only.
             """)
 
-    @Option(name: .long, help: ArgumentHelp("The model file.", valueName: "file"))
+    @Option(
+        name: .long, help: ArgumentHelp("The model file.", valueName: "file"),
+        completion: .file(extensions: ["safetensors"]))
     var model: String
 
     @Option(
         name: .long,
-        help: ArgumentHelp("File to write; else the model file itself.", valueName: "file"))
+        help: ArgumentHelp("File to write; else the model file itself.", valueName: "file"),
+        completion: .file())
     var output: String?
 
     @Option(
         name: .long, parsing: .singleValue,
-        help: ArgumentHelp("Footage to measure on. May be repeated.", valueName: "file"))
+        help: ArgumentHelp("Footage to measure on. May be repeated.", valueName: "file"),
+        completion: .file())
     var clip: [String] = []
 
     @Option(
         name: .long, parsing: .singleValue,
         help: ArgumentHelp(
-            "The teacher's version of each --clip, in the same order, lossless.",
-            valueName: "file"))
+            "The teacher's version of each --clip, in the same order, lossless; {style} in its "
+                + "name stands for each of the model's styles.",
+            valueName: "file"), completion: .file())
     var teacher: [String] = []
 
     @Option(

@@ -13,7 +13,8 @@ struct CheckConfigCommand: ParsableCommand {
     @OptionGroup var options: ConfigurationOptions
 
     @Argument(
-        help: ArgumentHelp("File to check instead of the one in use.", valueName: "file"))
+        help: ArgumentHelp("File to check instead of the one in use.", valueName: "file"),
+        completion: .file())
     var file: String?
 
     func run() throws {

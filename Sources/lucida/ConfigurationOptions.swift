@@ -11,19 +11,21 @@ struct ConfigurationOptions: ParsableArguments {
         name: .long,
         help: ArgumentHelp(
             "Configuration file; else ~/.config/lucida/lucida.toml, /etc/lucida/lucida.toml.",
-            valueName: "file"))
+            valueName: "file"), completion: .file(extensions: ["toml"]))
     var config: String?
 
     @Option(
         name: .long, parsing: .singleValue,
         help: ArgumentHelp(
             "Override any key, for example --set camera.mirror=true. May be repeated.",
-            valueName: "key=value"))
+            valueName: "key=value"),
+        completion: .list(ConfigurationSchema.keys.map { $0.name + "=" }))
     var set: [String] = []
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Style of the picture (transform.style).", valueName: "name"))
+        help: ArgumentHelp("Style of the picture (transform.style).", valueName: "name"),
+        completion: .list(["ink", "oil", "watercolour", "pencil", "neon", "clear"]))
     var style: String?
 
     // Unconditional, as wherever a number is expected: -1 is a value out of range, no option.
@@ -44,7 +46,8 @@ struct ConfigurationOptions: ParsableArguments {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "auto, f32, int16, bf16 or int8 (performance.precision).", valueName: "name"))
+            "auto, f32, int16, bf16 or int8 (performance.precision).", valueName: "name"),
+        completion: .list(PrecisionName.allCases.map(\.rawValue)))
     var precision: String?
 
     @Option(
@@ -76,9 +79,14 @@ struct ConfigurationOptions: ParsableArguments {
 
     /// Loads the configuration with these and further overrides over it.
     func load(_ further: [ConfigurationOverride] = []) throws -> LoadedConfiguration {
-        try Configuration.load(
+        try source(further).load()
+    }
+
+    /// Where the configuration comes from, to be read once or again and again.
+    func source(_ further: [ConfigurationOverride] = []) throws -> ConfigurationSource {
+        ConfigurationSource(
             explicitPath: config, environment: ProcessInfo.processInfo.environment,
-            overrides: further + overrides())
+            overrides: try further + overrides())
     }
 }
 
@@ -89,7 +97,8 @@ struct ReuseOption: ParsableArguments {
         help: ArgumentHelp(
             "Whether to compute only what changed since the last frame "
                 + "(performance.temporal_reuse).",
-            valueName: "true|false"))
+            valueName: "true|false"),
+        completion: .list(["true", "false"]))
     var reuse: String?
 
     var overrides: [ConfigurationOverride] {

@@ -15,7 +15,8 @@ struct DemoCommand: ParsableCommand {
 
     @Option(
         name: [.short, .long],
-        help: ArgumentHelp("Directory for video, picture and report.", valueName: "dir"))
+        help: ArgumentHelp("Directory for video, picture and report.", valueName: "dir"),
+        completion: .directory)
     var output = "out"
 
     @OptionGroup var options: ConfigurationOptions
@@ -60,7 +61,7 @@ struct DemoCommand: ParsableCommand {
         }
         let loaded = try options.load(overrides + reuse.overrides)
         let result = try Session(
-            configuration: loaded.configuration, options: session,
+            loaded: loaded, options: session,
             log: makeLogger(loaded.configuration)
         ).run()
         print(result.report.text)

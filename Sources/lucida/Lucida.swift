@@ -15,12 +15,16 @@ struct Lucida: ParsableCommand {
 
               lucida run                          the main job, as configured
               lucida run --source test --sink file:out.mp4 --duration 10
-              lucida devices                      which cameras there are, and what is wrong
+              lucida ctl status                   what a running Lucida does; pause, set, watch …
+              lucida devices                      which cameras there are, and their modes
+              lucida doctor                       what is wrong with the set-up, and what mends it
               lucida transform talk.mp4 ink.mp4   a file, every frame
             """,
         version: "lucida \(lucidaVersion)",
         subcommands: [
-            RunCommand.self, DevicesCommand.self, TransformCommand.self, CheckConfigCommand.self,
+            RunCommand.self, ControlCommand.self, DevicesCommand.self, DoctorCommand.self,
+            TransformCommand.self,
+            CheckConfigCommand.self,
             BenchCommand.self, CalibrateCommand.self, DemoCommand.self,
         ])
 

@@ -23,7 +23,8 @@ struct RunCommand: ParsableCommand {
         name: .long,
         help: ArgumentHelp(
             "auto, test, v4l2:PATH, a name in /dev/v4l/by-id, or file:PATH-or-URL (camera.source).",
-            valueName: "source"))
+            valueName: "source"),
+        completion: .list(["auto", "test", "v4l2:", "file:"]))
     var source: String?
 
     @Option(
@@ -31,7 +32,8 @@ struct RunCommand: ParsableCommand {
         help: ArgumentHelp(
             "auto, null, v4l2:PATH, file:PATH-or-URL or frames:DIR (output.sinks). "
                 + "May be repeated.",
-            valueName: "sink"))
+            valueName: "sink"),
+        completion: .list(["auto", "null", "v4l2:", "file:", "frames:"]))
     var sink: [String] = []
 
     @Option(
@@ -43,7 +45,8 @@ struct RunCommand: ParsableCommand {
         name: .long,
         help: ArgumentHelp(
             "realtime or fast: how a file or the test camera is read (camera.pace).",
-            valueName: "pace"))
+            valueName: "pace"),
+        completion: .list(Pace.allCases.map(\.rawValue)))
     var pace: String?
 
     @Flag(name: .long, help: "Swap left and right (camera.mirror).")
@@ -56,14 +59,15 @@ struct RunCommand: ParsableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Write the liveness summary as JSON (report.path).", valueName: "file"))
+        help: ArgumentHelp("Write the liveness summary as JSON (report.path).", valueName: "file"),
+        completion: .file())
     var report: String?
 
     @Option(
         name: .long,
         help: ArgumentHelp(
             "Write a PNG of one frame before and after, side by side. It shows the raw camera.",
-            valueName: "file"))
+            valueName: "file"), completion: .file())
     var picture: String?
 
     func validate() throws {
@@ -73,15 +77,17 @@ struct RunCommand: ParsableCommand {
     }
 
     func run() throws {
-        let loaded = try options.load(overrides() + reuse.overrides)
+        let source = try options.source(overrides() + reuse.overrides)
+        let loaded = try source.load()
         let log = makeLogger(loaded.configuration)
         log.info("configuration: \(loaded.file ?? "the defaults")")
         var session = SessionOptions()
         session.durationSeconds = duration
+        session.source = source
         session.picturePath = picture
         session.showsProgress = isTerminal()
         let result = try Session(
-            configuration: loaded.configuration, options: session, log: log
+            loaded: loaded, options: session, log: log
         ).run()
         print(result.report.text)
         if let failure = result.failure { throw failure }

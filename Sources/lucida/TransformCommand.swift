@@ -16,10 +16,11 @@ struct TransformCommand: ParsableCommand {
             left out, and so is the orientation that a camera noted in a JPEG.
             """)
 
-    @Argument(help: ArgumentHelp("Image or video file, or a URL.", valueName: "in"))
+    @Argument(
+        help: ArgumentHelp("Image or video file, or a URL.", valueName: "in"), completion: .file())
     var input: String
 
-    @Argument(help: ArgumentHelp("File to write.", valueName: "out"))
+    @Argument(help: ArgumentHelp("File to write.", valueName: "out"), completion: .file())
     var output: String
 
     @OptionGroup var options: ConfigurationOptions
@@ -28,7 +29,8 @@ struct TransformCommand: ParsableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Write the summary as JSON (report.path).", valueName: "file"))
+        help: ArgumentHelp("Write the summary as JSON (report.path).", valueName: "file"),
+        completion: .file())
     var report: String?
 
     func run() throws {
@@ -36,6 +38,8 @@ struct TransformCommand: ParsableCommand {
         var overrides = [
             ConfigurationOverride(option: "in", key: "camera.source", value: "file:" + input),
             ConfigurationOverride(option: "out", key: "output.sinks", values: [sink]),
+            // A file waits for every step of a frame; a batch would only lose its last frames.
+            ConfigurationOverride(option: "in", key: "transform.stream_batch", value: "false"),
         ]
         if let report {
             overrides.append(
@@ -53,7 +57,7 @@ struct TransformCommand: ParsableCommand {
         session.isOffline = true
         session.showsProgress = isTerminal()
         let result = try Session(
-            configuration: loaded.configuration, options: session, log: log
+            loaded: loaded, options: session, log: log
         ).run()
         if let failure = result.failure { throw failure }
         let report = result.report

@@ -79,7 +79,8 @@ import Testing
         throws
     {
         let names = [
-            "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "Models/ink.md",
+            "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "Models/base.md",
+            "Models/ink.md", "docs/gallery.md", "docs/model.md",
         ]
         for name in names {
             let file = Self.root.appending(path: name)

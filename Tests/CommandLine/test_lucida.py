@@ -18,6 +18,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import unittest
 import xml.etree.ElementTree
 
@@ -28,6 +30,8 @@ BINARY = os.environ.get("LUCIDA_BINARY", str(ROOT / ".build/release/lucida"))
 # Webcam footage to try, if there is any; `.ci/run` names it.
 CLIPS = pathlib.Path(os.environ.get("LUCIDA_CLIPS", "/nonexistent"))
 MODEL = ROOT / "Models/ink.safetensors"
+# Of random weights, small.
+STREAMING_MODEL = ROOT / "Tests/ModelsTests/Resources/streaming-unet.safetensors"
 
 
 def lucida(*arguments, timeout=180, **keywords):
@@ -175,8 +179,9 @@ class Run(Case):
     def test_what_holds_still_is_not_computed_again(self):
         report = self.folder / "report.json"
         for reuse in ("true", "false"):
-            result = lucida("run", "--source", "test", "--sink", "null", "--size", "320x192", "--duration", "3",
-                            "--precision", "f32", "--reuse", reuse, "--report", report)
+            result = lucida("run", "--set", "transform.model=ink", "--source", "test", "--sink",
+                            "null", "--size", "320x192", "--duration", "3", "--precision", "f32",
+                            "--reuse", reuse, "--report", report)
             self.assertEqual(result.returncode, 0, result.stderr)
             share = json.loads(report.read_text())["resources"].get("workShare")
             if reuse == "true":
@@ -194,7 +199,7 @@ class Run(Case):
         self.assertEqual(figures["lookAheadFrames"], 0)
         self.assertEqual(figures["resources"]["allocationsPerFrame"], 0)
         self.assertGreater(figures["resources"]["steadyStateFrames"], 30)
-        self.assertLessEqual(figures["resources"]["workShare"], 1)
+        self.assertNotIn("workShare", figures["resources"])
         output = figures["outputs"][0]
         self.assertGreater(output["frames"], 30)
         self.assertEqual(figures["input"]["frames"], output["frames"] + output["dropped"])
@@ -216,6 +221,35 @@ class Run(Case):
             figures = json.loads(report.read_text())
             self.assertEqual(figures["outputs"][0]["dropped"], 0)
             self.assertEqual(figures["input"]["frames"], figures["outputs"][0]["frames"])
+
+    def test_a_stream_batch_is_late_by_what_it_says_and_allocates_nothing(self):
+        report = self.folder / "report.json"
+        config = self.folder / "lucida.toml"
+        # Hardly anything is drawn: the barcode stays readable.
+        config.write_text(f"""
+            [transform]
+            model = "{STREAMING_MODEL}"
+            style = "oil"
+            strength = 0.001
+            steps = 3
+            stream_batch = true
+        """)
+        # Unpaced, so that no frame is skipped.
+        result = lucida("run", "--config", config, "--source", "test", "--pace", "fast", "--sink", "null",
+                        "--size", "320x192", "--duration", "3", "--report", report)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        figures = json.loads(report.read_text())
+        output = figures["outputs"][0]
+        self.assertEqual(figures["delayFrames"], 2)
+        self.assertEqual(figures["input"]["early"], 2)
+        self.assertEqual(figures["input"]["failed"], 0)
+        self.assertEqual(output["dropped"], 0)
+        self.assertGreater(output["frames"], 30)
+        self.assertEqual(figures["input"]["frames"], output["frames"] + 2)
+        self.assertEqual(output["barcodeMismatches"], 0)
+        self.assertIn("ageByBarcode", output)
+        self.assertEqual(figures["resources"]["allocationsPerFrame"], 0)
+        self.assertIn("of which the stream batch 2 frames", result.stdout)
 
     def test_sigterm_stops_it_cleanly_and_systemd_is_told(self):
         path = str(self.folder / "notify")
@@ -338,6 +372,269 @@ class Run(Case):
         self.assertEqual(left, [config])
 
 
+class Control(Case):
+    """A run that is steered: by its file, by signals, by `lucida ctl`."""
+
+    def setUp(self):
+        super().setUp()
+        self.socket = self.folder / "xdg/lucida/control.sock"
+        self.socket.parent.parent.mkdir()
+        self.config = self.folder / "lucida.toml"
+        self.log = self.folder / "log"
+        self.source = ("--source", "test")
+        self.environment = {name: value for name, value in os.environ.items()
+                            if name not in ("RUNTIME_DIRECTORY", "XDG_CONFIG_HOME")}
+        self.environment["XDG_RUNTIME_DIR"] = str(self.folder / "xdg")
+        self.environment["HOME"] = str(self.folder)
+
+    def write(self, text):
+        """As most editors do: a new file takes the place of the old one."""
+        new = self.folder / "new"
+        new.write_text(f'[transform]\nmodel = "{STREAMING_MODEL}"\n{text}')
+        new.rename(self.config)
+
+    def start(self, *arguments, text='style = "oil"\n'):
+        self.write(text)
+        self.report = self.folder / "report.json"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [BINARY, "run", "--config", str(self.config), *self.source, "--sink", "null",
+                 "--size", "160x96", "--duration", "120", "--report", str(self.report),
+                 *arguments], stdout=subprocess.DEVNULL, stderr=log, env=self.environment)
+        self.addCleanup(self.end)
+        self.wait_for(lambda: self.socket.exists() and self.ctl("status").returncode == 0)
+
+    def end(self):
+        """The report of the run."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.process.wait(timeout=60), 0, self.log.read_text())
+        return json.loads(self.report.read_text())
+
+    def wait_for(self, condition):
+        for _ in range(600):
+            if condition():
+                return
+            self.assertIsNone(self.process.poll(), self.log.read_text())
+            time.sleep(0.1)
+        self.fail(f"did not happen: {self.log.read_text()}")
+
+    def ctl(self, *arguments, **keywords):
+        return lucida("ctl", *arguments, env=self.environment, **keywords)
+
+    def status(self):
+        reply = json.loads(self.ctl("status", "--json").stdout)
+        self.assertTrue(reply["ok"])
+        return reply["status"]
+
+    def frames(self):
+        return self.status()["frames"]["written"]
+
+    def test_ctl_changes_the_look_and_no_frame_is_lost_by_it(self):
+        self.start()
+        for key, value, field in (("strength", "0.5", 0.5), ("seed", "7", 7), ("temporal", "0", 0),
+                                  ("style", "neon", "neon"), ("style", "ink:0.5,oil:0.5", None)):
+            result = self.ctl("set", f"transform.{key}", value)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn(f"transform.{key} = ", result.stdout)
+            if field is not None:
+                self.assertEqual(self.status()["look"][key], field)
+        written = self.frames()
+        self.wait_for(lambda: self.frames() > written + 30)
+        report = self.end()
+        self.assertEqual(report["resources"]["allocationsPerFrame"], 0)
+        # What a busy machine skips is not lost by a change: all that was taken came out.
+        given = report["input"]["frames"] - report["input"]["skipped"]
+        self.assertGreaterEqual(report["outputs"][0]["frames"] + report["outputs"][0]["skipped"],
+                                given - 1)
+        self.assertEqual(report["input"]["failed"], 0)
+        self.assertEqual(report["outputs"][0]["barcodeMismatches"], 0)
+        self.assertFalse(self.socket.exists())
+
+    def test_ctl_takes_neither_paths_nor_wrong_values(self):
+        self.start()
+        before = self.status()["look"]
+        for key, value, part in (
+                ("camera.source", "file:/etc/passwd", "comes from the configuration file alone"),
+                ("output.sinks", "file:/tmp/x.mp4", "comes from the configuration file alone"),
+                ("report.path", "/tmp/x", "comes from the configuration file alone"),
+                ("control.socket", "/tmp/x", "comes from the configuration file alone"),
+                ("transform.model", "/tmp/x", "comes from the configuration file alone"),
+                ("transform.strength", "-1", "a number from 0 to 1"),
+                ("transform.style", "nosuch", "ink, oil, watercolour"),
+                ("transform.stile", "ink", "did you mean transform.style"),
+                ("transform.seed", "9" * 5000, "at most 4096 bytes")):
+            self.assertRefused(self.ctl("set", key, value), part)
+        self.assertEqual(self.status()["look"], before)
+
+    def test_a_pause_stops_the_pictures(self):
+        self.start()
+        self.wait_for(lambda: self.frames() > 5)
+        self.assertEqual(self.ctl("pause").stdout, "paused\n")
+        status = self.status()
+        self.assertEqual(status["state"], "paused")
+        self.wait_for(lambda: self.status()["frames"]["paused"] > 30)
+        self.assertEqual(self.frames(), status["frames"]["written"])
+        self.assertEqual(self.ctl("resume").stdout, "resumed\n")
+        self.wait_for(lambda: self.frames() > status["frames"]["written"] + 5)
+        self.assertEqual(self.status()["state"], "live")
+        report = self.end()
+        self.assertGreater(report["input"]["paused"], 30)
+        self.assertEqual(report["outputs"][0]["barcodeMismatches"], 0)
+
+    def test_a_saved_file_takes_effect_and_a_wrong_one_does_not(self):
+        self.start("--set", "transform.strength=0.5")
+        self.write('style = "neon"\nstrength = 1.0\nseed = 3\n[output]\nfit = "letterbox"\n')
+        self.wait_for(lambda: self.status()["look"]["style"] == "neon")
+        look = self.status()["look"]
+        self.assertEqual((look["strength"], look["seed"]), (0.5, 3))
+        self.assertIn("only from the next start on: output.fit", self.log.read_text())
+        self.write('style = "ink"\nseed = -1\n')
+        self.wait_for(lambda: "nothing has changed:" in self.log.read_text())
+        self.assertIn(f"{self.config}:4: transform.seed is -1; allowed: an integer from",
+                      self.log.read_text())
+        self.config.unlink()
+        self.assertRefused(self.ctl("reload"), "nothing has changed", "No such file")
+        self.assertEqual(self.status()["look"], look)
+
+    def test_source_and_network_are_replaced_behind_the_sinks(self):
+        video = self.folder / "video.mkv"
+        self.start("--sink", f"file:{video}")
+        self.assertEqual(self.status()["setup"]["modelSize"], "160×96")
+        self.write('style = "neon"\nmodel_width = 80\nmodel_height = 48\n')
+        self.wait_for(lambda: self.status()["setup"]["modelSize"] == "80×48")
+        self.assertEqual(self.status()["look"]["style"], "neon")
+        frames = self.frames()
+        self.wait_for(lambda: self.frames() > frames + 10)
+        # The source is opened anew.
+        self.write('style = "neon"\n[camera]\nmirror = true\n')
+        self.wait_for(lambda: "camera.mirror = true" in self.log.read_text())
+        frames = self.frames()
+        self.wait_for(lambda: self.frames() > frames + 10)
+        # A model that is none, and everything stays as it is.
+        broken = self.folder / "broken.safetensors"
+        broken.write_bytes(b"x" * 100)
+        self.config.write_text(f'[transform]\nmodel = "{broken}"\n')
+        self.assertRefused(self.ctl("reload"), broken)
+        self.assertEqual(self.status()["look"]["style"], "neon")
+        frames = self.frames()
+        self.wait_for(lambda: self.frames() > frames + 10)
+        report = self.end()
+        self.assertEqual([output["isLost"] for output in report["outputs"]], [False, False])
+        self.assertEqual(probe(video), (report["outputs"][1]["frames"], 160, 96, "h264"))
+        self.assertEqual(report["outputs"][0]["barcodeMismatches"], 0)
+
+    def test_a_source_that_is_not_there_is_waited_for_and_another_comes_in(self):
+        clip = self.clip("clip.mp4", frames=3000, size="320x192")
+        self.source = ()
+        self.start(text='[camera]\nsource = "test"\n')
+        self.write('[camera]\nsource = "v4l2:/dev/video99"\n')
+        self.wait_for(lambda: self.status()["state"] == "noCamera")
+        self.wait_for(lambda: "/dev/video99" in self.status().get("problem", ""))
+        self.write(f'[camera]\nsource = "file:{clip}"\n')
+        self.wait_for(lambda: self.status()["source"] == str(clip))
+        frames = self.frames()
+        self.wait_for(lambda: self.frames() > frames + 10)
+        self.assertEqual(self.status()["state"], "live")
+        self.assertEqual(self.end()["setup"]["size"], "160×96")
+
+    def test_sighup_reads_the_file_again(self):
+        self.start()
+        self.ctl("set", "transform.seed", "5")
+        self.process.send_signal(signal.SIGHUP)
+        self.wait_for(lambda: self.status()["look"]["seed"] == 0)
+        result = self.ctl("reload")
+        self.assertEqual((result.returncode, result.stdout), (0, "nothing has changed at once\n"))
+
+    def test_watch_goes_on_until_it_is_stopped(self):
+        self.start()
+        for arguments, check in (((), lambda line: self.assertRegex(line, r"fps, age .*in, .*out")),
+                                 (("--json",), lambda line: json.loads(line)["status"]["fps"])):
+            with subprocess.Popen(
+                    [BINARY, "ctl", "watch", "--interval", "0.2", *arguments], text=True,
+                    stdout=subprocess.PIPE, env=self.environment) as watch:
+                for _ in range(4):
+                    check(watch.stdout.readline())
+                watch.send_signal(signal.SIGINT)
+                self.assertEqual(watch.wait(timeout=30), -signal.SIGINT)
+        self.assertRefused(self.ctl("watch", "--interval", "0"), "0.2 to 60")
+        # Ended with its daemon.
+        with subprocess.Popen([BINARY, "ctl", "watch"], text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, env=self.environment) as watch:
+            watch.stdout.readline()
+            self.end()
+            self.assertIn("has ended the connection", watch.communicate(timeout=30)[1])
+            self.assertEqual(watch.returncode, 1)
+
+    def test_without_a_daemon_it_says_what_to_do(self):
+        self.assertRefused(self.ctl("status"), "no Lucida is running here",
+                           "sudo systemctl start lucida", self.socket)
+        self.assertRefused(self.ctl("status", "--socket", self.folder / "x"), self.folder / "x")
+        self.assertRefused(self.ctl("status", "--socket", "/" + "x" * 200), "too long")
+
+    def test_other_programs_behind_the_socket_are_named(self):
+        path = self.folder / "fake.sock"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            for answer, part in ((b'{"version":2,"ok":true}\n', "systemctl restart lucida"),
+                                 (b"hello\n", "is no Lucida"), (b"", "has ended the connection"),
+                                 (b'{"version":1}\n', "makes no sense"),
+                                 (b"x" * 70_000, "is no Lucida")):
+                def serve():
+                    connection = listener.accept()[0]
+                    with connection:
+                        connection.recv(4096)
+                        connection.sendall(answer)
+                thread = threading.Thread(target=serve)
+                thread.start()
+                self.assertRefused(self.ctl("status", "--socket", path), part)
+                thread.join()
+
+    def test_a_second_run_leaves_the_first_ones_socket_alone(self):
+        self.start()
+        second = lucida("run", "--config", self.config, "--source", "test", "--sink", "null",
+                        "--size", "160x96", "--duration", "1", env=self.environment)
+        self.assertEqual(second.returncode, 0, second.stderr)
+        self.assertIn("another Lucida is steered by", second.stderr)
+        self.assertEqual(self.ctl("status").returncode, 0)
+
+    def test_no_socket_where_none_is_wanted(self):
+        self.write('[control]\nsocket = "none"\n')
+        result = lucida("run", "--config", self.config, "--source", "test", "--sink", "null",
+                        "--size", "160x96", "--duration", "1", env=self.environment)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertFalse(self.socket.parent.exists())
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can be somebody else")
+    def test_another_user_is_refused(self):
+        self.start()
+        for folder in (self.folder, self.socket.parent.parent, self.socket.parent):
+            folder.chmod(0o755)
+        script = (
+            "import os, socket, sys\n"
+            "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+            "s = socket.socket(socket.AF_UNIX)\n"
+            "try: s.connect(sys.argv[1])\n"
+            "except PermissionError: print('EACCES'); sys.exit()\n"
+            "try: s.sendall(b'{\"version\":1,\"command\":\"pause\"}\\n')\n"
+            "except BrokenPipeError: pass\n"
+            "print(s.recv(4096).decode())\n")
+
+        def as_nobody():
+            return subprocess.run([sys.executable, "-c", script, str(self.socket)],
+                                  capture_output=True, text=True, timeout=60).stdout
+        # By the file's mode; and were that wider, by who it is.
+        self.assertEqual(as_nobody(), "EACCES\n")
+        self.socket.chmod(0o666)
+        self.assertIn("permission denied", as_nobody())
+        self.assertEqual(self.status()["state"], "live")
+        # A member of the socket's group is let in.
+        os.chown(self.socket, -1, 65534)
+        self.assertIn('"ok":true', as_nobody())
+        self.assertEqual(self.status()["state"], "paused")
+
+
 class Transform(Case):
     def test_every_frame_of_a_video_in_order(self):
         for name in ("a.mp4", "a.mkv"):
@@ -409,7 +706,7 @@ class Errors(Case):
                             f"transform.model={path}")
             self.assertRefused(result, path)
         result = lucida("transform", clip, self.folder / "o.mkv", "--style", "inc")
-        self.assertRefused(result, "inc", "Available: ", "ink")
+        self.assertRefused(result, "inc", "transform.style can be", "ink", "clear")
 
     def test_the_input_is_never_overwritten(self):
         clip, link = self.clip("a.mkv"), self.folder / "b.mkv"
@@ -493,10 +790,238 @@ class Listings(Case):
     def test_help_and_version(self):
         self.assertRegex(lucida("--version").stdout, r"^lucida \d+\.\d+\.\d+$")
         for command in ("run", "devices", "transform", "check-config", "bench", "bench engine",
-                        "bench roofline", "bench pipeline", "demo"):
+                        "bench roofline", "bench pipeline", "doctor", "demo"):
             result = lucida(*command.split(), "--help")
             self.assertEqual(result.returncode, 0)
             self.assertIn("USAGE", result.stdout)
+
+
+class Doctor(Case):
+    """What needs no kernel module; the virtual machine's tests have the rest."""
+
+    def examine(self, config="", first=":", **environment):
+        """Exit status and findings by id, after the shell command `first`."""
+        path = self.folder / "lucida.toml"
+        # Wants no device, which not every machine has.
+        path.write_text(config or f"""
+            [camera]
+            source = "test"
+            [transform]
+            model = "{STREAMING_MODEL}"
+            style = "oil"
+            [output]
+            sinks = ["null"]
+        """)
+        environment = {"XDG_CACHE_HOME": str(self.folder), **environment}
+        inherited = {key: value for key, value in os.environ.items()
+                     if key not in ("LUCIDA_ISA", "OPENBLAS_CORETYPE", "CACHE_DIRECTORY")}
+        result = subprocess.run(
+            ["bash", "-c", first + '\nexec "$@"', "bash", BINARY, "doctor", "--json", "--config", path],
+            env={**inherited, **environment}, capture_output=True, text=True, timeout=180)
+        self.assertEqual(result.stderr, "")
+        found = json.loads(result.stdout)
+        findings = {finding["id"]: finding for finding in found["findings"]}
+        self.assertEqual(len(findings), len(found["findings"]))
+        self.assertEqual(result.returncode, 1 if found["problems"] else 0)
+        return result.returncode, findings
+
+    def assertMends(self, finding, command, severity="problem"):
+        self.assertEqual((finding["severity"], finding["command"]), (severity, command))
+
+    def assertNamedAndMended(self, id, command, severity="problem", **broken):
+        """The finding has that command, and is gone once the command has been run."""
+        self.assertMends(self.examine(**broken)[1][id], command, severity)
+        self.assertNotIn(id, self.examine(first=command, **broken)[1])
+
+    def test_what_wants_no_device_has_no_problem(self):
+        status, findings = self.examine()
+        problems = [f for f in findings.values() if f["severity"] == "problem"
+                    and not f["id"].startswith("service.")]
+        self.assertEqual(problems, [])
+        for id in ("driver.not_needed", "camera.not_needed", "config", "cache"):
+            self.assertEqual(findings[id]["severity"], "ok")
+            self.assertNotIn("command", findings[id])
+
+    def test_the_text_has_state_meaning_and_command(self):
+        config = self.folder / "lucida.toml"
+        config.write_text("[transform]\nstile = 1\n")
+        result = lucida("doctor", "--config", config)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("PROBLEM  the configuration cannot be used\n"
+                      f"         {config}:2: ", result.stdout)
+        self.assertIn(f"\n         → ${{EDITOR:-nano}} {config}\n", result.stdout)
+        self.assertRegex(result.stdout, r"\n\n\d+ problems?(, \d+ warnings?)?\.\n$")
+
+    def test_a_wrong_configuration(self):
+        status, findings = self.examine(config="[transform]\nstile = 1\n")
+        self.assertEqual(status, 1)
+        self.assertIn("stile", findings["config.invalid"]["explanation"])
+        self.assertMends(findings["config.invalid"],
+                         f"${{EDITOR:-nano}} {self.folder}/lucida.toml")
+
+    def test_a_configuration_that_is_not_there(self):
+        result = lucida("doctor", "--json", "--config", self.folder / "none.toml")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("config.invalid", result.stdout)
+
+    def test_a_missing_model(self):
+        _, findings = self.examine(config="[transform]\nmodel = \"inkk\"\n")
+        self.assertMends(findings["model.missing"], "sudo make install  # in Lucida's source folder")
+
+    def test_a_damaged_model(self):
+        path = self.folder / "cut.safetensors"
+        path.write_bytes(STREAMING_MODEL.read_bytes()[:5000])
+        _, findings = self.examine(config=f"[transform]\nmodel = \"{path}\"\n")
+        self.assertIn(str(path), findings["model.unusable"]["explanation"])
+
+    def test_a_style_that_the_model_does_not_draw(self):
+        _, findings = self.examine(
+            config=f"[transform]\nmodel = \"{STREAMING_MODEL}\"\nstyle = \"cubism\"\n")
+        self.assertMends(findings["model.style"],
+                         f"lucida run --style ink  # or in {self.folder}/lucida.toml")
+
+    def test_an_output_that_cannot_be_written(self):
+        folder = self.folder / "not there"
+        self.assertNamedAndMended("output.folder", f"mkdir -p '{folder}'",
+                                  config=f"[output]\nsinks = [\"file:{folder}/a.mkv\"]\n")
+
+    def test_a_file_in_the_way_of_the_cache(self):
+        path = self.folder / "file"
+        path.write_text("")
+        self.assertNamedAndMended("cache.not_writable", f"mv {path} {path}.old", "warning",
+                                  XDG_CACHE_HOME=str(path))
+
+    def test_no_folder_for_the_cache(self):
+        self.assertNamedAndMended("cache.none", "export XDG_CACHE_HOME=/var/tmp", "warning",
+                                  XDG_CACHE_HOME="", HOME="")
+
+    def test_an_instruction_set_that_is_none(self):
+        self.assertNamedAndMended("cpu.isa", "unset LUCIDA_ISA", LUCIDA_ISA="mmx")
+
+    def test_a_slower_instruction_set_than_need_be(self):
+        if "cpu.no_avx2" in self.examine(LUCIDA_ISA="scalar")[1]:
+            self.skipTest("this processor has nothing better")
+        self.assertNamedAndMended("cpu.isa_held", "unset LUCIDA_ISA", "warning", LUCIDA_ISA="scalar")
+
+    def test_a_core_type_that_overrides_the_choice(self):
+        self.assertNamedAndMended("blas.core_overridden", "unset OPENBLAS_CORETYPE", "warning",
+                                  OPENBLAS_CORETYPE="Prescott")
+
+    def test_more_threads_than_cores(self):
+        config = self.folder / "lucida.toml"
+        _, findings = self.examine(config="[performance]\nthreads = 64\n")
+        if os.cpu_count() >= 64:
+            self.skipTest("this machine has as many")
+        self.assertMends(findings["cpu.threads"],
+                         f"lucida run --threads 0  # or performance.threads = 0 in {config}",
+                         "warning")
+
+    def test_a_low_priority(self):
+        result = subprocess.run(["nice", "-n", "19", BINARY, "doctor", "--json"],
+                                capture_output=True, text=True)
+        found = {f["id"]: f for f in json.loads(result.stdout)["findings"]}
+        self.assertMends(found["priority.low"], "sudo renice -n 0 -p $$", "warning")
+
+    def test_a_camera_and_a_virtual_camera_that_are_not_there(self):
+        _, findings = self.examine(config="""
+            [camera]
+            source = "v4l2:/dev/video987"
+            [output]
+            sinks = ["v4l2:/dev/video988"]
+        """)
+        # Without permission for the others it is not said what they are.
+        if any(id.startswith("device.") for id in findings):
+            self.skipTest("devices of this machine may not be opened")
+        self.assertMends(findings["camera.not_there"], "lucida devices")
+        self.assertTrue({"loopback.not_there", "driver.missing", "driver.headers_missing",
+                         "driver.not_built", "driver.not_loaded"} & set(findings))
+
+
+class Installed(Case):
+    """What `make install` puts beside the binary."""
+
+    SHARE = ROOT / ".build/share"
+
+    def setUp(self):
+        super().setUp()
+        if not self.SHARE.is_dir():
+            self.skipTest("run make release")
+
+    def make(self, target):
+        return subprocess.run(
+            ["make", "-C", str(ROOT), target, f"DESTDIR={self.folder}", "PREFIX=/usr",
+             f"BINARY={BINARY}"], capture_output=True, text=True, timeout=60)
+
+    def installed(self):
+        return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*")
+                if path.is_file()}
+
+    def test_install_and_uninstall(self):
+        result = self.make("install")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        expected = {
+            "usr/bin/lucida", "usr/share/man/man1/lucida.1",
+            "usr/share/bash-completion/completions/lucida", "usr/share/zsh/site-functions/_lucida",
+            "usr/share/fish/vendor_completions.d/lucida.fish",
+            "usr/lib/systemd/system/lucida.service"}
+        self.assertLessEqual(expected, self.installed())
+        result = self.make("uninstall")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(self.installed(), {"etc/lucida/lucida.toml"})
+
+    def test_the_manual_page_tells_every_command_and_option(self):
+        root = json.loads(lucida("--experimental-dump-help").stdout)["command"]
+        page = (self.SHARE / "lucida.1").read_text()
+
+        def check(command, words):
+            self.assertIn(" ".join(words).replace("-", "\\-"), page)
+            for argument in command.get("arguments", []):
+                if argument["shouldDisplay"] and argument["valueName"] not in ("help", "version"):
+                    for name in argument.get("names", []):
+                        self.assertIn("\\-" + name["name"].replace("-", "\\-"), page)
+            for sub in command.get("subcommands", []):
+                if sub["commandName"] != "help":
+                    check(sub, [*words, sub["commandName"]])
+
+        check(root, ["lucida"])
+
+    def test_the_manual_page_is_sound(self):
+        if not shutil.which("groff"):
+            self.skipTest("no groff")
+        result = subprocess.run(
+            ["groff", "-man", "-ww", "-K", "utf8", "-T", "utf8", str(self.SHARE / "lucida.1")],
+            capture_output=True, text=True)
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+
+    def complete(self, *words):
+        """What bash offers for the last word."""
+        script = f"""
+            . {self.SHARE}/lucida.bash
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*"
+            COMP_POINT=${{#COMP_LINE}} COMP_TYPE=9 COMP_KEY=9
+            _lucida lucida "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD - 1]}}"
+            printf '%s\n' "${{COMPREPLY[@]}}"
+        """
+        result = subprocess.run(["bash", "-c", script, "bash", "lucida", *words],
+                                capture_output=True, text=True, cwd=self.folder)
+        self.assertEqual(result.stderr, "")
+        return result.stdout.split()
+
+    def test_bash_completes_commands_styles_keys_and_files(self):
+        self.assertEqual(self.complete("doc"), ["doctor"])
+        self.assertLessEqual({"engine", "roofline", "pipeline"}, set(self.complete("bench", "")))
+        self.assertIn("watercolour", self.complete("run", "--style", ""))
+        self.assertEqual(self.complete("run", "--set", "camera.mi"), ["camera.mirror="])
+        self.assertEqual(self.complete("run", "--precision", "i"), ["int16", "int8"])
+        (self.folder / "talk.mp4").write_text("")
+        self.assertEqual(self.complete("transform", "ta"), ["talk.mp4"])
+
+    def test_the_other_shells_can_read_theirs(self):
+        for shell, file in (("bash", "lucida.bash"), ("zsh", "_lucida"), ("fish", "lucida.fish")):
+            if shutil.which(shell):
+                result = subprocess.run([shell, "-n", str(self.SHARE / file)],
+                                        capture_output=True, text=True)
+                self.assertEqual((shell, result.returncode, result.stderr), (shell, 0, ""))
 
 
 def metadata_of(path):
@@ -741,7 +1266,7 @@ class Bench(Case):
 
     def test_engine_compares_reuse_with_the_whole_network_on_a_clip(self):
         clip = self.clip("in.mkv", frames=20)
-        command = ("bench", "engine", "--clip", clip, "--size", "160x96")
+        command = ("bench", "engine", "--clip", clip, "--size", "160x96", "--model", "ink")
         result = lucida(*command, "--noise", "2", "--json")
         self.assertEqual(result.returncode, 0, result.stderr)
         figures = json.loads(result.stdout)
@@ -758,6 +1283,7 @@ class Bench(Case):
         looped = json.loads(lucida(*command, "--loop", "1", "--json").stdout)
         self.assertEqual(looped["frames"], 29)
         self.assertIn("with reuse", lucida(*command).stdout)
+        self.assertRefused(lucida(*command[:-1], "base"), "base.safetensors", "--model ink")
 
     def test_reuse_allocates_nothing_when_calm_turns_into_motion_and_back(self):
         clip, width, height = self.folder / "phases.mkv", 160, 96
@@ -777,7 +1303,7 @@ class Bench(Case):
              str(clip)], input=b"".join(frames), check=True)
         for precision in ("auto", "int8", "f32"):
             result = lucida("bench", "engine", "--clip", clip, "--size", f"{width}x{height}",
-                            "--threads", "2", "--precision", precision, "--json")
+                            "--model", "ink", "--threads", "2", "--precision", precision, "--json")
             self.assertEqual(result.returncode, 0, result.stderr)
             figures = json.loads(result.stdout)
             self.assertEqual(figures["frames"], len(frames) - 1)
@@ -813,7 +1339,8 @@ class Bench(Case):
 
     def test_engine_takes_a_precision(self):
         for precision in ("f32", "int16", "bf16", "int8"):
-            result = lucida("bench", "engine", *self.small, "--precision", precision, "--json")
+            result = lucida("bench", "engine", *self.small, "--model", "ink", "--precision", precision,
+                            "--json")
             self.assertEqual(result.returncode, 0, result.stderr)
             figures = json.loads(result.stdout)
             operands = [step["operand"] for step in figures["steps"] if "operand" in step]
@@ -893,7 +1420,7 @@ class Bench(Case):
 
     def test_roofline_measures_the_machine_and_every_layer(self):
         plot = self.folder / "a & b.svg"
-        result = lucida("bench", "roofline", *self.small, "--threads", "2", "--json",
+        result = lucida("bench", "roofline", *self.small, "--model", "ink", "--threads", "2", "--json",
                         "--plot", plot)
         self.assertEqual(result.returncode, 0, result.stderr)
         figures = json.loads(result.stdout)

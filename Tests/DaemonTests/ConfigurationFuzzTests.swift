@@ -6,7 +6,7 @@ import Testing
 @testable import Daemon
 
 /// SplitMix64: the same mutations in every run.
-private struct SeededGenerator: RandomNumberGenerator {
+struct SeededGenerator: RandomNumberGenerator {
     var state: UInt64
 
     mutating func next() -> UInt64 {
@@ -79,6 +79,25 @@ private func isAccepted(_ bytes: [UInt8]) -> Bool {
         }
         // Both ends are reached: comments take damage without harm, values do not.
         #expect(acceptedCount > count / 20 && acceptedCount < count * 19 / 20)
+    }
+
+    @Test func mutatedFilesAreReloadedAsAWholeOrNotAtAll() throws {
+        let session = try SteeredSession()
+        let seed = Array("[transform]\nstyle = \"oil\"\nseed = 3\n[log]\nlevel = \"info\"\n".utf8)
+        var random = SeededGenerator(state: 7)
+        var acceptedCount = 0
+        for _ in 0..<400 {
+            var bytes = seed
+            for _ in 0..<Int.random(in: 1...3, using: &random) { mutate(&bytes, &random) }
+            try Data(bytes).write(to: session.file)
+            let before = session.state
+            if session.control.reload(.file).ok {
+                acceptedCount += 1
+            } else {
+                #expect(session.state == before)
+            }
+        }
+        #expect(acceptedCount > 10 && acceptedCount < 390)
     }
 
     @Test func deepNestingIsRefused() {

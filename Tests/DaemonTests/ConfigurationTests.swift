@@ -88,7 +88,10 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
             "camera.pixel_format": .text("mjpeg"), "camera.power_line_frequency": .text("50hz"),
             "camera.exposure_dynamic_framerate": .boolean(true), "camera.mirror": .boolean(true),
             "performance.temporal_reuse": .boolean(false),
-            "camera.pace": .text("fast"), "transform.style": .text("oil-2"),
+            "camera.pace": .text("fast"), "transform.style": .text("oil-2:0.75,ink:0.25"),
+            "transform.temporal": .number(0.5), "transform.seed": .integer(7),
+            "transform.steps": .integer(4), "transform.stream_batch": .boolean(true),
+            "transform.fade": .number(2.5),
             "transform.strength": .number(0.25), "transform.model": .text("/m.safetensors"),
             "transform.model_width": .integer(320), "transform.model_height": .integer(192),
             "transform.on_failure": .text("passthrough"),
@@ -98,7 +101,7 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
             "output.codec": .text("ffv1"), "output.crf": .integer(51),
             "performance.threads": .integer(64), "performance.precision": .text("bf16"),
             "log.level": .text("debug"),
-            "report.path": .text("r.json"),
+            "report.path": .text("r.json"), "control.socket": .text("/run/a.sock"),
         ]
         for key in ConfigurationSchema.keys {
             guard let sample = samples[key.name] else {

@@ -13,9 +13,10 @@ import Video
     func live() -> LivenessReport {
         let times = LivenessReport.Percentiles(LatencyHistogram())
         return LivenessReport(
-            seconds: 60, lookAheadFrames: 0,
+            seconds: 60, lookAheadFrames: 0, delayFrames: 0,
             input: .init(
-                source: "test", frames: 1800, bad: 0, lostBySource: 0, skipped: 0, failed: 0),
+                source: "test", frames: 1800, bad: 0, lostBySource: 0, skipped: 0, failed: 0,
+                early: 0, paused: 0),
             outputs: [
                 .init(
                     sink: "null", frames: 1800, dropped: 0, skipped: 0, refused: 0, repeated: 0,
@@ -50,6 +51,8 @@ import Video
         report = live()
         report.outputs[0].frames = 1700
         #expect(report.judged(isPaced: true).reasons == ["only 1700 of 1800 frames came out"])
+        report.input.early = 100
+        #expect(report.judged(isPaced: true).isLive)
         report = live()
         report.input.lostBySource = 200
         #expect(!report.judged(isPaced: true).isLive)
@@ -89,6 +92,15 @@ import Video
         var report = live()
         report.resources.workShare = share
         #expect(report.text.contains(words), "\(report.text)")
+    }
+
+    @Test(arguments: [(0, false), (1, true), (3, true)])
+    func `the text says by how many frames a picture comes later`(delay: Int, isSaid: Bool) {
+        var report = live()
+        report.delayFrames = delay
+        let words = "stream batch \(delay) frame" + (delay == 1 ? "\n" : "s\n")
+        #expect(report.text.contains(words) == isSaid, "\(report.text)")
+        #expect(report.text.contains("stream batch") == isSaid)
     }
 
     @Test func `the text names what a person looks for`() {

@@ -24,19 +24,21 @@ import Video
 
     @Test func `a model given by path is taken as it is`() throws {
         let locator = ModelLocator(environment: [:])
-        #expect(try locator.path(model: "/a/b.safetensors", style: "ink") == "/a/b.safetensors")
+        for path in ["/a/b.safetensors", "b.safetensors", "a/b"] {
+            #expect(try locator.path(model: path) == path)
+        }
     }
 
-    @Test func `LUCIDA_MODELS comes first, and a wrong style lists the right ones`() throws {
-        try touch("pencil.safetensors")
+    @Test func `LUCIDA_MODELS comes first, and a wrong name lists the right ones`() throws {
+        try touch("tiny.safetensors")
         let locator = ModelLocator(environment: ["LUCIDA_MODELS": folder.path])
-        let found = try locator.path(model: "", style: "pencil")
-        #expect(found == folder.path + "/pencil.safetensors")
+        let found = try locator.path(model: "tiny")
+        #expect(found == folder.path + "/tiny.safetensors")
         do {
-            _ = try locator.path(model: "", style: "pencl")
-            Issue.record("a style that does not exist was found")
+            _ = try locator.path(model: "tinny")
+            Issue.record("a model that does not exist was found")
         } catch {
-            #expect("\(error)".contains("\"pencl\"") && "\(error)".contains("pencil"))
+            #expect("\(error)".contains("\"tinny\"") && "\(error)".contains("tiny"))
         }
     }
 
@@ -68,22 +70,28 @@ import Video
         #expect(receive() == "READY=1\nSTATUS=3 s")
         notifier.status("4 s")
         #expect(receive() == "STATUS=4 s")
+        notifier.reloading()
+        let fields = try #require(receive()).split(separator: "=")
+        #expect(fields.count == 3 && fields[1] == "1\nMONOTONIC_USEC")
+        #expect(UInt64(fields[2]) ?? 0 > 0)
         notifier.stopping()
         #expect(receive() == "STOPPING=1")
     }
 
-    @Test func `the picture shows before on the left and after on the right`() {
+    @Test(arguments: [0, 3])
+    func `the picture shows before on the left and after on the right`(delay: Int) {
         let format = VideoFormat(
             pixelFormat: .rgb24, width: 4, height: 2, frameRate: FrameRate(30))
         let (before, after) = (FrameBuffer(format: format), FrameBuffer(format: format))
-        var picture = BeforeAfterPicture(format: format)
+        var picture = BeforeAfterPicture(format: format, delayMax: 3)
         #expect(!picture.isTaken)
         for number in 1...200 {
             for index in before.bytes.indices {
                 before.bytes[index] = UInt8(number)
-                after.bytes[index] = UInt8(255 - number)
+                after.bytes[index] = UInt8(255 - max(0, number - delay))
             }
-            picture.offer(before: before, after: after)
+            picture.see(before)
+            if number > delay { picture.offer(after, delayFrames: delay) }
         }
         #expect(picture.isTaken)
         // Frame 75, and no later one.

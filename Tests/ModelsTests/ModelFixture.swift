@@ -26,13 +26,20 @@ func noise(_ count: Int, seed: UInt32) -> [UInt8] {
 struct ModelFixture {
     var metadata: [String: String]
     var tensors: [String: (shape: [Int], values: [Float])] = [:]
+    /// Those of U8.
+    var byteTensors: [String: (shape: [Int], bytes: [UInt8])] = [:]
 
-    /// The tiny model of the resources.
-    init() throws {
-        let file = try Safetensors(file: resource("distilled-unet.safetensors"))
+    /// A tiny model of the resources.
+    init(resource name: String = "distilled-unet.safetensors") throws {
+        let file = try Safetensors(file: resource(name))
         metadata = file.metadata
         for name in file.names {
-            tensors[name] = (file.shape(of: name) ?? [], try file.values(of: name))
+            let shape = file.shape(of: name) ?? []
+            if name.hasPrefix("source.") {
+                byteTensors[name] = (shape, try file.bytes(of: name))
+            } else {
+                tensors[name] = (shape, try file.values(of: name))
+            }
         }
     }
 
@@ -73,6 +80,13 @@ struct ModelFixture {
             header[name] = [
                 "dtype": "F32", "shape": tensor.shape, "data_offsets": [start, data.count],
             ]
+        }
+        for (name, tensor) in byteTensors {
+            header[name] = [
+                "dtype": "U8", "shape": tensor.shape,
+                "data_offsets": [data.count, data.count + tensor.bytes.count],
+            ]
+            data += tensor.bytes
         }
         let json = [UInt8](try JSONSerialization.data(withJSONObject: header))
         let length = UInt64(json.count)

@@ -62,17 +62,19 @@ final class SteppedSource: FrameSource, @unchecked Sendable {
 
 /// A transform that says when it has begun a frame, and ends it when it is told to.
 final class BlockingTransform: FrameTransform, @unchecked Sendable {
+    let lookAheadFrames = 0
     let delayFrames = 0
     let begun = Event()
     let release = Event()
 
     func prepare(format: VideoFormat) throws {}
 
-    func process(_ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64) -> Bool
-    {
+    func process(
+        _ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64
+    ) -> TransformResult {
         begun.set()
         waitLong(release)
-        return true
+        return .picture
     }
 
     func reset() {}
@@ -86,6 +88,7 @@ func waitLong(_ event: Event) {
 /// Adds 128 to every byte, so that a raw frame (below 128) can be told from a transformed one.
 /// Frames whose number `fails` says yes to have no result.
 final class MarkingTransform: FrameTransform, @unchecked Sendable {
+    let lookAheadFrames = 0
     let delayFrames = 0
     let fails: @Sendable (UInt64) -> Bool
 
@@ -93,14 +96,64 @@ final class MarkingTransform: FrameTransform, @unchecked Sendable {
 
     func prepare(format: VideoFormat) throws {}
 
-    func process(_ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64) -> Bool
-    {
+    func process(
+        _ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64
+    ) -> TransformResult {
         // What a failing network leaves behind must not be shown either.
         for index in 0..<input.usedBytes { output.bytes[index] = input.bytes[index] | 128 }
-        return !fails(input.metadata.sequence)
+        return fails(input.metadata.sequence) ? .failed : .picture
     }
 
     func reset() {}
+}
+
+/// Gives pictures that come a few frames later than their own, as a stream batch does.
+final class DelayingTransform: FrameTransform, @unchecked Sendable {
+    let lookAheadFrames = 0
+    let delayFrames: Int
+    // Transform thread only.
+    private var under: [(byte: UInt8, metadata: FrameMetadata)] = []
+
+    init(delayFrames: Int) { self.delayFrames = delayFrames }
+
+    func prepare(format: VideoFormat) throws {}
+
+    func process(
+        _ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64
+    ) -> TransformResult {
+        under.append((input.bytes[0], input.metadata))
+        guard under.count > delayFrames else { return .early }
+        let (byte, metadata) = under.removeFirst()
+        output.bytes.copyBytes(from: repeatElement(byte | 128, count: output.usedBytes))
+        output.metadata = metadata
+        return .picture
+    }
+
+    func reset() { under.removeAll() }
+}
+
+/// Frames whose timestamps lie a tenth of a second apart, all in the past: the first a second ago.
+final class AgedSource: FrameSource, @unchecked Sendable {
+    static let stepNanoseconds: Int64 = 100_000_000
+    let name = "aged"
+    private let count: Int64
+    private let start = MonotonicClock.nowNanoseconds - 10 * AgedSource.stepNanoseconds
+    // Capture thread only.
+    private var number: Int64 = 0
+
+    init(count: Int64) { self.count = count }
+
+    func prepare() throws -> VideoFormat { smallFormat }
+
+    func next(into frame: FrameBuffer) -> SourceStatus {
+        guard number < count else { return .endOfStream }
+        frame.metadata = FrameMetadata(
+            timestampNanoseconds: start + number * Self.stepNanoseconds, sequence: UInt64(number))
+        number += 1
+        return .frame
+    }
+
+    func finish() {}
 }
 
 /// Keeps the first byte and the number of everything written.

@@ -66,6 +66,35 @@ import Video
         #expect(sink.bytes.allSatisfy { $0 >= 128 })
     }
 
+    @Test(arguments: [false, true])
+    func `an early frame shows nothing, and is neither failed nor dropped`(passes: Bool) throws {
+        let sink = RecordingSink()
+        var options = everyFrame()
+        options.passesFailuresThrough = passes
+        let summary = try runToEnd(
+            Pipeline(
+                source: ScriptedSource(Array(repeating: .frame, count: 20)),
+                transform: DelayingTransform(delayFrames: 3), sinks: [sink], options: options))
+        #expect(sink.sequences == Array(0..<17))
+        #expect(sink.bytes == (0..<17).map { $0 | 128 })
+        #expect(summary.framesIn == 20)
+        #expect(summary.framesEarly == 3)
+        #expect(summary.framesFailed == 0 && summary.framesSkipped == 0)
+        #expect(summary.sinks[0].framesOut == 17 && summary.sinks[0].framesSkipped == 0)
+    }
+
+    @Test func `the age of a delayed picture is that of its own frame`() throws {
+        let sink = RecordingSink()
+        let summary = try runToEnd(
+            Pipeline(
+                source: AgedSource(count: 5), transform: DelayingTransform(delayFrames: 3),
+                sinks: [sink], options: everyFrame()))
+        #expect(sink.sequences == [0, 1])
+        // The frames that they came with are 700 and 600 ms old.
+        let age = summary.sinks[0].age
+        #expect(age.percentile(0.01) > 850_000_000)
+    }
+
     @Test func `passthrough shows the raw frame only when it was asked for`() throws {
         var options = everyFrame()
         options.passesFailuresThrough = true

@@ -1,5 +1,6 @@
 """`make install` and the service under systemd as process 1."""
 
+import json
 import unittest
 
 import case
@@ -9,7 +10,7 @@ CAPTURE = 0x1
 
 class ServiceTests(case.MachineTestCase):
     command = f"exec /usr/bin/python3 {case.GUEST}/service.py"
-    options = {"loopback": "0.15.0", "systemd": True, "timeout_seconds": 300}
+    options = {"loopback": "0.15.0", "systemd": True, "timeout_seconds": 420}
 
     def test_installs(self):
         found = self.facts("install")
@@ -27,6 +28,45 @@ class ServiceTests(case.MachineTestCase):
 
     def test_does_not_run_as_root(self):
         self.assertNotEqual(self.facts("start")["user"], "root")
+
+    def test_is_steered_by_the_group_video(self):
+        found = self.facts("control")
+        self.assertEqual(found["status"], 0, found)
+        self.assertEqual(found["socket"], "srw-rw---- video")
+        self.assertNotEqual(found["as_nobody"][0], 0)
+        self.assertIn("permission denied", found["as_nobody"][1])
+        self.assertEqual(found["pause"], [0, "paused\n"])
+        self.assertEqual(found["resume"], [0, "resumed\n"])
+
+    def test_a_pause_shows_no_picture(self):
+        found = self.facts("control")
+        self.assertTrue(found["before"], found["log"])
+        self.assertLess(max(found["paused"]), 8)
+        self.assertTrue(found["after"], found["log"])
+
+    def test_reloads_without_a_restart(self):
+        found = self.facts("control")
+        self.assertEqual(found["reload"][0], 0, found["log"])
+        self.assertTrue(found["is_reloaded"] and found["is_active"], found["log"])
+        self.assertTrue(found["shows_the_camera"], found["log"])
+
+    def test_the_doctor_sees_what_the_service_lacks(self):
+        found = self.facts("doctor")
+
+        def service(name):
+            findings = json.loads(found[name][1])["findings"]
+            return {f["id"]: f.get("command") for f in findings if f["id"].startswith("service")}
+
+        # Installed and started, but not for the next boot.
+        enable = "sudo systemctl enable lucida"
+        self.assertEqual(service("before"), {"service": None, "service.not_enabled": enable})
+        self.assertEqual(service("after"), {"service": None})
+        reload = "sudo systemctl daemon-reload && sudo systemctl restart lucida"
+        self.assertEqual(service("changed").get("service.reload_needed"), reload)
+        # The service films, and its user's processes are not hidden from root.
+        ids = [finding["id"] for finding in json.loads(found["after"][1])["findings"]]
+        self.assertIn("camera.in_use", ids)
+        self.assertIn("loopback.device", ids)
 
     def test_comes_back_after_a_kill_under_an_open_reader(self):
         found = self.facts("restart_after_a_kill")

@@ -222,5 +222,6 @@ static inline void ck_pause(void) {
 }
 
 #include "peak.h"
+#include "stream.h"
 
 #endif

@@ -21,6 +21,14 @@ int64_t clinux_monotonic_nanoseconds(void);
 /// ioctl that goes on after a signal. Returns its result, or -errno.
 int clinux_ioctl(int descriptor, unsigned long request, void *argument);
 
+/// A descriptor that can be read while a signal of `signals`, a sigset_t, is pending. Closed at exec.
+/// Returns it, or -errno.
+int clinux_signal_descriptor(const void *signals);
+
+/// accept4(2) of a listening Unix socket, neither blocking nor inherited. Returns the descriptor,
+/// or -errno.
+int clinux_accept(int listener);
+
 /// Takes the advisory lock of an open file without waiting. Returns 0 or -errno.
 int clinux_try_lock(int descriptor);
 

@@ -19,11 +19,9 @@ extension Configuration {
         explicitPath: String?, environment: [String: String],
         overrides: [ConfigurationOverride] = []
     ) throws(ConfigurationError) -> LoadedConfiguration {
-        let paths =
-            explicitPath.map { [$0] } ?? userPath(environment).map { [$0, systemPath] }
-            ?? [systemPath]
-        return try load(
-            firstOf: paths, mustExist: explicitPath != nil, overrides: overrides)
+        try ConfigurationSource(
+            explicitPath: explicitPath, environment: environment, overrides: overrides
+        ).load()
     }
 
     /// Reads `bytes` as if they stood in `file`; otherwise as `load`.
@@ -57,15 +55,57 @@ extension Configuration {
         return try reader.finish(file: file)
     }
 
-    private static let systemPath = "/etc/lucida/lucida.toml"
+    /// This configuration with one more setting over it.
+    ///
+    /// - Throws: what is wrong with the setting.
+    func setting(_ override: ConfigurationOverride) throws(ConfigurationError) -> Configuration {
+        var reader = ConfigurationReader(over: self)
+        reader.apply(override)
+        return try reader.finish(file: nil).configuration
+    }
+
+    fileprivate static let systemPath = "/etc/lucida/lucida.toml"
 
     // Relative paths in XDG_CONFIG_HOME are to be ignored: XDG Base Directory Specification 0.8,
     // "Basics".
-    private static func userPath(_ environment: [String: String]) -> String? {
+    fileprivate static func userPath(_ environment: [String: String]) -> String? {
         if let directory = environment["XDG_CONFIG_HOME"], directory.hasPrefix("/") {
             return directory + "/lucida/lucida.toml"
         }
         guard let home = environment["HOME"], home.hasPrefix("/") else { return nil }
         return home + "/.config/lucida/lucida.toml"
+    }
+}
+
+/// Where a configuration comes from, so that it can be read again.
+public struct ConfigurationSource: Sendable {
+    /// The argument of `--config`; this file must exist.
+    public let explicitPath: String?
+    /// The process's environment.
+    public let environment: [String: String]
+    /// In the order of the command line; later ones win, and all go before the file.
+    public let overrides: [ConfigurationOverride]
+
+    /// Reads nothing yet.
+    public init(
+        explicitPath: String?, environment: [String: String],
+        overrides: [ConfigurationOverride] = []
+    ) {
+        self.explicitPath = explicitPath
+        self.environment = environment
+        self.overrides = overrides
+    }
+
+    /// Where the file may be; the first that exists counts.
+    var paths: [String] {
+        explicitPath.map { [$0] }
+            ?? Configuration.userPath(environment).map { [$0, Configuration.systemPath] }
+            ?? [Configuration.systemPath]
+    }
+
+    /// As `Configuration.load`.
+    public func load() throws(ConfigurationError) -> LoadedConfiguration {
+        try Configuration.load(
+            firstOf: paths, mustExist: explicitPath != nil, overrides: overrides)
     }
 }

@@ -1,6 +1,7 @@
 // Every setting of Lucida as one immutable value; the defaults stand here. Control plane.
 
 public import Logging
+public import Models
 public import Video
 
 /// All settings. `Configuration()` holds the defaults; others come from `Configuration.load`, which
@@ -16,6 +17,8 @@ public struct Configuration: Sendable, Equatable {
     public internal(set) var output = Output()
     /// `[performance]`: what it may cost.
     public internal(set) var performance = Performance()
+    /// `[control]`: who may steer a running Lucida, and how.
+    public internal(set) var control = Control()
     /// `[log]`.
     public internal(set) var log = Log()
     /// `[report]`.
@@ -47,18 +50,36 @@ public struct Configuration: Sendable, Equatable {
         /// Further controls, in the order in which to set them.
         public internal(set) var controls: [CameraControl] = []
 
+        /// Whether frames come at their own time: only files and the synthetic camera can be hurried.
+        var isPaced: Bool {
+            switch source {
+            case .auto, .device: true
+            case .file, .test: pace == .realtime
+            }
+        }
+
         /// `rate` as a fraction; 29.97 and its like become thousand-and-firsts.
         public var frameRate: FrameRate { FrameRate(nearest: rate) }
     }
 
     /// The network.
     public struct Transform: Sendable, Equatable {
-        /// Name of the style: lower-case letters, digits, `-`, `_`.
-        public internal(set) var style = "ink"
+        /// The style, or several blended.
+        public internal(set) var style = StyleMix(style: "ink")
         /// 0 (the camera as it is) … 1 (the full style).
         public internal(set) var strength = 1.0
-        /// Path of a model file; empty: the one shipped for the style.
-        public internal(set) var model = ""
+        /// Steps of the flow for a frame, 1…4.
+        public internal(set) var steps = 1
+        /// Whether steps are taken one a frame, so that a picture comes `steps` − 1 frames later.
+        public internal(set) var streamBatch = false
+        /// How far a picture may rest on the one before: 0 (not at all) … 1.
+        public internal(set) var temporal = 1.0
+        /// Which of many paintings of one scene.
+        public internal(set) var seed = 0
+        /// Seconds in which one style turns into another, 0…10.
+        public internal(set) var fade = 0.5
+        /// Path of a model file, or the name of a shipped one.
+        public internal(set) var model = "base"
         /// Pixels in a row inside the network, 16…4096; 0: as the output.
         public internal(set) var modelWidth = 0
         /// Rows inside the network, 16…4096; 0: as the output.
@@ -93,6 +114,12 @@ public struct Configuration: Sendable, Equatable {
         public internal(set) var temporalReuse = true
         /// In what numbers the network is multiplied.
         public internal(set) var precision = PrecisionName.auto
+    }
+
+    /// The control socket.
+    public struct Control: Sendable, Equatable {
+        /// Where `lucida ctl` finds a running Lucida.
+        public internal(set) var socket = SocketName.auto
     }
 
     /// The log.

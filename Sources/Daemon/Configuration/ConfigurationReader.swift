@@ -9,6 +9,11 @@ struct ConfigurationReader {
     // Keys that were given a value that is not allowed.
     private var refused: Set<String> = []
 
+    /// Begins with the defaults, or with what is in force.
+    init(over configuration: Configuration = Configuration()) {
+        self.configuration = configuration
+    }
+
     /// Reads a file's contents.
     mutating func read(_ bytes: [UInt8], file: String) {
         let firstOfFile = problems.count
@@ -220,7 +225,8 @@ private func closestName(to name: String, in section: String) -> String? {
         consider(key.leaf, key.section == section ? 0 : 1, key.name)
     }
     for candidate in ConfigurationSchema.sections {
-        consider(candidate, 0, "[\(candidate)]")
+        // Whoever has named a section hardly means another as its key.
+        consider(candidate, section == name ? 0 : 3, "[\(candidate)]")
     }
     // In [camera], "control".
     consider("controls", 0, "[\(ConfigurationSchema.controlsSection)]")

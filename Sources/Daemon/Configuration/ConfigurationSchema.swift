@@ -2,6 +2,7 @@
 // and the annotated default file all derive from it. Control plane.
 
 internal import Logging
+internal import Models
 internal import Video
 
 /// All sections and keys, in the order in which users read them.
@@ -64,18 +65,46 @@ public enum ConfigurationSchema {
             """),
         .text(
             "transform.style", \.transform.style,
-            "a style's name (lower-case letters, digits, - and _)",
-            { name in name.isIdentifier ? name : nil },
-            "What pictures are turned into. \"ink\" is a cartoon with ink lines."),
+            "a style's name, or several with weights as in \"ink:0.7,oil:0.3\"",
+            { try? StyleMix($0) },
+            """
+            What pictures are turned into: "ink" (a cartoon with ink lines), "oil" (visible strokes),
+            "watercolour", "pencil" (hatching), "neon" (night, relit) or "clear" (the camera, only
+            better: denoised, well lit). Styles blend: "ink:0.7,oil:0.3".
+            """),
         .number(
             "transform.strength", \.transform.strength, 0...1,
             """
             How much of it: 1.0 is the full style. Beware: 0.0 is the camera as it is, so nothing
             hides you any more.
             """),
+        .number(
+            "transform.temporal", \.transform.temporal, 0...1,
+            """
+            How far a picture may rest on the one before: 1.0 is steadiest, 0.0 draws every frame
+            afresh. More motion in a place rests less in any case.
+            """),
+        .integer(
+            "transform.seed", \.transform.seed, 0...999_999,
+            "Where brush, pencil and paper leave things to chance: each number is another sheet."),
+        .integer(
+            "transform.steps", \.transform.steps, 1...4,
+            "Steps of the diffusion for each frame; each takes as long as the first."),
+        .boolean(
+            "transform.stream_batch", \.transform.streamBatch,
+            """
+            With more than one step: whether a frame takes one step in each frame's time, beside the
+            frames before and after it, and so comes steps - 1 frames later.
+            """),
+        .number(
+            "transform.fade", \.transform.fade, 0...10,
+            "Seconds in which one style turns into another when it is changed live."),
         .text(
-            "transform.model", \.transform.model, "a path, or \"\"", isPathOrEmpty,
-            "A model file (.safetensors) of your own; \"\" is the one shipped for the style."),
+            "transform.model", \.transform.model, "\"base\", \"ink\" or a path", isName,
+            """
+            The network: "base" draws all styles; "ink" that one alone, each frame by itself, for half
+            the work; or a model file (.safetensors) of your own.
+            """),
         .integer(
             "transform.model_width", \.transform.modelWidth, 16...4096, orZero: true,
             """
@@ -132,9 +161,9 @@ public enum ConfigurationSchema {
         .boolean(
             "performance.temporal_reuse", \.performance.temporalReuse,
             """
-            Whether to compute only what has changed since the last frame. Where things hold still
-            that takes less time and power, and more memory; the picture differs a little from what
-            the whole network gives (40 dB or better).
+            Whether the model "ink" computes only what has changed since the last frame. Where things
+            hold still that takes less time and power, and more memory; the picture differs a little
+            from what the whole network gives (40 dB or better). Streaming models compute every frame.
             """),
         .choice(
             "performance.precision", \.performance.precision,
@@ -142,8 +171,14 @@ public enum ConfigurationSchema {
             Numbers in which the network is multiplied. "auto" takes the fastest that the CPU has and
             whose pictures, by the figures in the model file, stay within 40 dB PSNR of those of "f32"
             and lose at most 0.3 dB against the teacher; "f32" without figures (`lucida calibrate`
-            measures them). Without temporal_reuse "bf16" is steadier than "int8" in areas that stand
-            still.
+            measures them). Of "ink" without temporal_reuse "bf16" is steadier than "int8" in areas
+            that stand still.
+            """),
+        .text(
+            "control.socket", \.control.socket, SocketName.allowed, SocketName.init,
+            """
+            Unix socket by which `lucida ctl` steers a running Lucida: "auto" is lucida/control.sock in
+            the run-time folder (/run for the service, $XDG_RUNTIME_DIR else), "none" is no socket.
             """),
         .choice(
             "log.level", \.log.level,
@@ -158,7 +193,8 @@ public enum ConfigurationSchema {
 
     /// Every section.
     static let sections = [
-        "camera", controlsSection, "transform", "output", "performance", "log", "report",
+        "camera", controlsSection, "transform", "output", "performance", "control", "log",
+        "report",
     ]
 
     /// The section that takes any key.
@@ -169,6 +205,7 @@ public enum ConfigurationSchema {
 
     static func key(named name: String) -> ConfigurationKey? { keys.first { $0.name == name } }
 
+    private static let isName: @Sendable (String) -> String? = { $0.isEmpty ? nil : $0 }
     private static let isPathOrEmpty: @Sendable (String) -> String? = { $0 }
 
     private static let writeSinks: @Sendable (ConfigurationValue, inout Configuration) -> Bool = {
@@ -329,15 +366,4 @@ func isText(_ text: String) -> Bool {
 private func oneOf(_ names: [String]) -> String {
     names.dropLast().map(tomlString).joined(separator: ", ") + " or "
         + (names.last.map(tomlString) ?? "")
-}
-
-extension String {
-    fileprivate var isIdentifier: Bool {
-        !isEmpty && utf8.count <= 64
-            && utf8.allSatisfy {
-                (UInt8(ascii: "a")...UInt8(ascii: "z")) ~= $0
-                    || (UInt8(ascii: "0")...UInt8(ascii: "9")) ~= $0 || $0 == UInt8(ascii: "-")
-                    || $0 == UInt8(ascii: "_")
-            }
-    }
 }

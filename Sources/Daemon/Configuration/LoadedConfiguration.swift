@@ -103,6 +103,10 @@ extension ConfigurationSchema {
         #     /etc/lucida/lucida.toml
         # `lucida check-config` shows what is wrong with a file, or what is in force and why.
         # On the command line, `--set section.key=value` goes before any file.
+        #
+        # A running Lucida reads its file again when that is saved. [transform] and log.level change from
+        # one frame to the next; for [camera], [performance] and another model it is back after a
+        # moment; [output], [control], [report] and camera.pace count from the next start on.
 
         """
 

@@ -92,6 +92,38 @@ public enum SinkName: Sendable, Equatable, CustomStringConvertible {
     }
 }
 
+/// Where the control socket is, as `control.socket` names it.
+public enum SocketName: Sendable, Equatable, CustomStringConvertible {
+    /// In the run-time folder of the service or of the user.
+    case auto
+    /// None: nobody can steer a running Lucida.
+    case off
+    /// A Unix socket.
+    case path(String)
+
+    /// What `init` takes, for messages.
+    public static let allowed = "\"auto\", \"none\" or a path that begins with /"
+
+    /// Reads a name; `nil` if it is none.
+    public init?(_ text: String) {
+        switch text {
+        case "auto": self = .auto
+        case "none": self = .off
+        case _ where text.after("/") != nil: self = .path(text)
+        default: return nil
+        }
+    }
+
+    /// The name that `init` reads.
+    public var description: String {
+        switch self {
+        case .auto: "auto"
+        case .off: "none"
+        case .path(let path): path
+        }
+    }
+}
+
 extension String {
     // What follows `prefix`; nil if nothing does.
     fileprivate func after(_ prefix: String) -> String? {

@@ -8,6 +8,7 @@ internal import NeuralEngine
 /// Model, size, threads and precision of `lucida bench`. Control thread.
 struct BenchSubject {
     let model: String
+    let look: Look
     let width: Int
     let height: Int
     let threads: Int
@@ -18,7 +19,8 @@ struct BenchSubject {
     init(_ configuration: Configuration) throws {
         let settings = configuration.transform
         model = try ModelLocator(environment: ProcessInfo.processInfo.environment)
-            .path(model: settings.model, style: settings.style)
+            .path(model: settings.model)
+        look = settings.look
         let output = configuration.output
         width = output.width > 0 ? output.width : configuration.camera.width
         height = output.height > 0 ? output.height : configuration.camera.height
@@ -36,7 +38,7 @@ struct BenchSubject {
         let tuning = cache.load(log: log)
         let result = try EngineBenchmark.run(
             model: model, width: width, height: height, threads: threads, iterations: iterations,
-            tuning: tuning, wanted: precision, check: check,
+            tuning: tuning, wanted: precision, look: look, check: check,
             betweenRounds: betweenRounds)
         cache.save(tuning, log: log)
         return result

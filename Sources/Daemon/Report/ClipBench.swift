@@ -77,6 +77,11 @@ public struct ClipBench: Codable {
     /// - Throws: what demuxer and model loader say.
     public init(configuration: Configuration, options: Options, log: Logger) throws {
         let subject = try BenchSubject(configuration)
+        guard try loadModel(file: subject.model) is DistilledUNet else {
+            throw SessionError(
+                "--clip compares temporal reuse with whole frames, and \(subject.model) remembers "
+                    + "frames in another way: take --model ink")
+        }
         var reader = try ClipReader(
             options: options, size: FrameSize(width: subject.width, height: subject.height),
             fit: LibAVFit(configuration.output.fit), log: log)

@@ -7,15 +7,20 @@ extension LivenessReport {
     /// Gathers the figures of a finished pipeline.
     init(
         summary: PipelineSummary, sourceName: String, seconds: Double, lookAheadFrames: Int,
-        isPaced: Bool, resources: Resources, setup: Setup
+        delayFrames: Int, isPaced: Bool, resources: Resources, setup: Setup
     ) {
         self.init(
             seconds: (seconds * 100).rounded() / 100, lookAheadFrames: lookAheadFrames,
+            delayFrames: delayFrames,
             input: Input(
                 source: sourceName, frames: summary.framesIn, bad: summary.badFrames,
                 lostBySource: summary.framesLostBySource, skipped: summary.framesSkipped,
-                failed: summary.framesFailed),
-            outputs: summary.sinks.map { Output($0, framesIn: summary.framesIn) },
+                failed: summary.framesFailed, early: summary.framesEarly,
+                paused: summary.framesPaused),
+            outputs: summary.sinks.map {
+                let kept = summary.framesEarly + summary.framesPaused + $0.framesPaused
+                return Output($0, framesDue: summary.framesIn - min(summary.framesIn, kept))
+            },
             stages: Stages(
                 capture: Percentiles(summary.capture), queue: Percentiles(summary.queue),
                 transform: Percentiles(summary.transform)),
@@ -33,7 +38,7 @@ extension LivenessReport {
             row(
                 "in", "\(input.frames) frames, \(input.bad) bad, \(input.lostBySource) lost before"),
         ]
-        for output in outputs { lines += Self.lines(of: output) }
+        for output in outputs { lines += self.lines(of: output) }
         lines += [
             row("capture", Self.times(stages.capture)), row("queue", Self.times(stages.queue)),
             row("transform", Self.times(stages.transform)),
@@ -82,7 +87,7 @@ extension LivenessReport {
             : row("verdict", "not live: " + verdict.reasons.joined(separator: "; "))
     }
 
-    private static func lines(of output: Output) -> [String] {
+    private func lines(of output: Output) -> [String] {
         var lines = [
             row(
                 "out",
@@ -93,16 +98,21 @@ extension LivenessReport {
                 "rate",
                 "\(decimalText(output.fps, 2)) fps, harmonic \(decimalText(output.harmonicFPS, 2)) fps"
             ),
-            row("frame age", times(output.age)),
+            row("frame age", Self.times(output.age) + delayText),
         ]
         if let barcode = output.ageByBarcode {
             lines.append(
                 row(
                     "by barcode",
-                    times(barcode) + ", \(output.barcodeMismatches ?? 0) mismatches"))
+                    Self.times(barcode) + ", \(output.barcodeMismatches ?? 0) mismatches"))
         }
-        lines.append(row("write", times(output.write)))
+        lines.append(row("write", Self.times(output.write)))
         return lines
+    }
+
+    private var delayText: String {
+        guard delayFrames > 0 else { return "" }
+        return ", of which the stream batch \(delayFrames) frame\(delayFrames == 1 ? "" : "s")"
     }
 
     private static func times(_ times: Percentiles) -> String {
@@ -118,12 +128,12 @@ extension LivenessReport {
 }
 
 extension LivenessReport.Output {
-    fileprivate init(_ sink: SinkSummary, framesIn: UInt64) {
+    fileprivate init(_ sink: SinkSummary, framesDue: UInt64) {
         func rounded(_ value: Double) -> Double { (value * 1000).rounded() / 1000 }
         let hasBarcode = sink.ageByBarcode.count > 0
         self.init(
             sink: sink.name, frames: sink.framesOut,
-            dropped: framesIn - min(framesIn, sink.framesOut), skipped: sink.framesSkipped,
+            dropped: framesDue - min(framesDue, sink.framesOut), skipped: sink.framesSkipped,
             refused: sink.framesRefused, repeated: sink.framesRepeated,
             cards: sink.cards, fps: rounded(sink.intervals.framesPerSecond),
             harmonicFPS: rounded(sink.intervals.harmonicFramesPerSecond),

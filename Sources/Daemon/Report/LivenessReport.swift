@@ -42,6 +42,11 @@ public struct LivenessReport: Codable, Sendable {
         public var skipped: UInt64
         /// Frames for which the transform had no usable result.
         public var failed: UInt64
+        /// Frames with which nothing was shown yet: a stream batch was filling, at the start and
+        /// after each break. Neither failed nor dropped.
+        public var early: UInt64
+        /// Frames that came during a pause. Neither failed nor dropped.
+        public var paused: UInt64
     }
 
     /// What one sink received.
@@ -50,7 +55,7 @@ public struct LivenessReport: Codable, Sendable {
         public var sink: String
         /// Transformed frames written.
         public var frames: UInt64
-        /// Frames that came in and did not reach this sink, for whatever reason.
+        /// Frames that came in and did not reach this sink, for whatever reason but being early.
         public var dropped: UInt64
         /// Of these, transformed frames that this sink was too busy for.
         public var skipped: UInt64
@@ -132,6 +137,8 @@ public struct LivenessReport: Codable, Sendable {
     public var seconds: Double
     /// Frames of the future that an output frame depends on.
     public var lookAheadFrames: Int
+    /// By how many frames a picture is later than its own; the ages include that.
+    public var delayFrames: Int
     /// From the source.
     public var input: Input
     /// To each sink; the first is the one that the headline figures are about.
@@ -174,7 +181,8 @@ extension LivenessReport {
                     "1 % of the frames were older than \(output.age.p99) ms, "
                         + "\(Int(ageLimitMilliseconds)) are allowed")
             }
-            let due = input.frames + input.lostBySource
+            let due =
+                input.frames + input.lostBySource - min(input.early + input.paused, input.frames)
             if Double(output.frames) < 0.95 * Double(due) {
                 reasons.append("only \(output.frames) of \(due) frames came out")
             }

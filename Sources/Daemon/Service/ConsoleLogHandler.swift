@@ -3,6 +3,7 @@
 internal import Glibc
 internal import LibAV
 public import Logging
+internal import Synchronization
 
 /// A swift-log backend that writes one line a message to standard error.
 ///
@@ -11,16 +12,19 @@ public import Logging
 struct ConsoleLogHandler: LogHandler {
     /// Metadata that every line of this logger carries.
     var metadata: Logger.Metadata = [:]
-    /// The least important level that is written.
-    var logLevel: Logger.Level
+    /// The least important level that is written, the same for all loggers: it changes live.
+    var logLevel: Logger.Level {
+        get { Self.sharedLevel.withLock { $0 } }
+        set { Self.sharedLevel.withLock { $0 = newValue } }
+    }
+    private static let sharedLevel = Mutex(Logger.Level.info)
     private let isJournal: Bool
     private let isColoured: Bool
 
     /// A handler for the process's standard error.
     ///
     /// - Parameter environment: `JOURNAL_STREAM` says that systemd reads; `NO_COLOR` is honoured.
-    init(level: Logger.Level, environment: [String: String]) {
-        logLevel = level
+    init(environment: [String: String]) {
         isJournal = Self.isJournal(environment["JOURNAL_STREAM"])
         isColoured = !isJournal && isatty(STDERR_FILENO) == 1 && environment["NO_COLOR"] == nil
     }
@@ -84,11 +88,16 @@ extension Logger.Level {
 public func startLogging(
     level: Logger.Level, environment: [String: String]
 ) -> Logger {
-    LoggingSystem.bootstrap { _ in ConsoleLogHandler(level: level, environment: environment) }
-    let log = Logger(label: "lucida")
-    // What libav thinks an error is often only a damaged frame, which is counted and dropped.
-    if level <= .debug {
-        LibAVLog.install(level: .info) { _, line in log.debug("libav: \(line)") }
-    }
+    LoggingSystem.bootstrap { _ in ConsoleLogHandler(environment: environment) }
+    var log = Logger(label: "lucida")
+    setLogLevel(level, of: &log)
     return log
+}
+
+/// Shows messages from `level` on, those of all loggers.
+func setLogLevel(_ level: Logger.Level, of log: inout Logger) {
+    log.logLevel = level
+    guard level <= .debug else { return }
+    // What libav thinks an error is often only a damaged frame, which is counted and dropped.
+    LibAVLog.install(level: .info) { [log] _, line in log.debug("libav: \(line)") }
 }

@@ -1,6 +1,7 @@
 // Tells systemd how the service is doing. Control thread.
 
 internal import Glibc
+internal import Realtime
 
 /// The protocol of sd_notify(3): datagrams to the socket that `$NOTIFY_SOCKET` names. Without that
 /// variable (not started by systemd) every call does nothing.
@@ -32,6 +33,11 @@ struct ServiceNotifier {
 
     /// One line for `systemctl status`.
     func status(_ status: String) { send("STATUS=\(status)") }
+
+    /// The configuration is being read again; `ready` says that it has been (sd_notify(3)).
+    func reloading() {
+        send("RELOADING=1\nMONOTONIC_USEC=\(MonotonicClock.nowNanoseconds / 1000)")
+    }
 
     /// The service has begun to stop.
     func stopping() { send("STOPPING=1") }

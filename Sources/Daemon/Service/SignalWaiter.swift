@@ -1,11 +1,15 @@
-// SIGINT and SIGTERM as values that the control thread waits for, instead of handlers.
+// SIGINT, SIGTERM and SIGHUP as values that the control thread waits for, instead of handlers.
 
+internal import CLinux
 internal import Glibc
 
-/// Blocks the stop signals for the calling thread and all threads that it starts, and waits for
+/// Blocks the signals for the calling thread and all threads that it starts, and waits for
 /// them with sigtimedwait(2). Made first thing by the main thread.
 struct SignalWaiter {
     private let signals: sigset_t
+    /// Readable while a signal waits, for poll(2); negative if the system has no descriptor left,
+    /// which poll takes for none.
+    let descriptor: Int32
 
     init() {
         var signals = sigset_t()
@@ -15,9 +19,10 @@ struct SignalWaiter {
         // A reader of a pipe or socket that went away is an error code, not the end.
         signal(SIGPIPE, SIG_IGN)
         self.signals = signals
+        descriptor = clinux_signal_descriptor(&signals)
     }
 
-    /// Sleeps until a stop signal comes, at most so long.
+    /// Sleeps until a signal comes, at most so long.
     ///
     /// - Returns: the signal, or `nil` after the timeout.
     func wait(milliseconds: Int) -> Int32? {
@@ -31,5 +36,6 @@ struct SignalWaiter {
     /// expects.
     func release() {
         withUnsafePointer(to: signals) { _ = pthread_sigmask(SIG_UNBLOCK, $0, nil) }
+        if descriptor >= 0 { close(descriptor) }
     }
 }

@@ -63,6 +63,45 @@ def start(found):
         found["user"] = sh(f"ps -o user= -p {state()['MainPID']}")[1].strip()
 
 
+def control(found):
+    found["status"], found["answer"] = sh("lucida ctl status --json")
+    found["socket"] = sh("stat -c '%A %G' /run/lucida/control.sock")[1].strip()
+    found["as_nobody"] = sh("setpriv --reuid 65534 --regid 65534 --clear-groups lucida ctl pause")
+    video = "setpriv --reuid 65534 --regid 65534 --groups video"
+    with v4l2.Device(lucida.LOOPBACK) as reader:
+        reader.set_format(pipeline.WIDTH, pipeline.HEIGHT, "YUYV")
+        reader.start()
+        found["before"] = pipeline.frame_with_bars(reader) is not None
+        found["pause"] = sh(f"{video} lucida ctl pause")
+        # What the driver and this reader had in hand already.
+        for _ in range(8):
+            reader.frame(1)
+        found["paused"] = [pipeline.bars_in(reader.frame(2)) for _ in range(8)]
+        found["resume"] = sh("lucida ctl resume")
+        found["after"] = pipeline.frame_with_bars(reader) is not None
+        with open("/etc/lucida/lucida.toml", "w") as file:
+            file.write(CONFIGURATION.replace("strength = 0.0", "strength = 0.0\nseed = 8"))
+        found["reload"] = sh("systemctl reload lucida")
+        found["is_reloaded"] = steps.wait_until(
+            lambda: '"seed":8' in sh("lucida ctl status --json")[1], 60
+        )
+        # Back in "active", which it is only when the daemon has said so.
+        found["is_active"] = steps.wait_until(lambda: state()["ActiveState"] == "active", 60)
+        found["shows_the_camera"] = pipeline.frame_with_bars(reader) is not None
+    found["log"] = journal()
+
+
+def doctor(found):
+    """What the doctor says of the running service, before and after its own advice."""
+    program = "/usr/local/bin/lucida doctor --json"
+    found["before"] = sh(program)
+    found["mending"] = sh("systemctl enable lucida")
+    found["after"] = sh(program)
+    sh("printf '\\n' >> /usr/local/lib/systemd/system/lucida.service")
+    found["changed"] = sh(program)
+    sh("systemctl daemon-reload")
+
+
 def restart_after_a_kill(found):
     with v4l2.Device(lucida.LOOPBACK) as reader:
         reader.set_format(pipeline.WIDTH, pipeline.HEIGHT, "YUYV")
@@ -96,4 +135,4 @@ def journal():
 
 if __name__ == "__main__":
     lucida.set_camera()
-    steps.run(install, start, restart_after_a_kill, stop, uninstall)
+    steps.run(install, start, control, doctor, restart_after_a_kill, stop, uninstall)

@@ -1,0 +1,237 @@
+// The control socket of a running Lucida. Control thread: nothing here waits.
+
+internal import CLinux
+internal import FoundationEssentials
+internal import Glibc
+internal import Logging
+internal import Realtime
+
+/// Listens, checks who asks, and hands each request to a function of the control thread.
+///
+/// The loop that owns it waits with poll(2) for `descriptors` and then calls `serve`. A client that
+/// does not read, or sends without end, costs its own connection and nothing else.
+final class ControlServer {
+    /// More are turned away.
+    static let clientsMax = 8
+
+    let path: String
+    private let listener: Int32
+    // Held while this process serves: whose lock it is owns the name.
+    private let lock: Int32
+    private var clients: [ControlConnection] = []
+    private let log: Logger
+
+    /// Listens at `path`; what an ended process has left there is removed.
+    ///
+    /// - Throws: why that cannot be.
+    init(path: String, log: Logger) throws(ControlError) {
+        self.path = path
+        self.log = log
+        let folder = URL(filePath: path).deletingLastPathComponent().path
+        // Usually there; what is wrong otherwise, the lock tells.
+        mkdir(folder, 0o755)
+        lock = open(path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard lock >= 0 else { throw Self.failure("write", path + ".lock") }
+        guard clinux_try_lock(lock) == 0 else {
+            Glibc.close(lock)
+            throw ControlError("another Lucida is steered by \(path), this one cannot be")
+        }
+        do throws(ControlError) {
+            listener = try Self.listen(path)
+        } catch {
+            Glibc.close(lock)
+            throw error
+        }
+    }
+
+    private static func failure(_ action: String, _ path: String) -> ControlError {
+        ControlError("cannot \(action) \(path): \(String(cString: strerror(errno)))")
+    }
+
+    private static func listen(_ path: String) throws(ControlError) -> Int32 {
+        var status = stat()
+        if lstat(path, &status) == 0 {
+            guard status.st_mode & S_IFMT == S_IFSOCK else {
+                throw ControlError("\(path) is there already and no socket: name another path")
+            }
+            unlink(path)
+        }
+        let listener = makeUnixSocket(nonBlocking: true)
+        guard listener >= 0 else { throw failure("make the socket", path) }
+        let isBound = withSocketAddress(path) { bind(listener, $0, $1) } == 0
+        guard isBound, chmod(path, 0o660) == 0, Glibc.listen(listener, 8) == 0 else {
+            let error = failure("listen at", path)
+            Glibc.close(listener)
+            throw error
+        }
+        // As far as this process may: who can use cameras can steer this one. If not, the unit
+        // does it, or the socket is for its owner and root.
+        if let video = getgrnam("video") { _ = lchown(path, uid_t.max, video.pointee.gr_gid) }
+        return listener
+    }
+
+    /// Ends all connections and removes the socket.
+    func close() {
+        for client in clients { client.close() }
+        clients.removeAll()
+        unlink(path)
+        Glibc.close(listener)
+        Glibc.close(lock)
+    }
+
+    // MARK: The loop
+
+    /// What to wait for.
+    var descriptors: [pollfd] {
+        [pollfd(fd: listener, events: Int16(POLLIN), revents: 0)] + clients.map(\.interest)
+    }
+
+    /// Whether a request is waiting in memory, of which poll knows nothing.
+    var hasWork: Bool { clients.contains(where: \.hasRequest) }
+
+    /// Takes one request of each client that has one, and sends what can be sent.
+    ///
+    /// - Parameters:
+    ///   - now: `CLOCK_MONOTONIC` nanoseconds.
+    ///   - answer: carries a request out. `watch` is answered like `status`, again and again.
+    func serve(at now: Int64, _ answer: (ControlRequest) -> ControlReply) {
+        acceptAll(at: now)
+        for client in clients { client.serve(at: now, answer) }
+        for client in clients where client.isOver { client.close() }
+        clients.removeAll(where: \.isOver)
+    }
+
+    private func acceptAll(at now: Int64) {
+        // Those beyond the limit are told so; a flood of them waits for the next round.
+        for _ in 0..<2 * Self.clientsMax {
+            let descriptor = clinux_accept(listener)
+            guard descriptor >= 0 else { return }
+            let client = ControlConnection(descriptor, at: now)
+            if let refusal = refusal(of: descriptor) {
+                client.refuse(refusal)
+                client.close()
+            } else {
+                clients.append(client)
+            }
+        }
+    }
+
+    private func refusal(of descriptor: Int32) -> String? {
+        var status = stat()
+        let group = stat(path, &status) == 0 ? status.st_gid : nil
+        guard let peer = PeerCredentials(of: descriptor),
+            peer.mayControl(daemonUser: geteuid(), socketGroup: group)
+        else {
+            log.warning("control socket: a user who may not was turned away")
+            return "permission denied: \(Self.whoMay)"
+        }
+        guard clients.count < Self.clientsMax else {
+            return "\(Self.clientsMax) clients are connected already: end one, or try again later"
+        }
+        return nil
+    }
+
+    static let whoMay =
+        "only root, the user who runs Lucida, and members of the socket's group may control it"
+}
+
+/// One client: what it has sent, and what it has not read yet.
+private final class ControlConnection {
+    private(set) var isOver = false
+    private let descriptor: Int32
+    private var input: [UInt8] = []
+    private var output: [UInt8] = []
+    private var watchNanoseconds: Int64?
+    private var nextStatus: Int64 = 0
+    private var lastProgress: Int64
+    private var hasEnded = false
+
+    /// Who neither asks nor reads for so long is turned out.
+    private static let idleNanoseconds: Int64 = 10_000_000_000
+
+    init(_ descriptor: Int32, at now: Int64) {
+        self.descriptor = descriptor
+        lastProgress = now
+    }
+
+    func close() { Glibc.close(descriptor) }
+
+    /// A client with an unread reply is not read from.
+    var interest: pollfd {
+        pollfd(
+            fd: descriptor, events: Int16(output.isEmpty ? POLLIN : POLLOUT), revents: 0)
+    }
+
+    var hasRequest: Bool { output.isEmpty && input.contains(0x0A) }
+
+    /// Sends a last word, if that goes without waiting.
+    func refuse(_ text: String) {
+        output = ControlReply.refused(text).line
+        flush(at: 0)
+    }
+
+    func serve(at now: Int64, _ answer: (ControlRequest) -> ControlReply) {
+        flush(at: now)
+        if output.isEmpty { read(at: now) }
+        if output.isEmpty { takeRequest(at: now, answer) }
+        if output.isEmpty, let watchNanoseconds, now >= nextStatus {
+            nextStatus = now + watchNanoseconds
+            say(answer(.status), at: now)
+        }
+        let isIdle = watchNanoseconds == nil || !output.isEmpty
+        if isIdle && now - lastProgress > Self.idleNanoseconds { isOver = true }
+        if hasEnded && output.isEmpty && !hasRequest { isOver = true }
+    }
+
+    private func read(at now: Int64) {
+        let room = ControlProtocol.requestBytesMax - input.count
+        guard room > 0, !hasEnded, !input.contains(0x0A) else { return }
+        var bytes = [UInt8](repeating: 0, count: room)
+        let count = recv(descriptor, &bytes, room, 0)
+        if count > 0 {
+            input += bytes[..<count]
+        } else if count == 0 || ![EAGAIN, EINTR].contains(errno) {
+            hasEnded = true
+        }
+    }
+
+    private func takeRequest(at now: Int64, _ answer: (ControlRequest) -> ControlReply) {
+        guard let end = input.firstIndex(of: 0x0A) else {
+            if input.count >= ControlProtocol.requestBytesMax {
+                refuse("a request is at most \(ControlProtocol.requestBytesMax) bytes long")
+                isOver = true
+            }
+            return
+        }
+        let line = Array(input[..<end])
+        input.removeSubrange(...end)
+        lastProgress = now
+        do throws(ControlError) {
+            let request = try ControlRequest(line: line)
+            if case .watch(let interval) = request {
+                watchNanoseconds = Int64(interval * 1e9)
+                nextStatus = now
+            } else {
+                say(answer(request), at: now)
+            }
+        } catch {
+            say(.refused(error.description), at: now)
+        }
+    }
+
+    private func say(_ reply: ControlReply, at now: Int64) {
+        output = reply.line
+        flush(at: now)
+    }
+
+    private func flush(at now: Int64) {
+        guard !output.isEmpty else { return }
+        let count = send(descriptor, output, output.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
+        if count > 0 {
+            output.removeFirst(count)
+            lastProgress = now
+        } else if ![EAGAIN, EINTR].contains(errno) {
+            isOver = true
+        }
+    }
+}

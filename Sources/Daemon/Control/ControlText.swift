@@ -1,0 +1,80 @@
+// What a running Lucida answers, for people.
+
+extension ControlReply {
+    /// What has changed, and what will only from the next start on.
+    public var changeText: String {
+        let changes = (changed ?? [:]).sorted { $0.key < $1.key }
+        var lines = changes.map { "\($0.key) = \(printable($0.value))" }
+        if lines.isEmpty { lines.append("nothing has changed at once") }
+        if let atNextStart, !atNextStart.isEmpty {
+            lines.append("only from the next start on: \(atNextStart.joined(separator: ", "))")
+        }
+        return lines.joined(separator: "\n")
+    }
+}
+
+extension ControlStatus {
+    /// Some lines, for a terminal.
+    public var text: String {
+        var rows = [
+            ("state", stateText),
+            ("from", printable(source)),
+        ]
+        rows += sinks.map { ("to", "\(printable($0.name)): \($0.frames) frames") }
+        if let readers { rows.append(("apps", readers == 0 ? "none looks" : "\(readers) look")) }
+        rows += [
+            ("rate", "\(decimalText(fps, 2)) fps"), ("frame age", ageText),
+            ("frames", framesText), ("look", lookText), ("network", networkText),
+            ("memory", "\(decimalText(residentMB, 0)) MB"),
+            ("settings", configuration.map { printable($0) } ?? "the defaults"),
+        ]
+        return rows.map { name, value in
+            name + String(repeating: " ", count: max(1, 11 - name.count)) + value
+        }.joined(separator: "\n")
+    }
+
+    /// One line.
+    public var lineText: String {
+        "\(stateText): \(decimalText(fps, 2)) fps, age \(ageText), \(framesText), \(lookText)"
+    }
+
+    private var stateText: String {
+        let word =
+            switch state {
+            case .starting: "starting, no picture yet"
+            case .live: "live"
+            case .paused: "paused, a card is shown"
+            case .noCamera: "no camera, a card is shown"
+            }
+        let reason = problem.map { " (\(printable($0)))" } ?? ""
+        return word + reason + ", \(decimalText(seconds, 0)) s"
+    }
+
+    private var ageText: String {
+        guard let age else { return "no frame lately" }
+        return "p50 \(decimalText(age.p50, 1))  p95 \(decimalText(age.p95, 1))  "
+            + "p99 \(decimalText(age.p99, 1)) ms"
+    }
+
+    /// Of what went wrong only that which did.
+    private var framesText: String {
+        let losses = [
+            ("lost before", frames.lostBySource), ("bad", frames.bad),
+            ("skipped", frames.skipped), ("failed", frames.failed), ("early", frames.early),
+            ("paused", frames.paused),
+        ].filter { $0.1 > 0 }.map { ", \($0.1) \($0.0)" }
+        return "\(frames.captured) in, \(frames.written) out" + losses.joined()
+    }
+
+    private var lookText: String {
+        "\(printable(look.style)), strength \(look.strength), temporal \(look.temporal), "
+            + "seed \(look.seed), \(look.steps) step\(look.steps == 1 ? "" : "s")"
+            + (look.streamBatch ? " in a stream batch" : "")
+    }
+
+    private var networkText: String {
+        printable("\(setup.modelSize) of \(setup.size), \(setup.precision)")
+            + ", \(threadText(setup.threads))"
+            + (workShare.map { ", \(decimalText(100 * $0, 0)) % of the work" } ?? "")
+    }
+}

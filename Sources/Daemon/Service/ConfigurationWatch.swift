@@ -1,0 +1,82 @@
+// Notices that the configuration file has changed, whichever way an editor saves. Control thread.
+
+internal import FoundationEssentials
+internal import Glibc
+internal import Realtime
+
+/// Watches the folders of the file with inotify(7): a watch on the file itself would miss the new
+/// one that most editors move over it.
+final class ConfigurationWatch {
+    /// For poll(2).
+    let descriptor: Int32
+    // Which names matter in which watched folder.
+    private var names: [Int32: Set<String>] = [:]
+    private var dueNanoseconds: Int64?
+
+    /// Saving takes several steps: the file is read when nothing has happened to it for so long.
+    private static let settleNanoseconds: Int64 = 200_000_000
+
+    /// Watches for changes of `paths`, and of what those lead to that are links.
+    ///
+    /// - Returns: `nil` if the system cannot, or if none of the folders exists.
+    init?(paths: [String]) {
+        descriptor = inotify_init1(Int32(IN_CLOEXEC | IN_NONBLOCK))
+        guard descriptor >= 0 else { return nil }
+        for path in paths {
+            add(path)
+            let target = URL(filePath: path).resolvingSymlinksInPath().path
+            if target != path { add(target) }
+        }
+        if names.isEmpty { return nil }
+    }
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    private func add(_ path: String) {
+        let url = URL(filePath: path)
+        let folder = url.deletingLastPathComponent().path
+        let events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE
+        let watch = inotify_add_watch(descriptor, folder, UInt32(events))
+        if watch >= 0 { names[watch, default: []].insert(url.lastPathComponent) }
+    }
+
+    /// Whether the file has changed since the last time, and settled.
+    func isDue(at now: Int64) -> Bool {
+        readEvents(now)
+        guard let due = dueNanoseconds, now >= due else { return false }
+        dueNanoseconds = nil
+        return true
+    }
+
+    private func readEvents(_ now: Int64) {
+        var buffer = [UInt8](repeating: 0, count: 8192)
+        while true {
+            let count = read(descriptor, &buffer, buffer.count)
+            guard count > 0 else { return }
+            buffer.withUnsafeBytes { bytes in
+                if concerns(UnsafeRawBufferPointer(rebasing: bytes[..<count])) {
+                    dueNanoseconds = now + Self.settleNanoseconds
+                }
+            }
+        }
+    }
+
+    /// Whether one of these events is about a file that is watched.
+    private func concerns(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let headSize = MemoryLayout<inotify_event>.size
+        var offset = 0
+        var isFound = false
+        while offset + headSize <= bytes.count {
+            let event = bytes.loadUnaligned(fromByteOffset: offset, as: inotify_event.self)
+            let end = min(offset + headSize + Int(event.len), bytes.count)
+            let name = bytes[(offset + headSize)..<end].prefix { $0 != 0 }
+            // After an overflow nobody knows.
+            let isLost = event.mask & UInt32(IN_Q_OVERFLOW) != 0
+            if isLost || names[event.wd]?.contains(String(decoding: name, as: UTF8.self)) == true {
+                isFound = true
+            }
+            offset = end
+        }
+        return isFound
+    }
+}

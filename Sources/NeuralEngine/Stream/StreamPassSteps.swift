@@ -1,0 +1,239 @@
+// From motion to the start of the flow, and from the network's result to the picture.
+
+internal import CKernels
+
+/// How far the past can be trusted, and where textures have moved. One row of squares a piece.
+///
+/// That of a square is clamp(1 − (e / 2.5 n − 1) / 2, 0, 1): e is the mean absolute
+/// difference of luma after the motion, n its median over the picture and at least one level: what
+/// noise and changes of exposure do everywhere.
+final class StreamTrustStep: ParallelWork {
+    private static let noiseMin: Float = 1
+    /// Where half of the picture differs by more, it is another scene.
+    private static let cutLevels: Float = 32
+
+    private let state: StreamState
+    private let errors: SquareErrorStep
+    private var hasPast: Float = 0
+    private var errorScale: Float = 1
+    private var frames: UInt8 = 0
+
+    init(_ state: StreamState, errors: SquareErrorStep) {
+        self.state = state
+        self.errors = errors
+        super.init(name: "trust", pieces: state.motion.rows)
+    }
+
+    override func willRun() {
+        hasPast = 0
+        frames &+= 1
+        guard state.motion.isBeforeKnown else { return }
+        let median = errors.median()
+        state.motion.learn(median: median)
+        errorScale = 1 / (2.5 * max(median, Self.noiseMin))
+        if median <= Self.cutLevels {
+            hasPast = 1
+        } else {
+            // The light of another scene says nothing of this one.
+            state.light.reset()
+        }
+    }
+
+    override func perform(piece: Int, worker: Int) {
+        let motion = state.motion
+        let at = piece * motion.columns
+        var past = state.pastOfFrame()
+        state.kernels.pointee.trust_squares(
+            &past, piece, motion.flow + 2 * at, motion.drift + 2 * at, motion.errors + at,
+            errorScale, hasPast, phase, state.slot.trust + at, state.moved + 2 * at)
+    }
+
+    /// Bits of the frame's number in reverse: van der Corput's sequence, 0, 1/2, 1/4, 3/4, …
+    private var phase: Float {
+        var (bits, reversed) = (frames, UInt8(0))
+        for _ in 0..<8 {
+            reversed = reversed << 1 | bits & 1
+            bits >>= 1
+        }
+        return Float(reversed) / 256
+    }
+}
+
+/// Texture that motion has torn is mended. One row of squares a piece.
+final class StreamAnchorStep: ParallelWork {
+    private let state: StreamState
+
+    init(_ state: StreamState) {
+        self.state = state
+        super.init(name: "anchors", pieces: state.motion.rows)
+    }
+
+    override func perform(piece: Int, worker: Int) {
+        let motion = state.motion
+        state.kernels.pointee.mend_anchors(
+            state.moved, motion.columns, motion.rows, piece,
+            state.anchors[motion.present] + 2 * piece * motion.columns)
+    }
+}
+
+/// The start of the flow between the source at its anchor and the aligned past, and the state. One
+/// row of squares a piece.
+final class StreamStartStep: ParallelWork {
+    private let state: StreamState
+    private let input: TensorView
+
+    init(_ state: StreamState, input: TensorView) {
+        self.state = state
+        self.input = input
+        super.init(name: "start", pieces: state.motion.rows)
+        cost.bytesRead = state.squares * 48 * 3
+        cost.bytesWritten = state.squares * (64 * 4 + 48 * 2)
+    }
+
+    override func willRun() {
+        let motion = state.motion
+        state.light.follow(state.slot.frame, half: motion.levels[0].planes[motion.present])
+    }
+
+    override func perform(piece: Int, worker: Int) {
+        let motion = state.motion
+        let at = piece * motion.columns
+        var past = state.pastOfFrame()
+        state.kernels.pointee.start_squares(
+            &past, piece, motion.flow + 2 * at, state.slot.trust + at, state.slot.temporal,
+            state.trustMax, state.light.block, state.anchors[motion.present] + 2 * at,
+            state.slot.aligned + 48 * at,
+            input.pixel(block: 0, y: piece, x: 0), input.shape.blockStride)
+    }
+}
+
+/// A step of the flow that is not the last. One row of squares a piece.
+final class StreamAdvanceStep: ParallelWork {
+    /// Share of the way left.
+    var stepShare: Float = 1
+    /// Whether the network's state goes on from this step.
+    var keepsState = false
+    /// The network's, of this step.
+    var input: TensorView
+
+    private let state: StreamState
+    private let result: TensorView
+    private let check: FiniteCheck
+
+    init(_ state: StreamState, input: TensorView, result: TensorView, check: FiniteCheck) {
+        self.state = state
+        self.input = input
+        self.result = result
+        self.check = check
+        super.init(name: "advance", pieces: state.motion.rows)
+    }
+
+    override func perform(piece: Int, worker: Int) {
+        let columns = state.motion.columns
+        let at = piece * columns
+        let (rgb, stride) = state.slot.frame.read(y: 4 * piece, count: 4)
+        check.report(
+            state.kernels.pointee.advance_squares(
+                result.pixel(block: 0, y: piece, x: 0), result.shape.blockStride, rgb, stride,
+                state.slot.aligned + 48 * at, state.slot.trust + at, state.slot.temporal, columns,
+                stepShare,
+                keepsState ? state.state + 16 * at : nil,
+                input.pixel(block: 0, y: piece, x: 0), input.shape.blockStride))
+    }
+}
+
+/// A step of a stream batch that is not the last: what it leaves is the next step's input, for the
+/// next frame's time. The first one's estimate of its end is the next frame's past. One row of
+/// squares a piece.
+final class StreamOnwardStep: ParallelWork {
+    /// Input of the next step.
+    var next: TensorView
+    /// Whether this is a frame's first step.
+    var isFirst = false
+
+    private let advance: StreamAdvanceStep
+    private let end: StreamEndStep
+    private let columns: Int
+
+    init(advance: StreamAdvanceStep, end: StreamEndStep, columns: Int) {
+        self.advance = advance
+        self.end = end
+        self.columns = columns
+        next = advance.input
+        super.init(name: "onward", pieces: advance.pieces)
+        cost.bytesRead = next.shape.count * 4
+        cost.bytesWritten = cost.bytesRead
+    }
+
+    override func perform(piece: Int, worker: Int) {
+        advance.perform(piece: piece, worker: worker)
+        let input = advance.input
+        for block in 0..<input.shape.blocks {
+            next.pixel(block: block, y: piece, x: 0).update(
+                from: input.pixel(block: block, y: piece, x: 0), count: 16 * columns)
+        }
+        // Nobody needs the network's result any more: it is overwritten.
+        if isFirst { end.remember(piece) }
+    }
+}
+
+/// The last step: the next frame's past and, if frame and model have the same size, the picture.
+/// One row of squares a piece.
+final class StreamEndStep: ParallelWork {
+    /// Set before each run by the thread that runs.
+    var pointers: FramePointers?
+    /// Whether the network's state goes on from this step.
+    var keepsState = false
+
+    private let state: StreamState
+    private let result: TensorView
+    private let geometry: FrameGeometry
+    private let frameKernels: UnsafePointer<ck_kernels>
+    private let check: FiniteCheck
+
+    init(
+        _ state: StreamState, result: TensorView, geometry: FrameGeometry,
+        frameKernels: UnsafePointer<ck_kernels>, check: FiniteCheck
+    ) {
+        self.state = state
+        self.result = result
+        self.geometry = geometry
+        self.frameKernels = frameKernels
+        self.check = check
+        super.init(name: "end", pieces: state.motion.rows)
+        cost.bytesRead = state.squares * (80 * 4 + 48 * 3)
+        cost.bytesWritten = state.squares * (64 * 4 + 48 * 3)
+    }
+
+    override func perform(piece: Int, worker: Int) {
+        remember(piece)
+        if geometry.isSameSize { write(piece) }
+    }
+
+    /// The end of a row of squares as the next frame's past, and its change in the result.
+    func remember(_ piece: Int) {
+        let columns = state.motion.columns
+        let at = piece * columns
+        let (rgb, stride) = state.slot.frame.read(y: 4 * piece, count: 4)
+        let past = state.past[0]
+        check.report(
+            state.kernels.pointee.end_squares(
+                result.pixel(block: 0, y: piece, x: 0), result.shape.blockStride, rgb, stride,
+                state.slot.aligned + 48 * at, state.slot.trust + at, state.slot.temporal, columns,
+                keepsState ? state.state + 16 * at : nil, past.row(4 * piece), past.stride,
+                state.past[1].first - past.first))
+        for plane in state.past { plane.repeatEdges(rows: 4 * piece..<4 * piece + 4) }
+    }
+
+    // While the row's change is in the cache.
+    private func write(_ row: Int) {
+        guard let pointers, 4 * row < geometry.modelHeight else { return }
+        check.report(
+            frameKernels.pointee.shuffle_add_rgb(
+                result.pixel(block: 0, y: row, x: 0), result.shape.blockStride,
+                min(4, geometry.modelHeight - 4 * row), geometry.modelWidth,
+                pointers.frame + 4 * row * pointers.frameStride, pointers.frameStride,
+                pointers.strength, pointers.output + 4 * row * pointers.outputStride,
+                pointers.outputStride))
+    }
+}

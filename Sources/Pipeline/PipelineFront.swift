@@ -1,0 +1,79 @@
+// What lies before the sinks: source and transform with their threads. It can be replaced while the
+// sinks go on.
+
+internal import Realtime
+internal import Video
+
+/// Capture and transform stage of one source and one transform. Made, started and joined by the
+/// control thread.
+final class PipelineFront {
+    /// What all fronts of a pipeline share.
+    struct Surroundings {
+        let format: VideoFormat
+        let outputs: [FrameRing<FrameBuffer>]
+        let counters: PipelineCounters
+        let switches: PipelineSwitches
+        let policy: RingPolicy
+        let reopensLostSource: Bool
+    }
+
+    private let capture: CaptureStage
+    private let transformer: TransformStage
+    private let stop = StopFlag()
+    private var threads: [RealtimeThread] = []
+
+    /// - Parameter isSourceOpen: otherwise it is opened like one that was lost: again and again.
+    init(
+        source: any FrameSource, isSourceOpen: Bool, transform: any FrameTransform,
+        _ surroundings: Surroundings
+    ) {
+        let ring = FrameRing<FrameBuffer>(policy: surroundings.policy) { _ in
+            FrameBuffer(format: surroundings.format)
+        }
+        capture = CaptureStage(
+            source: source, isOpen: isSourceOpen, format: surroundings.format, ring: ring,
+            counters: surroundings.counters, stop: stop, reopens: surroundings.reopensLostSource)
+        transformer = TransformStage(
+            transform: transform, input: ring, outputs: surroundings.outputs,
+            counters: surroundings.counters, stop: stop, switches: surroundings.switches)
+    }
+
+    /// - Throws: `RealtimeThreadError`; what has been started must still be joined.
+    func start() throws {
+        let (transformer, capture) = (transformer, capture)
+        threads.append(try RealtimeThread(name: "lucida-transf") { transformer.run() })
+        threads.append(try RealtimeThread(name: "lucida-capture") { capture.run() })
+    }
+
+    /// Whether somebody closes the sinks' rings at the end.
+    var hasTransformThread: Bool { !threads.isEmpty }
+
+    /// Frames that came in while the transform was busy.
+    var framesSkipped: UInt64 { capture.ring.skippedFrames }
+
+    /// Asks both stages to stop after the frame they work on.
+    ///
+    /// - Parameter keepsOutputs: whether another front will write to the sinks' rings.
+    func requestStop(keepsOutputs: Bool) {
+        if keepsOutputs { stop.keepOutputs() }
+        stop.set()
+    }
+
+    func join() {
+        for thread in threads { thread.join() }
+    }
+
+    /// Adds what this front has counted. After the join.
+    func addFigures(to summary: inout PipelineSummary) {
+        summary.framesCutOff += transformer.wasStopped ? capture.ring.takeRemaining() : 0
+        summary.framesSkipped += capture.ring.skippedFrames
+        summary.capture.add(capture.latency)
+        summary.queue.add(transformer.queueTime)
+        summary.transform.add(transformer.processTime)
+        guard let steady = transformer.steadyState else { return }
+        let before = summary.steadyState
+        summary.steadyState = PipelineSummary.SteadyState(
+            frames: steady.frames + (before?.frames ?? 0),
+            allocations: steady.allocations.map { $0 + (before?.allocations ?? 0) })
+    }
+}
