@@ -237,13 +237,15 @@ def trust(frame: Tensor, before: Tensor, flow: Tensor) -> Tensor:
     """tau0: how far each block's aligned past can be trusted, (N, 1, h, w) in [0, TRUST_MAX].
 
     frame, before: (N, 3, H, W) in [0, 1]; flow: (N, 2, H, W), what is at p now was at p + flow in `before`. All done
-    alike live: Rec. 601 luma; `warp`; e, the mean of the absolute difference over a block; n, the lower median of e
+    alike live: Rec. 601 luma; `warp`; e, the mean of the absolute difference over a block, and half of what the block's
+    means of red - luma and blue - luma differ by, for a hand may be as bright as the wall; n, the lower median of e
     over the picture, which is what noise and changes of exposure do everywhere; full trust up to e = 2.5 max(n, 1/255),
     none from three times that on; and none where the middle of the block came from outside of the picture.
     """
     height, width = frame.shape[-2:]
     moved = F.avg_pool2d(flow, PATCH)
     e = F.avg_pool2d((luma(frame) - warp(luma(before), flow)).abs(), PATCH)
+    e = e + 0.5 * (chroma(frame) - warp(chroma(before), moved / PATCH)).abs().sum(1, keepdim=True)
     n = e.flatten(1).median(1).values[:, None, None, None].clamp_min(1 / 255)
     h, w = e.shape[-2:]
     x = PATCH * torch.arange(w, device=e.device) + (PATCH - 1) / 2 + moved[:, 0:1]
@@ -266,6 +268,11 @@ def light(frame: Tensor) -> Tensor:
 def with_light(state: Tensor, light: Tensor) -> Tensor:
     """State (N, 11, h, w) and light (N, 4) as the network takes them, (N, 15, h, w)."""
     return torch.cat([state, light[:, :, None, None].to(state.dtype).expand(-1, -1, *state.shape[2:])], 1)
+
+
+def chroma(rgb: Tensor) -> Tensor:
+    """Means over blocks of red - luma and blue - luma: (N, 3, H, W) to (N, 2, h, w)."""
+    return F.avg_pool2d(rgb[:, 0::2] - luma(rgb), PATCH)
 
 
 def luma(rgb: Tensor) -> Tensor:

@@ -136,3 +136,35 @@ static void square_errors(
         errors[i] = error * (1.0f / (16 * CK_LUMA_SCALE));
     }
 }
+
+static void square_chroma(
+    const uint8_t *rgb, ptrdiff_t rgb_stride, ptrdiff_t count, float *chroma) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        square values = load_square(rgb + 12 * i, rgb_stride);
+        pixel red = from_u8(values.colour[0]), blue = from_u8(values.colour[2]);
+        pixel luma = 0.299f * red + 0.587f * from_u8(values.colour[1]) + 0.114f * blue;
+        chroma[2 * i] = pixel_sum(red - luma) * (1 / 16.0f);
+        chroma[2 * i + 1] = pixel_sum(blue - luma) * (1 / 16.0f);
+    }
+}
+
+static void chroma_errors(
+    const float *now, const float *before, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row,
+    const float *flow, float *errors) {
+    for (ptrdiff_t i = 0; i < columns; i++) {
+        float x = clamp_float((float)i + 0.25f * flow[2 * i], 0, (float)(columns - 1));
+        float y = clamp_float((float)row + 0.25f * flow[2 * i + 1], 0, (float)(rows - 1));
+        ptrdiff_t left = (ptrdiff_t)x, top = (ptrdiff_t)y;
+        ptrdiff_t right = left + 1 < columns ? left + 1 : left;
+        ptrdiff_t bottom = top + 1 < rows ? top + 1 : top;
+        x -= (float)left;
+        y -= (float)top;
+        two a = LOAD(two, before + 2 * (top * columns + left));
+        two b = LOAD(two, before + 2 * (top * columns + right));
+        two c = LOAD(two, before + 2 * (bottom * columns + left));
+        two d = LOAD(two, before + 2 * (bottom * columns + right));
+        two above = a + x * (b - a), below = c + x * (d - c);
+        two apart = LOAD(two, now + 2 * (row * columns + i)) - (above + y * (below - above));
+        errors[i] += 0.5f * (absolute(apart[0]) + absolute(apart[1]));
+    }
+}

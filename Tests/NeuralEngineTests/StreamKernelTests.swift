@@ -88,6 +88,60 @@ struct StreamKernelTests {
         }
     }
 
+    @Test("Colour of squares, and what it differs by after the flow", arguments: sets)
+    func chroma(isa: ck_isa) throws {
+        let (columns, rows) = (5, 3)
+        var noise = Noise(seed: 3)
+        func colours() throws -> (rgb: [UInt8], chroma: [Float]) {
+            let rgb = noise.bytes(48 * columns * rows)
+            var chroma = [Float](repeating: -7, count: 2 * columns * rows + 1)
+            let kernel = try table(isa)
+            for row in 0..<rows {
+                rgb.withUnsafeBufferPointer { from in
+                    chroma.withUnsafeMutableBufferPointer { to in
+                        guard let from = from.baseAddress, let to = to.baseAddress else { return }
+                        kernel.square_chroma(
+                            from + 48 * columns * row, 12 * columns, columns,
+                            to + 2 * columns * row)
+                    }
+                }
+            }
+            #expect(chroma[2 * columns * rows] == -7)
+            return (rgb, chroma)
+        }
+        func mean(_ rgb: [UInt8], _ x: Int, _ y: Int, _ colour: Int) -> Float {
+            var sum: Float = 0
+            for py in 4 * y..<4 * y + 4 {
+                for px in 4 * x..<4 * x + 4 {
+                    let at = 3 * (4 * columns * py + px)
+                    let luma = StreamReference.luma(rgb[at], rgb[at + 1], rgb[at + 2])
+                    sum += Float(rgb[at + colour]) - luma
+                }
+            }
+            return sum / 16
+        }
+        let (now, before) = (try colours(), try colours())
+        for (u, v) in [(0, 0), (4, -4), (2, 1), (-100, 100)] as [(Float, Float)] {
+            for row in 0..<rows {
+                var errors = [Float](repeating: 3, count: columns + 1)
+                let flow = (0..<2 * columns).map { $0 % 2 == 0 ? u : v }
+                try table(isa).chroma_errors(
+                    now.chroma, before.chroma, columns, rows, row, flow, &errors)
+                for i in 0..<columns {
+                    var expected: Float = 3
+                    for colour in [0, 2] {
+                        let there = StreamReference.at(
+                            Float(i) + u / 4, Float(row) + v / 4, width: columns, height: rows
+                        ) { mean(before.rgb, $0, $1, colour) }
+                        expected += abs(mean(now.rgb, i, row, colour) - there) / 2
+                    }
+                    #expect(abs(errors[i] - expected) < 1e-3)
+                }
+                #expect(errors[columns] == 3)
+            }
+        }
+    }
+
     @Test("Halved rows", arguments: sets)
     func halve(isa: ck_isa) throws {
         for count in [1, 3, 8, 13, 40] {

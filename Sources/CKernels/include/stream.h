@@ -115,6 +115,17 @@ typedef struct {
         const uint16_t *now, const uint16_t *before, ptrdiff_t stride, ptrdiff_t columns,
         ptrdiff_t rows, ptrdiff_t row, float noise, float *flow, float *drift, float *errors);
 
+    /// Colour of `count` squares of RGB24 side by side: the means of red − luma and blue − luma, in
+    /// levels, in pairs.
+    void (*square_chroma)(
+        const uint8_t *rgb, ptrdiff_t rgb_stride, ptrdiff_t count, float *chroma);
+
+    /// Adds to the errors of a row of squares half of what the two means differ by after the flow. now,
+    /// before: all squares' chroma.
+    void (*chroma_errors)(
+        const float *now, const float *before, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row,
+        const float *flow, float *errors);
+
     /// How far the past of a row of squares can be trusted: has_past (0 or 1) · clamp(1.5 − 0.5 ·
     /// error_scale · error), 0 if the square's middle was outside of the frame; and where its
     /// texture is now: taken along by the drift, back on the grid where trust is 0. phase: a way of

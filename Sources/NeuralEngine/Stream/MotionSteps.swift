@@ -52,11 +52,14 @@ final class Motion {
     let levels: [Level]
     /// 16-bit luma of two frames.
     let luma: [MarginPlane<UInt16>]
+    /// Of each square's colour two means, of two frames.
+    let chroma: [UnsafeMutablePointer<Float>]
     /// A vector for each square.
     let flow: UnsafeMutablePointer<Float>
     /// The same for texture, which moves with its surroundings where nothing speaks against it.
     let drift: UnsafeMutablePointer<Float>
-    /// Mean absolute difference of luma after the flow, in levels.
+    /// Mean absolute difference of luma after the flow, in levels, and half of what colour differs by:
+    /// a hand may be as bright as the wall.
     let errors: UnsafeMutablePointer<Float>
     /// Whether there is a frame before.
     var isBeforeKnown = false
@@ -88,6 +91,8 @@ final class Motion {
             (1...Self.levelsMax).last { min(width, height) >> $0 >= Int(CK_PATCH) } ?? 1
         levels = (1...count).map { Level(width: width >> $0, height: height >> $0, in: allocator) }
         luma = (0..<2).map { _ in MarginPlane(width: width, height: height, in: allocator) }
+        let squares = columns * rows
+        chroma = (0..<2).map { _ in allocator.make(2 * squares, of: Float.self) }
         flow = allocator.make(2 * columns * rows, of: Float.self)
         drift = allocator.make(2 * columns * rows, of: Float.self)
         errors = allocator.make(columns * rows, of: Float.self)
@@ -216,6 +221,9 @@ final class StreamFrameStep: ParallelWork {
                 rgb + 4 * row * stride, stride, motion.columns,
                 input.pixel(block: 3, y: y, x: 0), input.shape.blockStride, luma.row(4 * y),
                 luma.stride, half.row(2 * y), half.stride)
+            motion.kernels.pointee.square_chroma(
+                rgb + 4 * row * stride, stride, motion.columns,
+                motion.chroma[motion.present] + 2 * y * motion.columns)
         }
         luma.repeatEdges(rows: top..<top + Motion.bandRows)
         for index in motion.levels.indices {
@@ -333,6 +341,9 @@ final class SquareErrorStep: ParallelWork {
         motion.kernels.pointee.square_errors(
             now.first, before.first, now.stride, motion.columns, motion.rows, piece,
             motion.squareNoise, flow, motion.drift + 2 * piece * motion.columns, errors)
+        motion.kernels.pointee.chroma_errors(
+            motion.chroma[motion.present], motion.chroma[1 - motion.present], motion.columns,
+            motion.rows, piece, flow, errors)
         let histogram = histograms[worker]
         for index in 0..<motion.columns { histogram.add(errors[index]) }
     }

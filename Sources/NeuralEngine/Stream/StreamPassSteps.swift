@@ -4,8 +4,8 @@ internal import CKernels
 
 /// How far the past can be trusted, and where textures have moved. One row of squares a piece.
 ///
-/// That of a square is clamp(1 − (e / 2.5 n − 1) / 2, 0, 1): e is the mean absolute
-/// difference of luma after the motion, n its median over the picture and at least one level: what
+/// That of a square is clamp(1 − (e / 2.5 n − 1) / 2, 0, 1): e is what luma and colour differ by
+/// after the motion (`Motion.errors`), n its median over the picture and at least one level: what
 /// noise and changes of exposure do everywhere.
 final class StreamTrustStep: ParallelWork {
     private static let noiseMin: Float = 1
