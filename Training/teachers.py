@@ -291,7 +291,7 @@ def neon(frames: Tensor, texture: Texture) -> Tensor:
     albedo = saturate(1 - (1 - flat.clamp(0, 1)) ** 1.9, 1.3).clamp(0, 1)
     body = tone**1.5
     warm = smoothstep(flat[:, 0:1] - flat[:, 2:3], 0.02, 0.18)  # skin keeps a light of its own
-    picture = night * (0.15 + 0.60 * body) + (0.12 + 0.70 * warm) * albedo * body
+    picture = night * (0.15 + 0.60 * body) + (0.12 + 0.80 * warm) * albedo * body
     picture = picture + 0.9 * (0.12 + body) * (left * magenta + right * cyan)
 
     line = ink_lines(lab(frames)[:, :1], Ink(line_threshold=0.38, line_softness=0.6, contrast_floor=1.8))
@@ -299,8 +299,8 @@ def neon(frames: Tensor, texture: Texture) -> Tensor:
     side = 0.5 + 0.5 * torch.tanh(60 * blur(gx, 2.0))
     hue = cyan + side * (magenta - cyan)
     tube = hue * line
-    glow = 0.35 * tube + 0.8 * blur(tube, 2.0) + 0.9 * blur(tube, 8.0)
-    shown = saturate(1 - torch.exp(-1.2 * picture.clamp_min(0)), 1.2)  # even the brightest wall stays in the night
+    glow = blur(tube, 3.0) + 1.4 * blur(tube, 8.0)  # without a hard core, which would tremble most
+    shown = saturate(1 - torch.exp(-1.5 * picture.clamp_min(0)), 1.2)  # even the brightest wall stays in the night
     return 1 - (1 - shown.clamp(0, 1)) * (1 - 0.9 * glow.clamp(0, 1))
 
 
