@@ -102,11 +102,12 @@ public struct Look: Sendable, Equatable {
     /// Throws if a number is outside of its range, or none.
     func check(for file: ModelFile) throws(ModelError) {
         guard Self.stepRange.contains(steps) else {
-            throw file.failure("transform.steps is \(steps): 1 to 4 are possible")
+            throw .look(file: file.file, reason: "transform.steps is \(steps): 1 to 4 are possible")
         }
         for (name, value) in [("temporal", temporal), ("strength", strength)] {
             guard value >= 0, value <= 1 else {
-                throw file.failure("transform.\(name) is \(value): 0 to 1 are possible")
+                throw .look(
+                    file: file.file, reason: "transform.\(name) is \(value): 0 to 1 are possible")
             }
         }
     }
@@ -154,10 +155,12 @@ extension DistilledUNet: FrameModel {
         try look.check(for: file)
         for part in look.style.parts { try file.requireStyle(part.name) }
         guard look.style.parts.count == 1 else {
-            throw file.failure("it draws one style, not the mix \"\(look.style)\"")
+            throw .look(
+                file: file.file, reason: "it draws one style, not the mix \"\(look.style)\"")
         }
         guard look.steps == 1 else {
-            throw file.failure("it takes one step, not transform.steps = \(look.steps)")
+            throw .look(
+                file: file.file, reason: "it takes one step, not transform.steps = \(look.steps)")
         }
     }
 

@@ -8,6 +8,8 @@ public enum ModelError: Error, Sendable, Equatable, CustomStringConvertible {
     case file(SafetensorsError)
     /// The file is sound, but not a model that this program can run.
     case model(file: String, reason: String)
+    /// The model is sound, and cannot draw what is asked of it.
+    case look(file: String, reason: String)
     /// A file to compare a network with cannot be used for that.
     case check(file: String, reason: String)
     /// The engine cannot run here, or not at that size.
@@ -18,6 +20,7 @@ public enum ModelError: Error, Sendable, Equatable, CustomStringConvertible {
         switch self {
         case .file(let error): error.description
         case .model(let file, let reason): "\(file): not a usable model: \(reason)"
+        case .look(let file, let reason): "\(file): \(reason)"
         case .check(let file, let reason): "\(file): not a usable check: \(reason)"
         case .engine(let error): error.description
         }
@@ -125,8 +128,9 @@ public struct ModelFile: Sendable {
         guard !styles.isEmpty, !styles.contains(style) else { return }
         var known = styles.prefix(Self.listedStyles).map(\.escapedForMessages)
         if known.count < styles.count { known.append("\(styles.count - known.count) more") }
-        throw failure(
-            "it has no style \(style.quotedForMessages); transform.style can be: "
+        throw ModelError.look(
+            file: file,
+            reason: "it has no style \(style.quotedForMessages); transform.style can be: "
                 + known.joined(separator: ", "))
     }
 

@@ -46,7 +46,8 @@ struct BenchCommand: ParsableCommand {
         @Option(
             name: .long,
             help: ArgumentHelp(
-                "Run a video instead, with and without temporal reuse, and compare the pictures.",
+                "Run a video instead, with and without temporal reuse, and compare the pictures; with "
+                    + "--model ink, the model that reuses.",
                 valueName: "file"), completion: .file())
         var clip: String?
 

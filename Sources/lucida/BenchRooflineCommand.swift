@@ -55,7 +55,7 @@ struct ModelOption: ParsableArguments {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "base, small, ink, or a model file (transform.model).", valueName: "model"),
+            "base, ink, or a model file (transform.model).", valueName: "model"),
         completion: .file(extensions: ["safetensors"]))
     var model: String?
 

@@ -24,7 +24,9 @@ struct ConfigurationOptions: ParsableArguments {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Style of the picture (transform.style).", valueName: "name"),
+        help: ArgumentHelp(
+            "ink, oil, watercolour, pencil, neon or clear, or a mix: ink:0.7,oil:0.3 "
+                + "(transform.style).", valueName: "name"),
         completion: .list(["ink", "oil", "watercolour", "pencil", "neon", "clear"]))
     var style: String?
 

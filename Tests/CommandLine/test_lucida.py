@@ -552,7 +552,9 @@ class Control(Case):
                                  (("--json",), lambda line: json.loads(line)["status"]["fps"])):
             with subprocess.Popen(
                     [BINARY, "ctl", "watch", "--interval", "0.2", *arguments], text=True,
-                    stdout=subprocess.PIPE, env=self.environment) as watch:
+                    stdout=subprocess.PIPE, env=self.environment,
+                    # A shell's background job, as this test may be, is deaf to it.
+                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as watch:
                 for _ in range(4):
                     check(watch.stdout.readline())
                 watch.send_signal(signal.SIGINT)

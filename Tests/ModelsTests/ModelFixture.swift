@@ -43,6 +43,14 @@ struct ModelFixture {
         }
     }
 
+    /// A streaming model whose every result is NaN or infinity.
+    static func overflowing() throws -> ModelFixture {
+        var fixture = try ModelFixture(resource: "streaming-unet.safetensors")
+        let bias = try #require(fixture.tensors["stem.bias"])
+        fixture.tensors["stem.bias"] = (bias.shape, bias.values.map { _ in 3e38 })
+        return fixture
+    }
+
     /// The same with `count` image channels: those past 48 have weights that must not matter.
     func widened(_ count: Int, metadata: String? = nil) throws -> ModelFixture {
         var fixture = self

@@ -115,9 +115,13 @@ final class SessionControl {
             guard ConfigurationSchema.liveKeys.contains(key) else {
                 let names = ConfigurationSchema.keys.map(\.name)
                     .filter(ConfigurationSchema.liveKeys.contains)
+                let isFollowed =
+                    ConfigurationSchema.networkKeys.contains(key)
+                    || ConfigurationSchema.sourceKeys.contains(key)
                 return .refused(
-                    "\(quoted(key)) comes from the configuration file alone, and counts from the "
-                        + "next start on; `lucida ctl set` takes \(names.joined(separator: ", "))")
+                    "\(quoted(key)) comes from the configuration file alone, "
+                        + (isFollowed ? "which is followed when it is saved" : "at the next start")
+                        + "; `lucida ctl set` takes \(names.joined(separator: ", "))")
             }
             return try apply(new)
         } catch {

@@ -20,7 +20,7 @@ extension Doctor {
             return [
                 .problem(
                     "device.group_not_in_force",
-                    "\(user.name) is in the group video, but not in this session",
+                    "\(user.name) is in the group video, but not in this login",
                     "Groups count from the next login on. The command is for this terminal alone.",
                     command: "newgrp video")
             ]

@@ -35,7 +35,7 @@ struct Machine {
     struct User {
         var name: String
         var id: UInt32
-        /// Those of this session, which may be older than /etc/group.
+        /// Those of this login, which may be older than /etc/group.
         var groups: Set<UInt32>
     }
 

@@ -188,7 +188,7 @@ extension LivenessReport {
             }
         }
         if let growth = resources.residentGrowthMB, seconds > Self.memorySeconds && growth > 8 {
-            reasons.append("memory grew by \(growth) MB")
+            reasons.append("memory grew by \(decimalText(growth, 1)) MB")
         }
         return Verdict(isLive: reasons.isEmpty, reasons: reasons)
     }

@@ -91,8 +91,9 @@ final class Motion {
             (1...Self.levelsMax).last { min(width, height) >> $0 >= Int(CK_PATCH) } ?? 1
         levels = (1...count).map { Level(width: width >> $0, height: height >> $0, in: allocator) }
         luma = (0..<2).map { _ in MarginPlane(width: width, height: height, in: allocator) }
-        let squares = columns * rows
-        chroma = (0..<2).map { _ in allocator.make(2 * squares, of: Float.self) }
+        chroma = (0..<2).map { [columns, rows] _ in
+            allocator.make(2 * columns * rows, of: Float.self)
+        }
         flow = allocator.make(2 * columns * rows, of: Float.self)
         drift = allocator.make(2 * columns * rows, of: Float.self)
         errors = allocator.make(columns * rows, of: Float.self)
