@@ -179,9 +179,11 @@ public struct Session {
         let settings = configuration.transform
         let path = try ModelLocator(environment: environment)
             .path(model: settings.model)
-        return try NeuralTransform(
-            modelPath: path, settings: settings, performance: configuration.performance,
-            takesPicture: options.picturePath != nil, log: log)
+        return try loaded.placing {
+            try NeuralTransform(
+                modelPath: path, settings: settings, performance: configuration.performance,
+                takesPicture: options.picturePath != nil, log: log)
+        }
     }
 
     private func makeSink(_ name: SinkName) throws -> any FrameSink {

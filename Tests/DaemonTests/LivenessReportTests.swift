@@ -28,7 +28,8 @@ import Video
                 allocationsPerFrame: 0, steadyStateFrames: 1770, peakResidentMB: 80,
                 residentGrowthMB: 0.1, processorLoad: 0.5, workShare: 0.25),
             setup: .init(
-                version: lucidaVersion, model: "ink", size: "640×360", modelSize: "640×360",
+                version: lucidaVersion, model: "base", architecture: "net v1", style: "ink",
+                size: "640×360", modelSize: "640×360",
                 threads: 2, processor: "", instructionSet: "avx2", blasCore: "Haswell",
                 precision: "f32 (18)", precisionReason: "as configured"),
             audioDelayMilliseconds: 15, verdict: .init(isLive: false, reasons: []))

@@ -166,6 +166,8 @@ public struct ControlReply: Codable, Sendable {
     public var error: String?
     /// After `reload` and `set`: the settings that have changed, with their values as TOML.
     public var changed: [String: String]?
+    /// After `set`: a setting that had its value already.
+    public var unchanged: [String: String]?
     /// After `reload`: the settings whose change counts from the next start on.
     public var atNextStart: [String]?
     /// After `status` and in `watch`.

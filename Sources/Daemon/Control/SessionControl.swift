@@ -96,7 +96,7 @@ final class SessionControl {
                 throw SessionError(
                     "\(file) is gone; what it said stays in force until `lucida ctl reload`")
             }
-            try new.configuration.checkModel(environment: source.environment)
+            try new.checkModel(environment: source.environment)
             let reply = try apply(new.configuration)
             file = new.file
             return reply
@@ -123,7 +123,12 @@ final class SessionControl {
                         + (isFollowed ? "which is followed when it is saved" : "at the next start")
                         + "; `lucida ctl set` takes \(names.joined(separator: ", "))")
             }
-            return try apply(new)
+            var reply = try new.placing { try apply(new.configuration) }
+            if reply.changed?.isEmpty == true {
+                let value = ConfigurationSchema.key(named: key)?.read(configuration).description
+                reply.unchanged = [key: value ?? ""]
+            }
+            return reply
         } catch {
             return .refused("\(error)")
         }

@@ -46,7 +46,8 @@ extension LivenessReport {
             row("processor", processorText),
             row(
                 "setup",
-                "\(setup.model), \(setup.size) (network \(setup.modelSize)), "
+                printable("\(setup.modelText), style \(setup.style), ")
+                    + "\(setup.size) (network \(setup.modelSize)), "
                     + "\(setup.threads) threads, \(setup.instructionSet), BLAS \(setup.blasCore), "
                     + setup.processor),
             row("precision", "\(setup.precision); \(setup.precisionReason)"),
@@ -125,6 +126,11 @@ extension LivenessReport {
     }
 
     private func row(_ name: String, _ value: String) -> String { Self.row(name, value) }
+}
+
+extension LivenessReport.Setup {
+    /// For people: the model's name, and what kind of network it is.
+    var modelText: String { "\(model) (\(architecture))" }
 }
 
 extension LivenessReport.Output {

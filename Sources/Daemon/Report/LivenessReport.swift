@@ -113,8 +113,12 @@ public struct LivenessReport: Codable, Sendable {
     public struct Setup: Codable, Sendable {
         /// Version of Lucida.
         public var version: String
-        /// Style and weights.
+        /// Name of the model file, without folder and extension.
         public var model: String
+        /// Which network the model's weights are for, and its version.
+        public var architecture: String
+        /// `transform.style`, at the end of the run.
+        public var style: String
         /// Frame size, for example `640×360`.
         public var size: String
         /// Size at which the network ran.
