@@ -667,6 +667,19 @@ class Transform(Case):
         self.assertEqual(lucida("transform", picture, out, "--size", "320x180").returncode, 0)
         self.assertEqual(probe(out)[1:3], (320, 180))
 
+    def test_a_video_into_one_picture_is_refused_before_anything_is_written(self):
+        clip, out = self.clip("a.mkv", frames=3), self.folder / "out.png"
+        for command in (("transform", clip, out),
+                        ("run", "--source", f"file:{clip}", "--sink", f"file:{out}"),
+                        ("run", "--source", "test", "--sink", "null", "--sink", f"file:{out}")):
+            result = lucida(*command)
+            self.assertRefused(result, out, f"{self.folder}/out/", "out.mp4")
+            self.assertEqual(result.stderr.lower().count("error: "), 1, result.stderr)
+            self.assertFalse(out.exists())
+        one = self.clip("b.mkv", frames=1)
+        self.assertEqual(lucida("transform", one, out).returncode, 0)
+        self.assertTrue(out.exists())
+
     def test_odd_sizes_stay_and_where_they_cannot_it_is_said(self):
         picture = self.folder / "in.png"
         subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=161x97",
@@ -972,7 +985,7 @@ class Doctor(Case):
         if any(id.startswith("device.") for id in findings):
             self.skipTest("devices of this machine may not be opened")
         self.assertMends(findings["camera.not_there"], "lucida devices")
-        self.assertTrue({"loopback.not_there", "driver.missing", "driver.headers_missing",
+        self.assertTrue({"loopback.not_there", "driver.missing", "driver.headers_missing", "driver.foreign_kernel",
                          "driver.not_built", "driver.not_loaded"} & set(findings))
 
 

@@ -47,8 +47,11 @@ import Video
         report.lookAheadFrames = 3
         #expect(report.judged(isPaced: true).reasons == ["it looked 3 frames ahead"])
         report = live()
-        report.outputs[0].age.p99 = 101
-        #expect(report.judged(isPaced: true).reasons.count == 1)
+        report.outputs[0].age.p99 = 109.052
+        #expect(
+            report.judged(isPaced: true).reasons == [
+                "1 % of the frames were older than 109.1 ms, 100 are allowed"
+            ])
         report = live()
         report.outputs[0].frames = 1700
         #expect(report.judged(isPaced: true).reasons == ["only 1700 of 1800 frames came out"])
@@ -102,6 +105,19 @@ import Video
         let words = "stream batch \(delay) frame" + (delay == 1 ? "\n" : "s\n")
         #expect(report.text.contains(words) == isSaid, "\(report.text)")
         #expect(report.text.contains("stream batch") == isSaid)
+    }
+
+    @Test func `what became of frames has one name each`() {
+        var report = live()
+        report.input.skipped = 3
+        report.input.failed = 1
+        report.outputs[0].dropped = 6
+        report.outputs[0].skipped = 2
+        let text = report.text
+        #expect(text.contains("1800 frames, 0 lost by source, 0 bad, 3 skipped, 1 failed\n"))
+        #expect(text.contains("1800 frames, 6 dropped (here 2 skipped), 0 repeated"), "\(text)")
+        report.outputs[0].skipped = 0
+        #expect(report.text.contains("6 dropped, 0 repeated"))
     }
 
     @Test func `the text names what a person looks for`() {

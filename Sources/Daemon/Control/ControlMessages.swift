@@ -222,7 +222,7 @@ public struct ControlStatus: Codable, Sendable {
         public var written: UInt64
         /// Missing in the source's own numbering.
         public var lostBySource: UInt64
-        /// Faulty, dropped.
+        /// Faulty, never shown.
         public var bad: UInt64
         /// Came while the network was busy, and gave way to newer ones.
         public var skipped: UInt64

@@ -63,12 +63,12 @@ extension ControlStatus {
 
     /// Of what went wrong only that which did.
     private var framesText: String {
-        let losses = [
-            ("lost before", frames.lostBySource), ("bad", frames.bad),
-            ("skipped", frames.skipped), ("failed", frames.failed), ("early", frames.early),
-            ("paused", frames.paused),
-        ].filter { $0.1 > 0 }.map { ", \($0.1) \($0.0)" }
-        return "\(frames.captured) in, \(frames.written) out" + losses.joined()
+        "\(frames.captured) in, \(frames.written) out"
+            + lossText([
+                ("lost by source", frames.lostBySource), ("bad", frames.bad),
+                ("skipped", frames.skipped), ("failed", frames.failed), ("early", frames.early),
+                ("paused", frames.paused),
+            ])
     }
 
     private var lookText: String {

@@ -34,11 +34,11 @@ public struct LivenessReport: Codable, Sendable {
         public var source: String
         /// Good frames delivered; without those that the end of the run cut off.
         public var frames: UInt64
-        /// Faulty frames, dropped and never shown.
+        /// Faulty frames, never shown.
         public var bad: UInt64
         /// Gaps in the source's own numbering.
         public var lostBySource: UInt64
-        /// Frames that came in while the transform was busy, and were skipped for a newer one.
+        /// Frames that came in while the network was busy, and gave way to newer ones.
         public var skipped: UInt64
         /// Frames for which the transform had no usable result.
         public var failed: UInt64
@@ -57,7 +57,7 @@ public struct LivenessReport: Codable, Sendable {
         public var frames: UInt64
         /// Frames that came in and did not reach this sink, for whatever reason but being early.
         public var dropped: UInt64
-        /// Of these, transformed frames that this sink was too busy for.
+        /// Of these, transformed frames that came while this sink was busy, and gave way to newer ones.
         public var skipped: UInt64
         /// Of these, frames that this sink refused.
         public var refused: UInt64
@@ -182,7 +182,7 @@ extension LivenessReport {
         if let output = outputs.first {
             if output.age.p99 > ageLimitMilliseconds {
                 reasons.append(
-                    "1 % of the frames were older than \(output.age.p99) ms, "
+                    "1 % of the frames were older than \(decimalText(output.age.p99, 1)) ms, "
                         + "\(Int(ageLimitMilliseconds)) are allowed")
             }
             let due =
