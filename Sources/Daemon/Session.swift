@@ -263,7 +263,9 @@ public struct Session {
                 },
                 steadyStateFrames: steady?.frames ?? 0,
                 peakResidentMB: thousandths(Double(ProcessStatistics.peakResidentBytes) / 1e6),
-                residentGrowthMB: usage.residentGrowthBytes.map { Double($0) / 1e6 },
+                residentGrowthMB: usage.growth.bytes.map { thousandths(Double($0) / 1e6) },
+                steadySeconds: thousandths(usage.growth.steadySeconds),
+                residentChangeMB: thousandths(Double(usage.growth.changeBytes) / 1e6),
                 processorLoad: thousandths(usage.processorSeconds / max(usage.seconds, 1e-9)),
                 workShare: transform.workShare?.mean.map(thousandths)),
             setup: transform.setup)

@@ -492,6 +492,51 @@ class Control(Case):
         self.assertGreater(report["input"]["paused"], 30)
         self.assertEqual(report["outputs"][0]["barcodeMismatches"], 0)
 
+    def test_a_recording_holds_the_card_for_as_long_as_the_pause(self):
+        video = self.folder / "video.mkv"
+        self.start("--sink", f"file:{video}", "--set", "output.codec=ffv1")
+        self.wait_for(lambda: self.frames() > 20)
+        self.ctl("pause")
+        begin = time.monotonic()
+        self.wait_for(lambda: time.monotonic() > begin + 3)
+        paused = time.monotonic() - begin
+        self.ctl("resume")
+        frames = self.frames()
+        self.wait_for(lambda: self.frames() > frames + 20)
+        output = self.end()["outputs"][1]
+        self.assertEqual(probe(video)[0], output["frames"] + output["cards"])
+        # As many as frames would have come, by timestamps that know of no gap. A busy machine may
+        # skip frames, but no card.
+        self.assertGreater(output["cards"], 20 * paused)
+        self.assertLess(output["cards"], 40 * paused)
+        out = subprocess.run(
+            ["ffmpeg", "-v", "error", "-i", str(video), "-vsync", "passthrough", "-f", "framemd5",
+             "-"], capture_output=True, text=True, check=True).stdout
+        rows = [line.split(",") for line in out.splitlines() if not line.startswith("#")]
+        hashes = [row[-1].strip() for row in rows]
+        card = max(set(hashes), key=hashes.count)
+        out = subprocess.run(
+            ["ffprobe", "-v", "error", "-show_entries", "packet=pts", "-of", "csv=p=0", str(video)],
+            capture_output=True, text=True, check=True).stdout
+        stamps = [int(line.split(",")[0]) for line in out.split()]
+        self.assertEqual(len(stamps), len(hashes))
+        # Matroska counts milliseconds.
+        times = [stamp for stamp, hash in zip(stamps, hashes) if hash == card]
+        self.assertEqual(len(times), output["cards"])
+        steps = [b - a for a, b in zip(times, times[1:])]
+        self.assertEqual({step for step in steps if step not in (33, 34)}, set())
+
+    def test_memory_that_a_change_of_style_takes_does_not_count_as_growth(self):
+        self.start("--model", ROOT / "Models/base.safetensors")
+        self.wait_for(lambda: self.status()["seconds"] > 12)
+        self.ctl("set", "transform.style", "neon")
+        changed = self.status()["seconds"]
+        self.wait_for(lambda: self.status()["seconds"] > changed + 7)
+        resources = self.end()["resources"]
+        # The packed weights of a second network alone are more.
+        self.assertGreater(resources["residentChangeMB"], 8)
+        self.assertLess(resources["residentGrowthMB"], 8)
+
     def test_a_saved_file_takes_effect_and_a_wrong_one_does_not(self):
         self.start("--set", "transform.strength=0.5")
         self.write('style = "neon"\nstrength = 1.0\nseed = 3\n[output]\nfit = "letterbox"\n')

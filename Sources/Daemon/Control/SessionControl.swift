@@ -38,6 +38,8 @@ final class SessionControl {
     private(set) var transform: any LiveTransform
     private let front: FrontMaker
     private var log: Logger
+    /// Counts the changes that may need other memory than there was before.
+    private(set) var memoryChanges = 0
 
     /// Who has asked for a reload.
     enum Trigger {
@@ -152,6 +154,9 @@ final class SessionControl {
             try pipeline.replaceFront(source: camera, transform: network)
         }
         if let network { transform = network }
+        if network != nil || camera != nil || changed.contains(where: Self.weightKeys.contains) {
+            memoryChanges += 1
+        }
         pipeline.setPassesFailuresThrough(next.transform.onFailure == .passthrough)
         if next.log.level != configuration.log.level { setLogLevel(next.log.level, of: &log) }
         configuration = next
@@ -166,6 +171,11 @@ final class SessionControl {
         say(reply)
         return reply
     }
+
+    /// What needs other weights, beside those that draw until they are ready.
+    private static let weightKeys: Set<String> = [
+        "transform.style", "transform.steps", "transform.stream_batch",
+    ]
 
     /// The sinks stay as they are; and how frames are handed on was settled at the start, so a source
     /// can only take the place of one that is paced alike.

@@ -74,7 +74,11 @@ extension LivenessReport {
                 "\(decimalText($0, 2)) allocations per frame over \(resources.steadyStateFrames) frames"
             } ?? "allocations not counted"
         let growth = resources.residentGrowthMB.map { ", grew \(decimalText($0, 1)) MB" } ?? ""
-        return "peak \(decimalText(resources.peakResidentMB, 0)) MB\(growth), \(allocations)"
+        let change =
+            resources.residentChangeMB == 0
+            ? "" : ", changed by \(decimalText(resources.residentChangeMB, 1)) MB with the look"
+        return
+            "peak \(decimalText(resources.peakResidentMB, 0)) MB\(growth)\(change), \(allocations)"
     }
 
     private var verdictText: String {
@@ -82,7 +86,7 @@ extension LivenessReport {
             ? row(
                 "verdict",
                 "live: causal, young frames, the source's rate kept, "
-                    + (seconds > Self.memorySeconds
+                    + (resources.steadySeconds >= Self.steadySecondsMin
                         ? "steady memory" : "too short to judge memory"))
             : row("verdict", "not live: " + verdict.reasons.joined(separator: "; "))
     }

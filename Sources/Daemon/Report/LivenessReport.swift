@@ -100,8 +100,13 @@ public struct LivenessReport: Codable, Sendable {
         public var steadyStateFrames: UInt64
         /// The most memory that was resident, MB.
         public var peakResidentMB: Double
-        /// Resident memory at the end less that after warm-up, MB; absent for runs under 5 s.
+        /// Resident memory at the end less that after warm-up and what live changes have added, MB;
+        /// absent for runs under 5 s.
         public var residentGrowthMB: Double?
+        /// For so long of the run memory had no reason to grow.
+        public var steadySeconds: Double
+        /// Resident memory that live changes have added, MB: another style needs a second network.
+        public var residentChangeMB: Double
         /// Processor seconds per second of the run; two busy cores are 2.
         public var processorLoad: Double
         /// Share of the network's work that was done, on average: the rest was reused from earlier
@@ -169,8 +174,9 @@ extension LivenessReport {
         public var reasons: [String]
     }
 
-    /// The first seconds of a run allocate; half a minute is enough to see growth.
-    static let memorySeconds = 30.0
+    /// The first seconds of a run allocate, and those after a live change; the rest of half a minute
+    /// is enough to see growth.
+    static let steadySecondsMin = 25.0
 
     /// Weighs the figures against what ARCHITECTURE.md calls live: look-ahead 0, p99 age of at most
     /// `ageLimit` (end users accept about 90 ms between sound and picture, EBU R37), at least 95 %
@@ -191,7 +197,9 @@ extension LivenessReport {
                 reasons.append("only \(output.frames) of \(due) frames came out")
             }
         }
-        if let growth = resources.residentGrowthMB, seconds > Self.memorySeconds && growth > 8 {
+        if let growth = resources.residentGrowthMB,
+            resources.steadySeconds >= Self.steadySecondsMin && growth > 8
+        {
             reasons.append("memory grew by \(decimalText(growth, 1)) MB")
         }
         return Verdict(isLive: reasons.isEmpty, reasons: reasons)
