@@ -36,7 +36,7 @@ final class ControlServer {
             Glibc.close(lock)
             throw ControlError(
                 "\(path) belongs to another Lucida. Give this one a path of its own, control.socket in "
-                    + "the configuration or --set control.socket=PATH; then `lucida ctl --socket PATH`"
+                    + "the configuration or --set control.socket=PATH; then `lucida ctl status --socket PATH`"
             )
         }
         do throws(ControlError) {
