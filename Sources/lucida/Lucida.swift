@@ -31,6 +31,7 @@ struct Lucida: ParsableCommand {
     static func main() {
         lucida_report_allocations()
         do {
+            try checkCommandNames(Array(CommandLine.arguments.dropFirst()))
             var command = try parseAsRoot()
             try command.run()
         } catch {
