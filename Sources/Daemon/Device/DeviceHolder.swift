@@ -115,7 +115,7 @@ public final class DeviceHolder {
 
     /// udev may need a moment for the permissions of a node that is new.
     private func openAtStart(_ signals: SignalWaiter) throws {
-        var attempts = 10
+        var attempts = 5
         while true {
             do {
                 try open(wanted)
@@ -180,7 +180,8 @@ public final class DeviceHolder {
         let isBorrower = use == .borrower(client)
         switch (words.first, words.count) {
         case ("take", 2): return lend(words[1], to: client)
-        case ("status", 1): return HolderReply(text: use == .nobody ? "free \(path)" : "lent \(path)")
+        case ("status", 1):
+            return HolderReply(text: (use == .nobody ? "free " : "lent ") + path)
         case ("drop", 1) where isBorrower:
             drop()
             return HolderReply(text: "done")
@@ -341,7 +342,10 @@ private final class HeldOutput {
 extension V4L2Error {
     /// Whether it may be otherwise in a second: a node that udev has not seen yet, a Lucida that is
     /// just leaving.
-    fileprivate var mayPass: Bool { [EACCES, EPERM, ENOENT, ENODEV, EBUSY].contains(errno) }
+    fileprivate var mayPass: Bool {
+        [EACCES, EPERM, ENOENT, ENODEV, EBUSY].contains(errno)
+            && access("/sys/module/v4l2loopback", F_OK) == 0
+    }
 }
 
 extension Configuration {

@@ -20,7 +20,8 @@ final class HeldDevice {
         case other
     }
 
-    private static let answerMilliseconds: Int32 = 3000
+    // Longer than the holder may have to wait for systemd.
+    private static let answerMilliseconds: Int32 = 5000
 
     private let socket: Int32
     private var isClosed = false
@@ -117,6 +118,12 @@ extension HeldDevice {
                 device.setRate(format.frameRate)
                 return (device, held)
             }
+            if let readers = device.streamingReaders(), readers > 0 {
+                throw V4L2Error(
+                    operation: "set the format \(format)", errno: 0, device: path,
+                    advice: "an app reads it as \(device.format); close that app "
+                        + "(`fuser -v \(path)`), or use that format")
+            }
             device.close(card: nil)
             _ = held.drop()
             device = try LoopbackOutput(path: path, format: format)
@@ -129,6 +136,24 @@ extension HeldDevice {
         }
         device.isHeldElsewhere = held.give(device)
         return (device, device.isHeldElsewhere ? held : nil)
+    }
+}
+
+extension HeldDevice {
+    /// The devices with what the holder knows of its own: to others it looks like a Lucida that writes.
+    static func describe(_ devices: [DeviceReport], socket: String) -> [DeviceReport] {
+        guard let held = try? connect(to: socket), let answer = held.ask("status")?.text,
+            answer.hasPrefix("free ")
+        else { return devices }
+        let path = String(answer.dropFirst(5))
+        return devices.map { device in
+            guard device.path == path, device.usedBy == .lucida else { return device }
+            var device = device
+            device.usedBy = .nobody
+            device.isUsable = true
+            device.remark = "kept there by lucida-device; nobody writes to it now"
+            return device
+        }
     }
 }
 

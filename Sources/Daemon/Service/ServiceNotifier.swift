@@ -9,6 +9,8 @@ internal import Realtime
 struct ServiceNotifier {
     private let address: sockaddr_un?
     private let addressLength: socklen_t
+    // systemd answers at once; one that is as slow as this has other troubles.
+    private static let barrierMilliseconds: Int32 = 3000
 
     init(environment: [String: String]) {
         let path = Array((environment["NOTIFY_SOCKET"] ?? "").utf8)
@@ -53,8 +55,18 @@ struct ServiceNotifier {
         send("FDSTORE=1\nFDNAME=\(name)\nFDPOLL=0", descriptor: descriptor)
     }
 
-    /// Lets the store close all descriptors called `name`.
-    func removeStored(_ name: String) { send("FDSTOREREMOVE=1\nFDNAME=\(name)") }
+    /// Lets the store close all descriptors called `name`, and waits until it has: systemd closes the
+    /// descriptor of a BARRIER when it has done all that came before it.
+    func removeStored(_ name: String) {
+        send("FDSTOREREMOVE=1\nFDNAME=\(name)")
+        var ends: [Int32] = [-1, -1]
+        guard address != nil, pipe(&ends) == 0 else { return }
+        defer { close(ends[0]) }
+        send("BARRIER=1", descriptor: ends[1])
+        close(ends[1])
+        var end = pollfd(fd: ends[0], events: 0, revents: 0)
+        poll(&end, 1, Self.barrierMilliseconds)
+    }
 
     private func send(_ message: String, descriptor passed: Int32? = nil) {
         guard var address else { return }
