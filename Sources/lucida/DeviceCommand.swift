@@ -7,7 +7,7 @@ internal import FoundationEssentials
 struct DeviceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "device",
-        abstract: "Make the virtual camera and keep it there for apps: what lucida-device.service does.",
+        abstract: "Make the virtual camera and keep it there, as lucida-device.service does.",
         discussion: """
             The service runs both at boot: prepare makes the device, hold keeps it. Apps then see a \
             camera before any Lucida runs, and keep their stream when one is stopped, restarted or \

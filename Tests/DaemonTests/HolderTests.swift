@@ -4,6 +4,7 @@ import Foundation
 import Glibc
 import Testing
 import V4L2
+import Video
 
 @testable import Daemon
 
@@ -19,7 +20,8 @@ import V4L2
 
     @Test func `passed descriptors have names, and those without are unknown`() {
         let environment = [
-            "LISTEN_PID": "7", "LISTEN_FDS": "4", "LISTEN_FDNAMES": "a:lucida-writer::lucida-writer",
+            "LISTEN_PID": "7", "LISTEN_FDS": "4",
+            "LISTEN_FDNAMES": "a:lucida-writer::lucida-writer",
         ]
         func named(_ name: String) -> [Int32] {
             PassedDescriptors.named(name, environment: environment, process: 7)

@@ -82,7 +82,11 @@ public final class DeviceHolder {
                 // The configuration counts at the start alone; a hang-up changes nothing.
                 if signal != SIGHUP { isStopping = true }
             }
-            listener.serve { answer($0, from: $1) } ended: { end(of: $0, isOrderly: $1) }
+            listener.serve {
+                answer($0, from: $1)
+            } ended: {
+                end(of: $0, isOrderly: $1)
+            }
             tick()
         }
         notifier.stopping()
@@ -196,12 +200,13 @@ public final class DeviceHolder {
 
     private func lend(_ name: String, to client: Int32) -> HolderReply {
         guard use == .nobody else { return HolderReply(text: "busy") }
+        let ours = held?.isOpen == true ? path : deviceName
+        guard name == "auto" || ours == "auto" || DevicePath.isSame(name, ours) else {
+            return HolderReply(text: "other")
+        }
         guard let held, held.isOpen, let descriptor = held.output.descriptor else {
             use = .borrower(client)
             return HolderReply(text: "nothing")
-        }
-        guard name == "auto" || DevicePath.isSame(name, path) else {
-            return HolderReply(text: "other")
         }
         use = .borrower(client)
         log.info("a lucida writes to \(path)")

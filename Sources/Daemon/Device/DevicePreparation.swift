@@ -69,7 +69,8 @@ public struct DevicePreparation {
             if errno == ENOENT { throw SessionError(Self.reloadAdvice(name)) }
             throw V4L2Error(
                 operation: "make a virtual camera", errno: errno,
-                device: DevicePath.loopbackControl, advice: "run this as root: sudo lucida device prepare")
+                device: DevicePath.loopbackControl,
+                advice: "run this as root: sudo lucida device prepare")
         }
         defer { close(control) }
         let number = clinux_add_loopback(
@@ -104,9 +105,10 @@ public struct DevicePreparation {
     /// Before 0.13 the driver makes devices when it is loaded, and never later.
     static func reloadAdvice(_ name: String) -> String {
         let number = (try? number(of: name)).flatMap { $0 < 0 ? nil : "video_nr=\($0) " } ?? ""
-        return "v4l2loopback is loaded without a device for \(name == "auto" ? "Lucida" : name), and "
-            + "this version makes devices only when it is loaded.\nThis mends it: sudo modprobe -r "
-            + "v4l2loopback && sudo modprobe v4l2loopback \(number)exclusive_caps=1 card_label=Lucida"
+        let device = name == "auto" ? "Lucida" : name
+        return "v4l2loopback is loaded without a device for \(device), and this version makes "
+            + "devices only when it is loaded.\nThis mends it: sudo modprobe -r v4l2loopback && "
+            + "sudo modprobe v4l2loopback \(number)exclusive_caps=1 card_label=Lucida"
     }
 }
 

@@ -64,7 +64,8 @@ final class HolderListener {
 
     /// What to wait for.
     var descriptors: [pollfd] {
-        ((clients.count < Self.clientsMax ? [listener] : []) + clients).map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        let all = (clients.count < Self.clientsMax ? [listener] : []) + clients
+        return all.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
     }
 
     /// Answers what has come, and says who has gone.
