@@ -41,8 +41,9 @@ enum PassedDescriptors {
             let count = environment["LISTEN_FDS"].flatMap({ Int($0) }),
             (1...countMax).contains(count)
         else { return [] }
-        let names = (environment["LISTEN_FDNAMES"] ?? "")
-            .split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+        let names =
+            environment["LISTEN_FDNAMES"]?
+            .split(separator: ":", omittingEmptySubsequences: false).map(String.init) ?? []
         return (0..<count).map { index in
             (first + Int32(index), index < names.count ? names[index] : "unknown")
         }
