@@ -50,7 +50,7 @@ HELD_OUT = 12  # samples that are never trained on
 STEADIER = dict(ink=1.6, pencil=2.2, neon=2.0)  # times the weight of steadiness: lines show most of what trembles
 VECTOR_RATE = 1.5
 SPOTS = (8, 16, 64)  # pixels, in width and height, of what a spoilt past has here and there
-ASTRAY = 0.12  # of the full range: how wrong a past may be at most, and still be asked to stand
+ASTRAY = 0.1  # of the full range: a past more wrong than this is asked to stand less, from twice that on not at all
 STILL = 0.3  # pixels of motion under which a picture has to stand
 
 
@@ -261,7 +261,7 @@ class Unroll:
                     before, kept = warp(batch.targets[:, t - 1], true), warp(output, true)
                     change, wrong = target - before, (kept - before).abs().mean(1, keepdim=True)
                     # What has gone astray is to go: asked to stand, crumbs of a glow stayed behind an arm for seconds.
-                    wanted, seen = kept + change, batch.valid[:, t] * (1 - wrong / ASTRAY).clamp(0, 1)
+                    wanted, seen = kept + change, batch.valid[:, t] * (2 - wrong / ASTRAY).clamp(0, 1)
                     still = seen * (true.square().sum(1, keepdim=True) < STILL**2) * (change.abs().amax(1, keepdim=True) < 0.03)
                     past = blocks(aligned)
                     z = start_of(past, begin, tau)
