@@ -47,6 +47,8 @@ PIXELS = 3 * PATCH * PATCH
 STATE = 11
 LIGHT = 4
 LIGHT_RATE = 0.1  # of a frame in what the network is told of the light
+EXPOSURE_LEAK = 0.06  # of a jump of exposure that is let through with each frame
+EXPOSURE_MAX = 1.5  # of its gain; a larger ratio of two frames is another scene
 GATE = PATCH * PATCH
 GATE_BIAS = -2.2  # of the last convolution: sigmoid(-2.2) = 0.1
 STYLES = ("ink", "oil", "watercolour", "pencil", "neon", "clear")
@@ -204,12 +206,14 @@ class Stream:
         self.network, self.shares = network, shares(steps)
         self.weights = [network.folded(Condition(style, share)) for share in self.shares]
         self.before = self.output = self.state = self.light = None
+        self.exposure = Exposure()
 
     def __call__(self, frame: Tensor, source: Tensor, flow: Tensor) -> Tensor:
         """The picture for a frame, clamped. frame, source: (N, 3, H, W) in [0, 1]; flow: (N, 2, H, W) to the frame before.
 
         Of K steps the first one's state goes on: it is about the frame, and the others see it with a picture half made.
         """
+        frame = self.exposure(frame)
         now, begin = F.pixel_unshuffle(frame, PATCH), F.pixel_unshuffle(source, PATCH)
         if self.before is None:
             tau, past, state = torch.zeros_like(now[:, :1]), begin, torch.zeros_like(now[:, :STATE])
@@ -226,6 +230,37 @@ class Stream:
             z, tau = torch.lerp(z, end, share), tau + share * (1 - tau)
         self.before, self.state, self.output = frame, kept, F.pixel_shuffle(z, PATCH).clamp(0, 1)
         return self.output
+
+
+class Exposure:
+    """Frames as if the camera's automatic exposure did not jump: N streams side by side.
+
+    A camera's values are a power of the light, so a change of exposure multiplies them. Of the mean lumas of every
+    fourth square of 2 x 2 pixels both ways, where both frames have between 1/16 and 15/16, the ratios to the frame before
+    tell: if three quarters of them have gone the same way, and in the median by less than EXPOSURE_MAX, that median is the
+    jump, and anything else is motion or noise. The gain undoes it, and creeps back to 1, so that what is a jump in the camera is a
+    fade in the picture.
+    """
+
+    def __init__(self) -> None:
+        self.before, self.gain = None, None
+
+    def __call__(self, frame: Tensor) -> Tensor:
+        """frame: (N, 3, H, W) in [0, 1], in steps of 1/255, as is the result."""
+        now = F.avg_pool2d(luma(frame), 2)[..., ::4, ::4].flatten(1)
+        if self.before is None:
+            self.before, self.gain = now, torch.ones_like(now[:, 0])
+            return frame
+        fit = (torch.minimum(now, self.before) >= 1 / 16) & (torch.maximum(now, self.before) <= 15 / 16)
+        ratios = torch.where(fit, now / self.before.clamp_min(1 / 16), torch.nan)
+        quarters = torch.tensor([0.25, 0.5, 0.75]).to(ratios)
+        low, ratio, high = torch.nanquantile(ratios, quarters, 1, interpolation="lower")
+        jumped = ((low > 1.001) | (high < 0.999)) & (ratio < EXPOSURE_MAX) & (ratio > 1 / EXPOSURE_MAX)
+        jumped &= fit.sum(1) >= fit.shape[1] / 16
+        gain = (self.gain / torch.where(jumped, ratio, 1)) ** (1 - EXPOSURE_LEAK)
+        gain = torch.where((gain - 1).abs() > 0.0004, gain, 1)
+        self.before, self.gain = now, gain.clamp(1 / EXPOSURE_MAX, EXPOSURE_MAX)
+        return (frame * self.gain[:, None, None, None] * 255).round().clamp(0, 255) / 255
 
 
 def start_of(past: Tensor, source: Tensor, tau0: Tensor) -> Tensor:

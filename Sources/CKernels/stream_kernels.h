@@ -3,6 +3,7 @@
 
 #include "vectors.h"
 #include "pixels.h"
+#include "exposure.h"
 #include "motion.h"
 #include "warps.h"
 #include "start.h"
@@ -10,6 +11,7 @@
 
 const ck_stream_kernels STREAM_TABLE = {
     .frame_squares = frame_squares,
+    .multiply_bytes = multiply_bytes,
     .halve = halve,
     .patch_changes = patch_changes,
     .search_patches = search_patches,

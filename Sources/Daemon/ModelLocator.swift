@@ -51,13 +51,13 @@ struct ModelLocator {
     }
 }
 
-extension Configuration {
+extension LoadedConfiguration {
     /// Finds and reads the model that the configuration names, as a run would.
     ///
     /// - Throws: what a run would throw.
     public func checkModel(environment: [String: String]) throws {
-        let path = try ModelLocator(environment: environment)
-            .path(model: transform.model)
-        try loadModel(file: path).check(transform.look)
+        let transform = configuration.transform
+        let path = try ModelLocator(environment: environment).path(model: transform.model)
+        try placing { try loadModel(file: path).check(transform.look) }
     }
 }

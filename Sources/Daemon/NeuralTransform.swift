@@ -124,8 +124,9 @@ final class NeuralTransform: FrameTransform, LiveTransform, @unchecked Sendable 
         let backend = try? Backend.shared()
         return LivenessReport.Setup(
             version: lucidaVersion,
-            model:
-                "\(settings.style) v\(model.file.architectureVersion) (\(model.file.architecture))",
+            model: model.file.name,
+            architecture: "\(model.file.architecture) v\(model.file.architectureVersion)",
+            style: settings.style.description,
             size: "\(geometry?.frameWidth ?? 0)×\(geometry?.frameHeight ?? 0)",
             modelSize: "\(geometry?.modelWidth ?? 0)×\(geometry?.modelHeight ?? 0)",
             threads: session?.threads ?? threadCount,

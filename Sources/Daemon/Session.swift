@@ -128,9 +128,43 @@ public struct Session {
                     "\(output) is the input itself: name another file for the output")
             }
         }
+        for case .file(let output) in configuration.output.sinks
+        where SinkName.file(output).isPicture && hasManyFrames() {
+            let stem = output.split(separator: ".").dropLast().joined(separator: ".")
+            throw SessionError(
+                "\(output) is one picture, but there are more frames: name a video (\(stem).mp4), or a "
+                    + "folder for a picture of each (lucida transform … \(stem)/, a sink frames:\(stem))"
+            )
+        }
         for path in [configuration.report.path, options.picturePath ?? ""] where !path.isEmpty {
             try requireWritableFolder(of: path)
         }
+    }
+
+    /// Whether more than one frame will come; false where looking would take frames away, or nothing
+    /// can be read, which a run says better.
+    private func hasManyFrames() -> Bool {
+        guard case .file(let path) = configuration.camera.source else { return true }
+        var status = stat()
+        let isThere = stat(path, &status) == 0
+        guard !path.contains("://"), !isThere || status.st_mode & S_IFMT == S_IFREG else {
+            return false
+        }
+        let source = FileSource(
+            path: path, output: FrameSize(width: 16, height: 16), fit: .crop, isMirrored: false,
+            isPaced: false, log: Logger(label: "look") { _ in SwiftLogNoOpLogHandler() })
+        defer { source.finish() }
+        guard let format = try? source.prepare() else { return false }
+        let frame = FrameBuffer(format: format)
+        var count = 0
+        while count < 2 {
+            switch source.next(into: frame) {
+            case .frame: count += 1
+            case .again, .badFrame: continue
+            default: return false
+            }
+        }
+        return true
     }
 
     // MARK: Parts
@@ -179,18 +213,26 @@ public struct Session {
         let settings = configuration.transform
         let path = try ModelLocator(environment: environment)
             .path(model: settings.model)
-        return try NeuralTransform(
-            modelPath: path, settings: settings, performance: configuration.performance,
-            takesPicture: options.picturePath != nil, log: log)
+        return try loaded.placing {
+            try NeuralTransform(
+                modelPath: path, settings: settings, performance: configuration.performance,
+                takesPicture: options.picturePath != nil, log: log)
+        }
+    }
+
+    private func loopbackSink(_ name: String) -> LoopbackSink {
+        LoopbackSink(
+            deviceName: name, pixelFormat: configuration.output.pixelFormat,
+            holderSocket: HolderSocketPath.of(environment), log: log)
     }
 
     private func makeSink(_ name: SinkName) throws -> any FrameSink {
         let output = configuration.output
         switch name {
         case .auto:
-            return LoopbackSink(deviceName: "auto", pixelFormat: output.pixelFormat, log: log)
+            return loopbackSink("auto")
         case .device(let path):
-            return LoopbackSink(deviceName: path, pixelFormat: output.pixelFormat, log: log)
+            return loopbackSink(path)
         case .null: return NullSink()
         case .file(let path):
             return FileSink(
@@ -221,12 +263,16 @@ public struct Session {
             delayFrames: transform.delayFrames, isPaced: isPaced,
             resources: LivenessReport.Resources(
                 allocationsPerFrame: steady.flatMap { state in
-                    state.allocations.map { Double($0) / Double(max(1, state.frames)) }
+                    state.allocations.map {
+                        thousandths(Double($0) / Double(max(1, state.frames)))
+                    }
                 },
                 steadyStateFrames: steady?.frames ?? 0,
-                peakResidentMB: Double(ProcessStatistics.peakResidentBytes) / 1e6,
-                residentGrowthMB: usage.residentGrowthBytes.map { Double($0) / 1e6 },
-                processorLoad: usage.processorSeconds / max(usage.seconds, 1e-9),
+                peakResidentMB: thousandths(Double(ProcessStatistics.peakResidentBytes) / 1e6),
+                residentGrowthMB: usage.growth.bytes.map { thousandths(Double($0) / 1e6) },
+                steadySeconds: thousandths(usage.growth.steadySeconds),
+                residentChangeMB: thousandths(Double(usage.growth.changeBytes) / 1e6),
+                processorLoad: thousandths(usage.processorSeconds / max(usage.seconds, 1e-9)),
                 workShare: transform.workShare?.mean.map(thousandths)),
             setup: transform.setup)
     }

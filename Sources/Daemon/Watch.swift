@@ -11,8 +11,8 @@ struct Watch {
     struct Usage {
         var seconds = 0.0
         var processorSeconds = 0.0
-        /// `nil` in a run that ended before it had warmed up.
-        var residentGrowthBytes: Int?
+        /// Of resident memory.
+        var growth = MemoryGrowth()
         var wasInterrupted = false
     }
 
@@ -28,15 +28,14 @@ struct Watch {
 
     /// The figures of a live status are about so many last seconds.
     private static let recentSeconds = 4.0
-    /// Time for pools, caches and the driver to settle before memory is compared.
-    private static let warmUpSeconds = 5.0
     private static let tickMilliseconds = 200
 
     /// Returns when the run is over; the stages have then been asked to stop.
     func run(signals: SignalWaiter) -> Usage {
         let start = MonotonicClock.nowNanoseconds
         let processorAtStart = ProcessStatistics.processorSeconds
-        var residentAfterWarmUp: Int?
+        var growth = MemoryGrowth()
+        var memoryChanges = control.memoryChanges
         var isReady = false
         var sourceProblem: String?
         var wasInterrupted = false
@@ -73,20 +72,24 @@ struct Watch {
             }
             reportLostSource(&sourceProblem)
             reportReaders(&readers)
-            if seconds > Self.warmUpSeconds && residentAfterWarmUp == nil {
-                residentAfterWarmUp = ProcessStatistics.residentBytes
+            if control.memoryChanges != memoryChanges {
+                memoryChanges = control.memoryChanges
+                growth.noteChange(
+                    at: Double(MonotonicClock.nowNanoseconds - start) / 1e9,
+                    fade: control.configuration.transform.fade)
             }
+            growth.follow(ProcessStatistics.residentBytes, at: seconds)
             if seconds >= progressSeconds {
                 progressSeconds = seconds.rounded(.down) + 1
                 showProgress(seconds)
             }
         }
         server?.close()
+        growth.follow(ProcessStatistics.residentBytes, at: seconds)
         let usage = Usage(
             seconds: seconds,
             processorSeconds: ProcessStatistics.processorSeconds - processorAtStart,
-            residentGrowthBytes: residentAfterWarmUp.map { ProcessStatistics.residentBytes - $0 },
-            wasInterrupted: wasInterrupted)
+            growth: growth, wasInterrupted: wasInterrupted)
         notifier.stopping()
         pipeline.requestStop()
         // One Ctrl-C may arrive twice, from the terminal and from a parent: only one that comes

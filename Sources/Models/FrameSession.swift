@@ -102,12 +102,15 @@ public struct Look: Sendable, Equatable {
     /// Throws if a number is outside of its range, or none.
     func check(for file: ModelFile) throws(ModelError) {
         guard Self.stepRange.contains(steps) else {
-            throw .look(file: file.file, reason: "transform.steps is \(steps): 1 to 4 are possible")
+            throw .look(
+                file: file.file, key: "transform.steps",
+                reason: "transform.steps is \(steps): 1 to 4 are possible")
         }
         for (name, value) in [("temporal", temporal), ("strength", strength)] {
             guard value >= 0, value <= 1 else {
                 throw .look(
-                    file: file.file, reason: "transform.\(name) is \(value): 0 to 1 are possible")
+                    file: file.file, key: "transform.\(name)",
+                    reason: "transform.\(name) is \(value): 0 to 1 are possible")
             }
         }
     }
@@ -156,11 +159,13 @@ extension DistilledUNet: FrameModel {
         for part in look.style.parts { try file.requireStyle(part.name) }
         guard look.style.parts.count == 1 else {
             throw .look(
-                file: file.file, reason: "it draws one style, not the mix \"\(look.style)\"")
+                file: file.file, key: "transform.style",
+                reason: "it draws one style, not the mix \"\(look.style)\"")
         }
         guard look.steps == 1 else {
             throw .look(
-                file: file.file, reason: "it takes one step, not transform.steps = \(look.steps)")
+                file: file.file, key: "transform.steps",
+                reason: "it takes one step, not transform.steps = \(look.steps)")
         }
     }
 

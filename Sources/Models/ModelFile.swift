@@ -8,8 +8,10 @@ public enum ModelError: Error, Sendable, Equatable, CustomStringConvertible {
     case file(SafetensorsError)
     /// The file is sound, but not a model that this program can run.
     case model(file: String, reason: String)
-    /// The model is sound, and cannot draw what is asked of it.
-    case look(file: String, reason: String)
+    /// The model is sound, and has no such style; `known` are those that it has.
+    case style(file: String, style: String, known: [String])
+    /// The model is sound, and cannot draw what the setting `key` asks of it.
+    case look(file: String, key: String, reason: String)
     /// A file to compare a network with cannot be used for that.
     case check(file: String, reason: String)
     /// The engine cannot run here, or not at that size.
@@ -20,7 +22,10 @@ public enum ModelError: Error, Sendable, Equatable, CustomStringConvertible {
         switch self {
         case .file(let error): error.description
         case .model(let file, let reason): "\(file): not a usable model: \(reason)"
-        case .look(let file, let reason): "\(file): \(reason)"
+        case .style(let file, let style, let known):
+            "\(file): it has no style \(style.quotedForMessages); transform.style can be: "
+                + known.joined(separator: ", ")
+        case .look(let file, _, let reason): "\(file): \(reason)"
         case .check(let file, let reason): "\(file): not a usable check: \(reason)"
         case .engine(let error): error.description
         }
@@ -111,6 +116,12 @@ public struct ModelFile: Sendable {
 
     /// For people; the file's name if it has no title.
     public var title: String { metadata["title"] ?? file }
+    /// The file's name without folder and extension.
+    public var name: String {
+        let last = file.split(separator: "/").last.map(String.init) ?? file
+        let suffix = ".safetensors"
+        return last.hasSuffix(suffix) ? String(last.dropLast(suffix.count)) : last
+    }
     /// What the network was trained to draw.
     public var styles: [String] { list("styles") }
     /// Licence of the weights; empty if not stated.
@@ -128,10 +139,7 @@ public struct ModelFile: Sendable {
         guard !styles.isEmpty, !styles.contains(style) else { return }
         var known = styles.prefix(Self.listedStyles).map(\.escapedForMessages)
         if known.count < styles.count { known.append("\(styles.count - known.count) more") }
-        throw ModelError.look(
-            file: file,
-            reason: "it has no style \(style.quotedForMessages); transform.style can be: "
-                + known.joined(separator: ", "))
+        throw ModelError.style(file: file, style: style, known: known)
     }
 
     /// Throws unless the metadata `key` has this `value`.

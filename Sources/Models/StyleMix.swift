@@ -59,10 +59,17 @@ public struct StyleMix: Sendable, Equatable, CustomStringConvertible {
             }
     }
 
-    /// As it can be read again: `ink`, `ink:0.7,oil:0.3`.
+    /// As it can be read again, to a thousandth: `ink`, `ink:0.7,oil:0.3`.
     public var description: String {
         parts.count == 1
-            ? parts[0].name : parts.map { "\($0.name):\($0.share)" }.joined(separator: ",")
+            ? parts[0].name
+            : parts.map { "\($0.name):\(Self.text($0.share))" }.joined(separator: ",")
+    }
+
+    /// A share so small that a thousandth would lose it stays as it is.
+    private static func text(_ share: Float) -> String {
+        let rounded = (Double(share) * 1000).rounded() / 1000
+        return rounded > 0 ? "\(rounded)" : "\(share)"
     }
 
     /// The share of each of a model's styles, in its order.

@@ -33,6 +33,9 @@ final class OutputStage: @unchecked Sendable {
     private var lastFrameTime: Int64?
     private var lastWriteTime: Int64 = 0
     private var turn: UInt64 = 0
+    // What a recording shows during a pause; nil for a watched sink, and for frames that come as fast
+    // as they can, whose time does not go on meanwhile.
+    private var recordedCard: RecordedCard?
 
     init(
         sink: any FrameSink, ring: FrameRing<FrameBuffer>, cards: CardSet,
@@ -45,6 +48,7 @@ final class OutputStage: @unchecked Sendable {
         self.switches = switches
         self.clock = clock
         summary = SinkSummary(name: sink.name)
+        if !sink.isWatched, ring.policy == .latest { recordedCard = RecordedCard(cards.paused) }
     }
 
     func run() {
@@ -57,7 +61,8 @@ final class OutputStage: @unchecked Sendable {
             } else if isLast {
                 break
             } else {
-                ring.waitForFrame(timeoutNanoseconds: Self.repeatAfterNanoseconds)
+                ring.waitForFrame(timeoutNanoseconds: waitNanoseconds)
+                if PipelineSwitches.isPaused(turn) { recordPause() }
                 bridgePause()
             }
         }
@@ -77,6 +82,7 @@ final class OutputStage: @unchecked Sendable {
         shownSlot = nil
         lastFrameTime = nil
         if sink.isWatched { writeCard() }
+        if PipelineSwitches.isPaused(turn) { recordPause() }
         followedTurn.store(now, ordering: .relaxed)
     }
 
@@ -94,7 +100,9 @@ final class OutputStage: @unchecked Sendable {
         if let shownSlot { ring.endRead(shownSlot) }
         shownSlot = slot
         switch status {
-        case .written: count(frame, started: started, now: now)
+        case .written:
+            recordedCard?.follow(frame.metadata.timestampNanoseconds, writtenAt: now)
+            count(frame, started: started, now: now)
         case .again: summary.framesRefused += 1
         case .lost: summary.isLost = true
         }
@@ -127,6 +135,22 @@ final class OutputStage: @unchecked Sendable {
         } else {
             writeCard()
         }
+    }
+
+    private var waitNanoseconds: Int64 {
+        guard PipelineSwitches.isPaused(turn), let recordedCard else {
+            return Self.repeatAfterNanoseconds
+        }
+        let wait = recordedCard.dueTime - MonotonicClock.nowNanoseconds
+        return min(max(1_000_000, wait), Self.repeatAfterNanoseconds)
+    }
+
+    /// A recording has as many cards as it would have frames, so that its time goes on.
+    private func recordPause() {
+        guard !ring.isClosed, let card = recordedCard?.next(at: MonotonicClock.nowNanoseconds)
+        else { return }
+        if sink.write(card) == .lost { summary.isLost = true }
+        summary.cards += 1
     }
 
     private func writeCard() {

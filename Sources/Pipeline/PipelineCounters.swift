@@ -22,7 +22,7 @@ public final class PipelineCounters: Sendable {
 
     /// Good frames that the source delivered.
     public var captured: UInt64 { capturedCount.load(ordering: .relaxed) }
-    /// Faulty, short or undecodable frames, dropped.
+    /// Faulty, short or undecodable frames, never shown.
     public var bad: UInt64 { badCount.load(ordering: .relaxed) }
     /// Frames missing in the source's own numbering.
     public var lostBySource: UInt64 { lostBySourceCount.load(ordering: .relaxed) }

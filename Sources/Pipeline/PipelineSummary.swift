@@ -9,7 +9,7 @@ public struct PipelineSummary: Sendable {
     public var framesIn: UInt64 = 0
     /// Those that were waiting then.
     var framesCutOff: UInt64 = 0
-    /// Faulty frames, dropped.
+    /// Faulty frames, never shown.
     public var badFrames: UInt64 = 0
     /// Frames missing in the source's numbering: the driver or the source itself was overrun.
     public var framesLostBySource: UInt64 = 0
@@ -52,7 +52,7 @@ public struct SinkSummary: Sendable {
     public let name: String
     /// Transformed frames written.
     public var framesOut: UInt64 = 0
-    /// Transformed frames that the sink's ring dropped because the sink was busy.
+    /// Transformed frames that came while the sink was busy, and gave way to newer ones.
     public var framesSkipped: UInt64 = 0
     /// Times the last picture was written again, because no new one came.
     public var framesRepeated: UInt64 = 0

@@ -25,8 +25,6 @@ struct BenchCommand: ParsableCommand {
 
         @OptionGroup var options: ConfigurationOptions
 
-        @OptionGroup var model: ModelOption
-
         @OptionGroup var reuse: NoReuseOption
 
         @Option(
@@ -78,18 +76,23 @@ struct BenchCommand: ParsableCommand {
         }
 
         func run() throws {
-            let configuration = try options.load(model.overrides).configuration
+            let loaded = try options.load()
+            let configuration = loaded.configuration
+            let log = makeLogger(configuration)
             if let clip {
-                let bench = try ClipBench(
-                    configuration: configuration,
-                    options: ClipBench.Options(file: clip, noise: noise, loopSeconds: loop),
-                    log: makeLogger(configuration))
+                let bench = try loaded.placing {
+                    try ClipBench(
+                        configuration: configuration,
+                        options: ClipBench.Options(file: clip, noise: noise, loopSeconds: loop),
+                        log: log)
+                }
                 print(json ? try bench.json() : bench.text, terminator: "")
                 return
             }
-            let bench = try EngineBench(
-                configuration: configuration, iterations: iterations, check: check,
-                log: makeLogger(configuration))
+            let bench = try loaded.placing {
+                try EngineBench(
+                    configuration: configuration, iterations: iterations, check: check, log: log)
+            }
             print(json ? try bench.json() : bench.text, terminator: "")
         }
     }

@@ -17,8 +17,6 @@ struct BenchRooflineCommand: ParsableCommand {
 
     @OptionGroup var options: ConfigurationOptions
 
-    @OptionGroup var model: ModelOption
-
     @OptionGroup var reuse: NoReuseOption
 
     @Option(
@@ -42,26 +40,12 @@ struct BenchRooflineCommand: ParsableCommand {
 
     func run() throws {
         if let plot { try Roofline.requireWritable(plot) }
-        let configuration = try options.load(model.overrides).configuration
-        let roofline = try Roofline(
-            configuration: configuration, iterations: iterations, log: makeLogger(configuration))
+        let loaded = try options.load()
+        let log = makeLogger(loaded.configuration)
+        let roofline = try loaded.placing {
+            try Roofline(configuration: loaded.configuration, iterations: iterations, log: log)
+        }
         if let plot { try roofline.writePlot(to: plot) }
         print(json ? try roofline.json() : roofline.text, terminator: "")
-    }
-}
-
-/// The option that names a model.
-struct ModelOption: ParsableArguments {
-    @Option(
-        name: .long,
-        help: ArgumentHelp(
-            "base, ink, or a model file (transform.model).", valueName: "model"),
-        completion: .file(extensions: ["safetensors"]))
-    var model: String?
-
-    var overrides: [ConfigurationOverride] {
-        var result: [ConfigurationOverride] = []
-        result.add("--model", "transform.model", model)
-        return result
     }
 }

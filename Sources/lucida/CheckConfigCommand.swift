@@ -22,6 +22,6 @@ struct CheckConfigCommand: ParsableCommand {
         if let file { options.config = file }
         let loaded = try options.load()
         print(loaded, terminator: "")
-        try loaded.configuration.checkModel(environment: ProcessInfo.processInfo.environment)
+        try loaded.checkModel(environment: ProcessInfo.processInfo.environment)
     }
 }

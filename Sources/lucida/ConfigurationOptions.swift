@@ -24,6 +24,12 @@ struct ConfigurationOptions: ParsableArguments {
 
     @Option(
         name: .long,
+        help: ArgumentHelp("base, ink, or a model file (transform.model).", valueName: "model"),
+        completion: .file(extensions: ["safetensors"]))
+    var model: String?
+
+    @Option(
+        name: .long,
         help: ArgumentHelp(
             "ink, oil, watercolour, pencil, neon or clear, or a mix: ink:0.7,oil:0.3 "
                 + "(transform.style).", valueName: "name"),
@@ -63,6 +69,7 @@ struct ConfigurationOptions: ParsableArguments {
     /// The overrides that these options stand for, in the order in which they count.
     func overrides() throws -> [ConfigurationOverride] {
         var result: [ConfigurationOverride] = []
+        result.add("--model", "transform.model", model)
         result.add("--style", "transform.style", style)
         result.add("--strength", "transform.strength", strength)
         result.add("--threads", "performance.threads", threads)

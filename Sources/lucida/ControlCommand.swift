@@ -46,7 +46,7 @@ struct ControlCommand: ParsableCommand {
 
     struct Status: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "What it does: state, rate, frame age, drops, look.")
+            abstract: "What it does: state, rate, frame age, frames, model, look.")
         @OptionGroup var options: Options
 
         func run() throws { try options.ask(.status) { $0.status?.text ?? "" } }

@@ -22,7 +22,8 @@ struct Lucida: ParsableCommand {
             """,
         version: "lucida \(lucidaVersion)",
         subcommands: [
-            RunCommand.self, ControlCommand.self, DevicesCommand.self, DoctorCommand.self,
+            RunCommand.self, ControlCommand.self, DevicesCommand.self, DeviceCommand.self,
+            DoctorCommand.self,
             TransformCommand.self,
             CheckConfigCommand.self,
             BenchCommand.self, CalibrateCommand.self, DemoCommand.self,
@@ -31,6 +32,7 @@ struct Lucida: ParsableCommand {
     static func main() {
         lucida_report_allocations()
         do {
+            try checkCommandNames(Array(CommandLine.arguments.dropFirst()))
             var command = try parseAsRoot()
             try command.run()
         } catch {

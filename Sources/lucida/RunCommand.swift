@@ -10,8 +10,8 @@ struct RunCommand: ParsableCommand {
         commandName: "run",
         abstract: "Transform a camera live, into a virtual camera or a file.",
         discussion: """
-            Runs until Ctrl-C or SIGTERM, then prints how live it was: frame age, rate, drops, \
-            memory. Without options the configuration decides; its default is the first camera \
+            Runs until Ctrl-C or SIGTERM, then prints how live it was: frame age, rate, dropped \
+            frames, memory. Without options the configuration decides; its default is the first camera \
             and the first v4l2loopback device.
             """)
 

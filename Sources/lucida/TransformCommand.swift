@@ -45,7 +45,7 @@ struct TransformCommand: ParsableCommand {
             overrides.append(
                 ConfigurationOverride(option: "--report", key: "report.path", value: report))
         }
-        if [".png", ".jpg", ".jpeg"].contains(where: output.lowercased().hasSuffix) {
+        if SinkName.file(output).isPicture {
             // A single picture has nothing before it to reuse.
             overrides.append(
                 ConfigurationOverride(
@@ -66,9 +66,10 @@ struct TransformCommand: ParsableCommand {
             throw SessionError("interrupted: \(output) holds only the first \(written) frames")
         }
         if written == 0 { throw SessionError("no frame of \(input) could be transformed") }
-        let rate = (Double(written) / max(report.seconds, 1e-3) * 10).rounded() / 10
+        func tenths(_ value: Double) -> Double { (value * 10).rounded() / 10 }
+        let rate = tenths(Double(written) / max(report.seconds, 1e-3))
         print(
-            "\(written) frames in \(report.seconds) s (\(rate) fps), "
+            "\(written) frames in \(tenths(report.seconds)) s (\(rate) fps), "
                 + "\(report.input.bad) damaged: \(output)")
     }
 }

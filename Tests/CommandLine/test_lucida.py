@@ -439,9 +439,17 @@ class Control(Case):
             self.assertIn(f"transform.{key} = ", result.stdout)
             if field is not None:
                 self.assertEqual(self.status()["look"][key], field)
+        result = self.ctl("set", "transform.seed", "7")
+        self.assertEqual((result.returncode, result.stdout), (0, "transform.seed is 7 already\n"))
+        text = self.ctl("status").stdout
+        self.assertRegex(text, r"(?m)^model +streaming-unet \(streaming-flow-unet v1\)$")
+        self.assertRegex(text, r"(?m)^look +style ink:0.5,oil:0.5, ")
+        self.assertEqual(self.status()["setup"]["model"], "streaming-unet")
         written = self.frames()
         self.wait_for(lambda: self.frames() > written + 30)
         report = self.end()
+        self.assertEqual(report["setup"]["model"], "streaming-unet")
+        self.assertEqual(report["setup"]["style"], "ink:0.5,oil:0.5")
         self.assertEqual(report["resources"]["allocationsPerFrame"], 0)
         # What a busy machine skips is not lost by a change: all that was taken came out.
         given = report["input"]["frames"] - report["input"]["skipped"]
@@ -462,6 +470,8 @@ class Control(Case):
                 ("transform.model", "/tmp/x", "comes from the configuration file alone"),
                 ("transform.strength", "-1", "a number from 0 to 1"),
                 ("transform.style", "nosuch", "ink, oil, watercolour"),
+                ("transform.style", "watercolor", "did you mean watercolour?"),
+                ("foo", "1", "foo is not a setting; the sections are"),
                 ("transform.stile", "ink", "did you mean transform.style"),
                 ("transform.seed", "9" * 5000, "at most 4096 bytes")):
             self.assertRefused(self.ctl("set", key, value), part)
@@ -481,6 +491,51 @@ class Control(Case):
         report = self.end()
         self.assertGreater(report["input"]["paused"], 30)
         self.assertEqual(report["outputs"][0]["barcodeMismatches"], 0)
+
+    def test_a_recording_holds_the_card_for_as_long_as_the_pause(self):
+        video = self.folder / "video.mkv"
+        self.start("--sink", f"file:{video}", "--set", "output.codec=ffv1")
+        self.wait_for(lambda: self.frames() > 20)
+        self.ctl("pause")
+        begin = time.monotonic()
+        self.wait_for(lambda: time.monotonic() > begin + 3)
+        paused = time.monotonic() - begin
+        self.ctl("resume")
+        frames = self.frames()
+        self.wait_for(lambda: self.frames() > frames + 20)
+        output = self.end()["outputs"][1]
+        self.assertEqual(probe(video)[0], output["frames"] + output["cards"])
+        # As many as frames would have come, by timestamps that know of no gap. A busy machine may
+        # skip frames, but no card.
+        self.assertGreater(output["cards"], 20 * paused)
+        self.assertLess(output["cards"], 40 * paused)
+        out = subprocess.run(
+            ["ffmpeg", "-v", "error", "-i", str(video), "-vsync", "passthrough", "-f", "framemd5",
+             "-"], capture_output=True, text=True, check=True).stdout
+        rows = [line.split(",") for line in out.splitlines() if not line.startswith("#")]
+        hashes = [row[-1].strip() for row in rows]
+        card = max(set(hashes), key=hashes.count)
+        out = subprocess.run(
+            ["ffprobe", "-v", "error", "-show_entries", "packet=pts", "-of", "csv=p=0", str(video)],
+            capture_output=True, text=True, check=True).stdout
+        stamps = [int(line.split(",")[0]) for line in out.split()]
+        self.assertEqual(len(stamps), len(hashes))
+        # Matroska counts milliseconds.
+        times = [stamp for stamp, hash in zip(stamps, hashes) if hash == card]
+        self.assertEqual(len(times), output["cards"])
+        steps = [b - a for a, b in zip(times, times[1:])]
+        self.assertEqual({step for step in steps if step not in (33, 34)}, set())
+
+    def test_memory_that_a_change_of_style_takes_does_not_count_as_growth(self):
+        self.start("--model", ROOT / "Models/base.safetensors")
+        self.wait_for(lambda: self.status()["seconds"] > 12)
+        self.ctl("set", "transform.style", "neon")
+        changed = self.status()["seconds"]
+        self.wait_for(lambda: self.status()["seconds"] > changed + 7)
+        resources = self.end()["resources"]
+        # The packed weights of a second network alone are more.
+        self.assertGreater(resources["residentChangeMB"], 8)
+        self.assertLess(resources["residentGrowthMB"], 8)
 
     def test_a_saved_file_takes_effect_and_a_wrong_one_does_not(self):
         self.start("--set", "transform.strength=0.5")
@@ -544,7 +599,7 @@ class Control(Case):
         self.process.send_signal(signal.SIGHUP)
         self.wait_for(lambda: self.status()["look"]["seed"] == 0)
         result = self.ctl("reload")
-        self.assertEqual((result.returncode, result.stdout), (0, "nothing has changed at once\n"))
+        self.assertEqual((result.returncode, result.stdout), (0, "nothing has changed\n"))
 
     def test_watch_goes_on_until_it_is_stopped(self):
         self.start()
@@ -598,7 +653,10 @@ class Control(Case):
         second = lucida("run", "--config", self.config, "--source", "test", "--sink", "null",
                         "--size", "160x96", "--duration", "1", env=self.environment)
         self.assertEqual(second.returncode, 0, second.stderr)
-        self.assertIn("another Lucida is steered by", second.stderr)
+        warning = next(line for line in second.stderr.splitlines() if "another Lucida" in line)
+        self.assertIn("control.socket", warning)
+        self.assertEqual(warning.count("`lucida ctl` cannot"), 1)
+        self.assertEqual(second.stderr.count("another Lucida"), 1)
         self.assertEqual(self.ctl("status").returncode, 0)
 
     def test_no_socket_where_none_is_wanted(self):
@@ -654,6 +712,19 @@ class Transform(Case):
         self.assertEqual(lucida("transform", picture, out, "--size", "320x180").returncode, 0)
         self.assertEqual(probe(out)[1:3], (320, 180))
 
+    def test_a_video_into_one_picture_is_refused_before_anything_is_written(self):
+        clip, out = self.clip("a.mkv", frames=3), self.folder / "out.png"
+        for command in (("transform", clip, out),
+                        ("run", "--source", f"file:{clip}", "--sink", f"file:{out}"),
+                        ("run", "--source", "test", "--sink", "null", "--sink", f"file:{out}")):
+            result = lucida(*command)
+            self.assertRefused(result, out, f"{self.folder}/out/", "out.mp4")
+            self.assertEqual(result.stderr.lower().count("error: "), 1, result.stderr)
+            self.assertFalse(out.exists())
+        one = self.clip("b.mkv", frames=1)
+        self.assertEqual(lucida("transform", one, out).returncode, 0)
+        self.assertTrue(out.exists())
+
     def test_odd_sizes_stay_and_where_they_cannot_it_is_said(self):
         picture = self.folder / "in.png"
         subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=161x97",
@@ -708,7 +779,7 @@ class Errors(Case):
                             f"transform.model={path}")
             self.assertRefused(result, path)
         result = lucida("transform", clip, self.folder / "o.mkv", "--style", "inc")
-        self.assertRefused(result, "inc", "transform.style can be", "ink", "clear")
+        self.assertRefused(result, "--style: ", "transform.style", "\"inc\"", "did you mean ink?", "clear")
 
     def test_the_input_is_never_overwritten(self):
         clip, link = self.clip("a.mkv"), self.folder / "b.mkv"
@@ -738,6 +809,16 @@ class Errors(Case):
 
     def test_check_config_knows_the_styles(self):
         self.assertRefused(lucida("check-config", "--style", "nosuch"), "nosuch", "ink")
+        config = self.folder / "lucida.toml"
+        config.write_text('[transform]\nsteps = 2\nstyle = "ink:0.5,watercolor:0.5"\n')
+        for command in ("check-config", "run", "bench engine", "bench roofline"):
+            result = lucida(*command.split(), "--config", config)
+            self.assertRefused(result, f"{config}:3: transform.style is ", "\"watercolor\"",
+                               "did you mean watercolour?")
+            self.assertEqual(result.stderr.count("Error: "), 1, result.stderr)
+            self.assertNotIn("not a usable model", result.stderr)
+        result = lucida("check-config", "--config", config, "--model", "ink", "--style", "ink")
+        self.assertRefused(result, f"{config}:2: transform.steps is 2")
 
     def test_hostile_videos_name_the_file_or_come_out_shorter(self):
         whole = self.clip("a.mp4", frames=20).read_bytes()
@@ -789,10 +870,50 @@ class Listings(Case):
     def test_devices_json(self):
         self.assertIsInstance(json.loads(lucida("devices", "--json").stdout), list)
 
+    def test_a_command_that_is_none_is_an_error_that_suggests_one(self):
+        for words, parts in (
+                ("help bogus", ("\"bogus\"", "there are run, ctl")), ("bogus", ("\"bogus\"",)),
+                ("help dcotor", ("did you mean doctor?",)), ("transfrom", ("did you mean transform?",)),
+                ("help ctl staus", ("lucida ctl has no", "did you mean status?")),
+                ("ctl staus", ("did you mean status?",)), ("bench bogus", ("roofline",))):
+            result = lucida(*words.split())
+            self.assertRefused(result, *parts)
+            self.assertEqual(result.stdout, "")
+        for words in ("help", "help run", "help bench roofline", "--help", "ctl --help"):
+            result = lucida(*words.split())
+            self.assertEqual((words, result.returncode), (words, 0))
+            self.assertIn("USAGE", result.stdout)
+
+    @unittest.skipIf(os.path.exists("/sys/module/v4l2loopback"), "there is a driver here")
+    def test_device_without_a_driver_says_what_to_do(self):
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {**os.environ, "LUCIDA_DEVICE_SOCKET": f"{folder}/run/socket"}
+            for command in ("prepare", "hold"):
+                result = lucida("device", command, env=environment)
+                self.assertEqual(result.returncode, 1, result.stderr)
+                self.assertIn("v4l2loopback", result.stderr)
+            self.assertNotIn("socket", os.listdir(f"{folder}/run"))
+
+    def test_device_where_no_virtual_camera_is_wanted(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "lucida.toml")
+            path.write_text('[output]\nsinks = ["null"]\n')
+            result = lucida("device", "prepare", "--config", path)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn("no virtual camera is wanted", result.stdout)
+            result = lucida("device", "hold", "--config", path)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("no virtual camera is wanted", result.stderr)
+            path.write_text("[output]\nsinks = 7\n")
+            result = lucida("device", "prepare", "--config", path)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("output.sinks", result.stderr)
+
     def test_help_and_version(self):
         self.assertRegex(lucida("--version").stdout, r"^lucida \d+\.\d+\.\d+$")
         for command in ("run", "devices", "transform", "check-config", "bench", "bench engine",
-                        "bench roofline", "bench pipeline", "doctor", "demo"):
+                        "bench roofline", "bench pipeline", "doctor", "demo", "device",
+                        "device prepare", "device hold"):
             result = lucida(*command.split(), "--help")
             self.assertEqual(result.returncode, 0)
             self.assertIn("USAGE", result.stdout)
@@ -935,7 +1056,7 @@ class Doctor(Case):
         if any(id.startswith("device.") for id in findings):
             self.skipTest("devices of this machine may not be opened")
         self.assertMends(findings["camera.not_there"], "lucida devices")
-        self.assertTrue({"loopback.not_there", "driver.missing", "driver.headers_missing",
+        self.assertTrue({"loopback.not_there", "driver.missing", "driver.headers_missing", "driver.foreign_kernel",
                          "driver.not_built", "driver.not_loaded"} & set(findings))
 
 
@@ -965,7 +1086,8 @@ class Installed(Case):
             "usr/bin/lucida", "usr/share/man/man1/lucida.1",
             "usr/share/bash-completion/completions/lucida", "usr/share/zsh/site-functions/_lucida",
             "usr/share/fish/vendor_completions.d/lucida.fish",
-            "usr/lib/systemd/system/lucida.service"}
+            "usr/lib/systemd/system/lucida.service",
+            "usr/lib/systemd/system/lucida-device.service"}
         self.assertLessEqual(expected, self.installed())
         result = self.make("uninstall")
         self.assertEqual(result.returncode, 0, result.stderr)
@@ -1330,6 +1452,16 @@ class Bench(Case):
                 ("run", "--strength", "from 0 to 1"), ("run", "--threads", "from 0 to 64")):
             self.assertRefused(lucida(*command.split(), option, "-1"), option, allowed)
 
+    def test_every_command_takes_a_model_by_the_same_name(self):
+        for command in ("run", "transform", "demo", "check-config", "calibrate", "bench engine",
+                        "bench roofline", "bench pipeline"):
+            self.assertIn("--model <", lucida(*command.split(), "--help").stdout)
+        clip = self.clip("a.mkv", frames=2)
+        result = lucida("transform", clip, self.folder / "o.mkv", "--model", "nosuch")
+        self.assertRefused(result, "nosuch", "ink")
+        result = lucida("transform", clip, self.folder / "o.mkv", "--model", "ink")
+        self.assertEqual(result.returncode, 0, result.stderr)
+
     def test_reuse_is_refused_where_it_means_nothing(self):
         for command in (("engine",), ("engine", "--clip", "nothing.mkv"), ("roofline",)):
             for value in ("true", "false"):
@@ -1450,6 +1582,18 @@ class Bench(Case):
         self.assertEqual(picture.tag, "{http://www.w3.org/2000/svg}svg")
         self.assertIn("stem", "".join(picture.itertext()))
 
+    def test_roofline_knows_the_bytes_of_what_lies_around_a_streaming_network(self):
+        for steps, names in ((1, ("motion of squares", "trust", "anchors", "patch changes", "end")),
+                             (3, ("advance",))):
+            result = lucida("bench", "roofline", *self.small, "--model", STREAMING_MODEL, "--json",
+                            "--set", f"transform.steps={steps}")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            layers = {layer["name"]: layer for layer in json.loads(result.stdout)["layers"]}
+            self.assertLessEqual(set(names), set(layers))
+            for layer in layers.values():
+                self.assertGreater(layer["activationBytes"], 0, layer["name"])
+                self.assertGreater(layer["roofMilliseconds"], 0, layer["name"])
+
     def test_roofline_prints_tables(self):
         model = self.folder / "<m> & co.safetensors"
         write_constant_model(model, 1.0)
@@ -1458,7 +1602,7 @@ class Bench(Case):
                         "--plot", plot)
         self.assertEqual(result.returncode, 0, result.stderr)
         for word in ("GMAC/s, 1 thread", "read GB/s", "DRAM", "share %", "of best %", "scratch kB",
-                     "other programs used", "enc0.0.a", str(model)):
+                     "other programs used", "enc0.0.a", "whole frames, timed as one", str(model)):
             self.assertIn(word, result.stdout)
         self.assertIn("<m> & co", "".join(xml.etree.ElementTree.parse(plot).getroot().itertext()))
 

@@ -23,7 +23,8 @@ final class RecordingTransform: LiveTransform, @unchecked Sendable {
     func writePicture(to path: String) throws {}
     var setup: LivenessReport.Setup {
         LivenessReport.Setup(
-            version: "", model: "", size: "", modelSize: "", threads: 1, processor: "",
+            version: "", model: "", architecture: "", style: "", size: "", modelSize: "",
+            threads: 1, processor: "",
             instructionSet: "", blasCore: "", precision: "", precisionReason: "")
     }
 

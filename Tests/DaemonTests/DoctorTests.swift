@@ -202,6 +202,28 @@ private let driverBreakages: [Breakage] = [
         try shop.write("/usr/bin/pacman")
     },
     Breakage(
+        id: "driver.foreign_kernel",
+        command: "sudo apt install linux-image-amd64 linux-headers-amd64 v4l2loopback-dkms"
+            + " && sudo reboot  # not in a container",
+        title: Workshop.kernel
+    ) { shop in
+        try unload(shop)
+        try shop.remove("/lib/modules/\(Workshop.kernel)")
+        try shop.remove("/usr/src/v4l2loopback-0.12.7")
+        // Of another version alone.
+        shop.answers["apt-cache pkgnames"] = "linux-headers-\(Workshop.kernel)-dbg\n"
+        try shop.write("/etc/os-release", "NAME=Debian\nID=debian")
+    },
+    Breakage(
+        id: "driver.missing",
+        command: "sudo apt install v4l2loopback-dkms linux-headers-6.1.0-9-amd64"
+    ) { shop in
+        try unload(shop)
+        try shop.remove("/lib/modules/\(Workshop.kernel)")
+        try shop.remove("/usr/src/v4l2loopback-0.12.7")
+        shop.answers["apt-cache pkgnames"] = "linux-headers-\(Workshop.kernel)\n"
+    },
+    Breakage(
         id: "driver.headers_missing",
         command: "sudo apt install linux-headers-6.1.0-9-amd64"
             + " && sudo dkms autoinstall -k 6.1.0-9-amd64 && sudo modprobe v4l2loopback"

@@ -130,6 +130,8 @@ import Video
         var now = picture()
         while now == oil { now = picture() }
         for _ in 0..<10 { #expect(picture() == now) }
-        #expect(transform.setup.model.hasPrefix("neon "))
+        #expect(transform.setup.style == "neon")
+        #expect(transform.setup.model == "streaming-unet")
+        #expect(transform.setup.architecture == "streaming-flow-unet v1")
     }
 }

@@ -22,6 +22,13 @@ struct StyleMixTests {
         #expect(try StyleMix(mix.description) == mix)
     }
 
+    @Test("for people it is rounded, and no style gets lost by that")
+    func rounds() throws {
+        #expect(try StyleMix("ink:1,oil:2").description == "ink:0.333,oil:0.667")
+        let faint = try StyleMix("ink:1,oil:0.0001")
+        #expect(try StyleMix(faint.description).parts.count == 2)
+    }
+
     @Test(
         "anything else is refused, and says how it is written",
         arguments: [

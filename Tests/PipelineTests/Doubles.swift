@@ -164,6 +164,7 @@ final class RecordingSink: FrameSink, @unchecked Sendable {
     // Output thread only; read by the test after the pipeline has finished.
     private(set) var bytes: [UInt8] = []
     private(set) var sequences: [UInt64] = []
+    private(set) var timestamps: [Int64] = []
     private(set) var finishCount = 0
 
     init(
@@ -180,6 +181,7 @@ final class RecordingSink: FrameSink, @unchecked Sendable {
     func write(_ frame: FrameBuffer) -> SinkStatus {
         bytes.append(frame.bytes[0])
         sequences.append(frame.metadata.sequence)
+        timestamps.append(frame.metadata.timestampNanoseconds)
         return status(bytes.count)
     }
 

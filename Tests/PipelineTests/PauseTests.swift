@@ -84,7 +84,83 @@ private final class ForgettingTransform: FrameTransform, @unchecked Sendable {
                 .allSatisfy { $0.0 == card || $0.1 >= firstAfterwards })
         #expect(watched.last == picture)
         // Raw frames are 0.
-        #expect(!watched.contains(0) && !sinks[1].bytes.contains { $0 != picture })
+        #expect(!watched.contains(0))
+        #expect(sinks[1].bytes.allSatisfy { $0 == picture || $0 == card })
+        // What nobody watches gets no card but for a pause.
+        #expect(sinks[1].bytes.first == picture)
+    }
+
+    @Test(.timeLimit(.minutes(2)))
+    func `a recording of a pause has cards whose time goes on as that of frames`() throws {
+        let (source, transform) = (SteppedSource(), ForgettingTransform())
+        let sink = RecordingSink(name: "file")
+        let pipeline = Pipeline(
+            source: source, transform: transform, sinks: [sink], options: PipelineOptions())
+        try pipeline.start()
+        step(source) { pipeline.framesWritten >= 5 }
+        let begin = MonotonicClock.nowNanoseconds
+        pipeline.setPaused(true)
+        // As the clock decides how many cards there are, nothing but time can be waited for.
+        let nap = Event()
+        nap.wait(timeoutNanoseconds: 400_000_000)
+        let end = MonotonicClock.nowNanoseconds
+        pipeline.setPaused(false)
+        let written = pipeline.framesWritten
+        step(source) { pipeline.framesWritten >= written + 5 }
+        pipeline.requestStop()
+        let summary = pipeline.finish()
+
+        let times = sink.timestamps
+        #expect(zip(times, times.dropFirst()).allSatisfy { $0 < $1 })
+        let cardTimes = zip(sink.bytes, times).filter { $0.0 == card }.map(\.1)
+        #expect(UInt64(cardTimes.count) == summary.sinks[0].cards && cardTimes.count > 1)
+        // All within the pause, one at each frame's time.
+        let interval = smallFormat.frameRate.intervalNanoseconds
+        let second = 1_000_000_000 as Int64
+        #expect(cardTimes.allSatisfy { $0 > begin - second && $0 < end })
+        #expect(
+            zip(cardTimes, cardTimes.dropFirst()).allSatisfy {
+                $1 - $0 == interval || $1 - $0 > second
+            })
+        #expect(sink.bytes.first == picture && sink.bytes.last == picture)
+    }
+
+    @Test func `cards are timed as frames that are written as late`() throws {
+        var card = RecordedCard(cards.paused)
+        let interval = smallFormat.frameRate.intervalNanoseconds
+        card.follow(1000, writtenAt: 51_000)
+        #expect(card.next(at: 51_000 + interval - 1) == nil)
+        #expect(card.next(at: 51_000 + interval)?.metadata.timestampNanoseconds == 1000 + interval)
+        #expect(card.next(at: 51_000 + interval) == nil)
+        // A little late: it catches up, card by card.
+        let late = 51_000 + 3 * interval
+        #expect(card.next(at: late)?.metadata.timestampNanoseconds == 1000 + 2 * interval)
+        #expect(card.next(at: late)?.metadata.timestampNanoseconds == 1000 + 3 * interval)
+        #expect(card.next(at: late) == nil)
+        // Held up for long: it goes on from now.
+        let later = late + 5_000_000_000
+        #expect(card.next(at: later)?.metadata.timestampNanoseconds == later - 50_000)
+        #expect(card.next(at: later) == nil)
+        // Before the first frame there is nothing to be timed by.
+        var first = RecordedCard(cards.paused)
+        #expect(first.next(at: 7)?.metadata.timestampNanoseconds == 7)
+    }
+
+    @Test(.timeLimit(.minutes(2)))
+    func `frames that come as fast as they can get no cards`() throws {
+        let (source, sink) = (SteppedSource(), RecordingSink(name: "file"))
+        var options = PipelineOptions()
+        options.policy = .everyFrame
+        let pipeline = Pipeline(
+            source: source, transform: ForgettingTransform(), sinks: [sink], options: options)
+        try pipeline.start()
+        step(source) { pipeline.framesWritten >= 3 }
+        pipeline.setPaused(true)
+        step(source) { pipeline.counters.paused >= 50 }
+        pipeline.setPaused(false)
+        pipeline.requestStop()
+        #expect(pipeline.finish().sinks[0].cards == 0)
+        #expect(sink.bytes.allSatisfy { $0 == picture })
     }
 
     @Test(.timeLimit(.minutes(2)))

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dump_stream_reference import tiny
 from export_stream import WITH_SOURCE, load_model, save_model
-from streaming import (BASE, LIGHT, PATCH, PIXELS, SMALL, STATE, STYLES, TRUST_MAX, Condition, Shape, Stream, StreamingUNet,
+from streaming import (BASE, LIGHT, PATCH, PIXELS, SMALL, STATE, STYLES, TRUST_MAX, Condition, Exposure, Shape, Stream, StreamingUNet,
                        multiply_accumulates, shares, trust, warp)
 from textures import source
 from train_stream import orthogonal
@@ -33,6 +33,27 @@ def setUpModule() -> None:
 
 def blocks(channels: int) -> torch.Tensor:
     return torch.rand(1, channels, 8, 12)
+
+
+class ExposureTests(unittest.TestCase):
+    def test_a_jump_becomes_a_fade(self) -> None:
+        frame = torch.randint(40, 180, (1, 3, 64, 96)).float() / 255
+        other = (0.8 * 255 * frame).round() / 255
+        exposure = Exposure()
+        self.assertTrue(torch.equal(exposure(frame), frame))
+        self.assertTrue(torch.equal(exposure(frame), frame))
+        means = [exposure(other).mean() / frame.mean() for _ in range(120)]
+        self.assertGreater(means[0], 0.97)
+        self.assertTrue(all(b <= a + 1e-3 for a, b in zip(means, means[1:])))
+        self.assertTrue(torch.equal(exposure(other), other))
+
+    def test_motion_and_a_cut_are_none(self) -> None:
+        frame = torch.randint(40, 180, (1, 3, 64, 96)).float() / 255
+        for other in (frame.roll(3, -1), 1 - 0.2 * frame, torch.rand_like(frame)):
+            exposure = Exposure()
+            exposure(frame)
+            other = (255 * other).round() / 255
+            self.assertTrue(torch.equal(exposure(other), other))
 
 
 class NetworkTests(unittest.TestCase):

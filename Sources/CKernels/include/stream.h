@@ -87,6 +87,10 @@ typedef struct {
         ptrdiff_t block_stride, uint16_t *luma, ptrdiff_t luma_stride, float *half,
         ptrdiff_t half_stride);
 
+    /// target = round(gain · source), 255 at most; 15 more bytes of target may be written, and of
+    /// source none read.
+    void (*multiply_bytes)(const uint8_t *source, ptrdiff_t count, float gain, uint8_t *target);
+
     /// Averages over 2 × 2: two rows to `count` pixels.
     void (*halve)(const float *source, ptrdiff_t stride, ptrdiff_t count, float *target);
 

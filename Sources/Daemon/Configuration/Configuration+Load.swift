@@ -58,10 +58,12 @@ extension Configuration {
     /// This configuration with one more setting over it.
     ///
     /// - Throws: what is wrong with the setting.
-    func setting(_ override: ConfigurationOverride) throws(ConfigurationError) -> Configuration {
+    func setting(
+        _ override: ConfigurationOverride
+    ) throws(ConfigurationError) -> LoadedConfiguration {
         var reader = ConfigurationReader(over: self)
         reader.apply(override)
-        return try reader.finish(file: nil).configuration
+        return try reader.finish(file: nil)
     }
 
     fileprivate static let systemPath = "/etc/lucida/lucida.toml"

@@ -203,7 +203,7 @@ private func unknownKey(_ name: String) -> String {
     let hint = closest.map { "did you mean \($0)? " } ?? ""
     let choices =
         siblings.isEmpty
-        ? "The sections are "
+        ? (hint.isEmpty ? "the" : "The") + " sections are "
             + ConfigurationSchema.sections.map { "[\($0)]" }.joined(separator: ", ")
         : "[\(section)] takes " + siblings.map(\.leaf).joined(separator: ", ")
     return "\(printable(name)) is not a setting; \(hint)\(choices)"
@@ -212,7 +212,7 @@ private func unknownKey(_ name: String) -> String {
 // The nearest key or section, own section first; nil if nothing is near.
 private func closestName(to name: String, in section: String) -> String? {
     guard name.utf8.count <= 64 else { return nil }
-    let limit = max(1, name.utf8.count / 3)
+    let limit = slipsMax(in: name)
     var best: (distance: Int, name: String)?
     func consider(_ word: String, _ handicap: Int, _ result: String) {
         // The lengths alone rule most words out.
@@ -231,26 +231,4 @@ private func closestName(to name: String, in section: String) -> String? {
     // In [camera], "control".
     consider("controls", 0, "[\(ConfigurationSchema.controlsSection)]")
     return best?.name
-}
-
-/// Insertions, deletions, substitutions and swaps of neighbours that turn one word into the other:
-/// the four slips of F. J. Damerau, "A technique for computer detection and correction of spelling
-/// errors", Communications of the ACM 7 (1964).
-func editDistance(_ first: String, _ second: String) -> Int {
-    let (a, b) = (Array(first.utf8), Array(second.utf8))
-    var beforeLast: [Int] = []
-    var last = Array(0...b.count)
-    for i in a.indices {
-        var row = [i + 1]
-        for j in b.indices {
-            var distance = min(
-                last[j] + (a[i] == b[j] ? 0 : 1), last[j + 1] + 1, row[j] + 1)
-            if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] {
-                distance = min(distance, beforeLast[j - 1] + 1)
-            }
-            row.append(distance)
-        }
-        (beforeLast, last) = (last, row)
-    }
-    return last[b.count]
 }

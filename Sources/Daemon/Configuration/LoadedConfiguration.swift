@@ -1,5 +1,7 @@
 // A configuration together with where it comes from, and both as text. Control plane.
 
+internal import Models
+
 /// What `Configuration.load` found.
 public struct LoadedConfiguration: Sendable {
     /// The settings.
@@ -10,6 +12,45 @@ public struct LoadedConfiguration: Sendable {
 
     /// Where the value of a key comes from, for example of `camera.width`.
     public func origin(of key: String) -> ConfigurationOrigin { origins[key] ?? .default }
+
+    /// Runs `body`. If a model cannot draw what `[transform]` asks for, the error says where that is
+    /// asked for, as for any other value that is not allowed.
+    public func placing<Result>(_ body: () throws -> Result) throws -> Result {
+        do {
+            return try body()
+        } catch let error as ModelError {
+            throw problem(error).map { ConfigurationError(problems: [$0]) } ?? error
+        }
+    }
+
+    private func problem(_ error: ModelError) -> ConfigurationProblem? {
+        switch error {
+        case .style(let file, let style, let known):
+            let hint = suggestion(for: style, among: known).map { "did you mean \($0)? " } ?? ""
+            return problem(
+                "transform.style",
+                "\(printable(file)) has no style \(quoted(style)); \(hint)allowed: "
+                    + known.joined(separator: ", ")
+                    + (known.count > 1 ? ", or several with weights" : ""))
+        case .look(_, let key, _): return problem(key, error.description)
+        default: return nil
+        }
+    }
+
+    /// What nobody set is wrong because of the model that somebody set.
+    private func problem(_ key: String, _ message: String) -> ConfigurationProblem {
+        let own = origin(of: key)
+        let origin = own == .default ? self.origin(of: "transform.model") : own
+        let value = ConfigurationSchema.key(named: key)?.read(configuration).description ?? ""
+        let text =
+            "\(key) is \(printable(value))\(own == .default ? " by default" : ""): \(message)"
+        switch origin {
+        case .default: return ConfigurationProblem(place: key, line: nil, message: text)
+        case .option(let name): return ConfigurationProblem(place: name, line: nil, message: text)
+        case .file(let path, let line):
+            return ConfigurationProblem(place: path, line: line, message: text)
+        }
+    }
 }
 
 extension LoadedConfiguration: CustomStringConvertible {

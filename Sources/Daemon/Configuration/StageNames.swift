@@ -57,6 +57,12 @@ public enum SinkName: Sendable, Equatable, CustomStringConvertible {
     /// A directory that gets one picture file a frame.
     case frames(String)
 
+    /// Whether this is the file of one picture, by its name.
+    public var isPicture: Bool {
+        guard case .file(let path) = self else { return false }
+        return [".png", ".jpg", ".jpeg"].contains(where: path.lowercased().hasSuffix)
+    }
+
     /// What `init` takes, for messages.
     public static let allowed =
         "\"auto\", \"null\", \"v4l2:PATH\", \"/dev/…\", \"file:PATH-or-URL\" or \"frames:DIR\""

@@ -166,6 +166,8 @@ public struct ControlReply: Codable, Sendable {
     public var error: String?
     /// After `reload` and `set`: the settings that have changed, with their values as TOML.
     public var changed: [String: String]?
+    /// After `set`: a setting that had its value already.
+    public var unchanged: [String: String]?
     /// After `reload`: the settings whose change counts from the next start on.
     public var atNextStart: [String]?
     /// After `status` and in `watch`.
@@ -220,7 +222,7 @@ public struct ControlStatus: Codable, Sendable {
         public var written: UInt64
         /// Missing in the source's own numbering.
         public var lostBySource: UInt64
-        /// Faulty, dropped.
+        /// Faulty, never shown.
         public var bad: UInt64
         /// Came while the network was busy, and gave way to newer ones.
         public var skipped: UInt64

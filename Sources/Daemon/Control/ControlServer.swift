@@ -34,7 +34,10 @@ final class ControlServer {
         guard lock >= 0 else { throw Self.failure("write", path + ".lock") }
         guard clinux_try_lock(lock) == 0 else {
             Glibc.close(lock)
-            throw ControlError("another Lucida is steered by \(path), this one cannot be")
+            throw ControlError(
+                "\(path) belongs to another Lucida. Give this one a path of its own, control.socket in "
+                    + "the configuration or --set control.socket=PATH; then `lucida ctl status --socket PATH`"
+            )
         }
         do throws(ControlError) {
             listener = try Self.listen(path)

@@ -5,8 +5,12 @@ extension ControlReply {
     public var changeText: String {
         let changes = (changed ?? [:]).sorted { $0.key < $1.key }
         var lines = changes.map { "\($0.key) = \(printable($0.value))" }
-        if lines.isEmpty { lines.append("nothing has changed at once") }
-        if let atNextStart, !atNextStart.isEmpty {
+        for (name, value) in (unchanged ?? [:]).sorted(by: { $0.key < $1.key }) {
+            lines.append("\(name) is \(printable(value)) already")
+        }
+        let isLater = atNextStart?.isEmpty == false
+        if lines.isEmpty { lines.append("nothing has changed" + (isLater ? " at once" : "")) }
+        if let atNextStart, isLater {
             lines.append("only from the next start on: \(atNextStart.joined(separator: ", "))")
         }
         return lines.joined(separator: "\n")
@@ -24,7 +28,8 @@ extension ControlStatus {
         if let readers { rows.append(("apps", readers == 0 ? "none looks" : "\(readers) look")) }
         rows += [
             ("rate", "\(decimalText(fps, 2)) fps"), ("frame age", ageText),
-            ("frames", framesText), ("look", lookText), ("network", networkText),
+            ("frames", framesText), ("model", printable(setup.modelText)), ("look", lookText),
+            ("network", networkText),
             ("memory", "\(decimalText(residentMB, 0)) MB"),
             ("settings", configuration.map { printable($0) } ?? "the defaults"),
         ]
@@ -58,16 +63,16 @@ extension ControlStatus {
 
     /// Of what went wrong only that which did.
     private var framesText: String {
-        let losses = [
-            ("lost before", frames.lostBySource), ("bad", frames.bad),
-            ("skipped", frames.skipped), ("failed", frames.failed), ("early", frames.early),
-            ("paused", frames.paused),
-        ].filter { $0.1 > 0 }.map { ", \($0.1) \($0.0)" }
-        return "\(frames.captured) in, \(frames.written) out" + losses.joined()
+        "\(frames.captured) in, \(frames.written) out"
+            + lossText([
+                ("lost by source", frames.lostBySource), ("bad", frames.bad),
+                ("skipped", frames.skipped), ("failed", frames.failed), ("early", frames.early),
+                ("paused", frames.paused),
+            ])
     }
 
     private var lookText: String {
-        "\(printable(look.style)), strength \(look.strength), temporal \(look.temporal), "
+        "style \(printable(look.style)), strength \(look.strength), temporal \(look.temporal), "
             + "seed \(look.seed), \(look.steps) step\(look.steps == 1 ? "" : "s")"
             + (look.streamBatch ? " in a stream batch" : "")
     }

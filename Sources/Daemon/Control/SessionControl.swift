@@ -38,6 +38,8 @@ final class SessionControl {
     private(set) var transform: any LiveTransform
     private let front: FrontMaker
     private var log: Logger
+    /// Counts the changes that may need other memory than there was before.
+    private(set) var memoryChanges = 0
 
     /// Who has asked for a reload.
     enum Trigger {
@@ -96,7 +98,7 @@ final class SessionControl {
                 throw SessionError(
                     "\(file) is gone; what it said stays in force until `lucida ctl reload`")
             }
-            try new.configuration.checkModel(environment: source.environment)
+            try new.checkModel(environment: source.environment)
             let reply = try apply(new.configuration)
             file = new.file
             return reply
@@ -123,7 +125,12 @@ final class SessionControl {
                         + (isFollowed ? "which is followed when it is saved" : "at the next start")
                         + "; `lucida ctl set` takes \(names.joined(separator: ", "))")
             }
-            return try apply(new)
+            var reply = try new.placing { try apply(new.configuration) }
+            if reply.changed?.isEmpty == true {
+                let value = ConfigurationSchema.key(named: key)?.read(configuration).description
+                reply.unchanged = [key: value ?? ""]
+            }
+            return reply
         } catch {
             return .refused("\(error)")
         }
@@ -147,6 +154,9 @@ final class SessionControl {
             try pipeline.replaceFront(source: camera, transform: network)
         }
         if let network { transform = network }
+        if network != nil || camera != nil || changed.contains(where: Self.weightKeys.contains) {
+            memoryChanges += 1
+        }
         pipeline.setPassesFailuresThrough(next.transform.onFailure == .passthrough)
         if next.log.level != configuration.log.level { setLogLevel(next.log.level, of: &log) }
         configuration = next
@@ -161,6 +171,11 @@ final class SessionControl {
         say(reply)
         return reply
     }
+
+    /// What needs other weights, beside those that draw until they are ready.
+    private static let weightKeys: Set<String> = [
+        "transform.style", "transform.steps", "transform.stream_batch",
+    ]
 
     /// The sinks stay as they are; and how frames are handed on was settled at the start, so a source
     /// can only take the place of one that is paced alike.

@@ -65,6 +65,8 @@ extension Doctor {
 
     private static func missingDriver(_ machine: Machine) -> [Finding] {
         let kernel = machine.kernel
+        let hasHeaders = machine.exists("/lib/modules/\(kernel)/build")
+        if !hasHeaders, machine.isKernelForeign { return [foreignKernel(machine)] }
         guard let source = machine.driverSource else {
             return [
                 .problem(
@@ -73,7 +75,7 @@ extension Doctor {
                     command: machine.packages.install(driver: kernel))
             ]
         }
-        guard machine.exists("/lib/modules/\(kernel)/build") else {
+        guard hasHeaders else {
             return [
                 .problem(
                     "driver.headers_missing",
@@ -93,6 +95,18 @@ extension Doctor {
                 command: "sudo dkms install v4l2loopback/\(source) -k \(kernel)"
                     + " && sudo modprobe v4l2loopback")
         ]
+    }
+
+    /// There is no package of its headers, so a command that installs one would fail.
+    private static func foreignKernel(_ machine: Machine) -> Finding {
+        .problem(
+            "driver.foreign_kernel",
+            "v4l2loopback cannot be built: kernel \(machine.kernel) is not one of this distribution's",
+            "There is no package with its headers. In a container the kernel is its host's: install "
+                + "v4l2loopback there, and hand /dev/videoN in. Where the kernel was built by hand, or "
+                + "came with the machine, build the module with its source, or start a kernel of the "
+                + "distribution.",
+            command: machine.packages.installKernel(isUbuntu: machine.isUbuntu))
     }
 
     private static func blockedDriver(_ file: String) -> Finding {

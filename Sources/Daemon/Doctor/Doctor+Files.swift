@@ -35,9 +35,8 @@ extension Doctor {
     /// Is the network there, can it be loaded, and does it draw the style?
     static func model(_ machine: Machine) -> [Finding] {
         // Of a configuration that cannot be read nobody knows what model it wants.
-        guard let transform = (try? machine.configuration.get())?.configuration.transform else {
-            return []
-        }
+        guard let loaded = try? machine.configuration.get() else { return [] }
+        let transform = loaded.configuration.transform
         let path: String
         do {
             path = try ModelLocator(environment: machine.environment).path(model: transform.model)
@@ -58,8 +57,8 @@ extension Doctor {
                     command: "sudo make install  # in Lucida's source folder")
             ]
         }
-        do throws(ModelError) {
-            try model.check(transform.look)
+        do {
+            try loaded.placing { try model.check(transform.look) }
         } catch {
             // Older models draw one style in one step.
             let option =

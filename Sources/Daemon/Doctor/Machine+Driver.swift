@@ -49,6 +49,13 @@ struct Packages {
         }
     }
 
+    /// A kernel of the distribution's own, with all that the module needs.
+    func installKernel(isUbuntu: Bool) -> String {
+        let flavour = isUbuntu ? "generic" : "amd64"
+        return "sudo apt install linux-image-\(flavour) linux-headers-\(flavour) v4l2loopback-dkms"
+            + " && sudo reboot  # not in a container"
+    }
+
     var installBLAS: String {
         switch manager {
         case "dnf": "sudo dnf install openblas"
@@ -95,6 +102,23 @@ extension Machine {
 
     var packages: Packages {
         Packages(manager: ["apt-get", "dnf", "pacman"].first { exists("/usr/bin/\($0)") })
+    }
+
+    /// Whether the running kernel came from elsewhere than the packages of a Debian or a relative of
+    /// it; false where that cannot be told.
+    var isKernelForeign: Bool {
+        guard packages.manager == "apt-get" else { return false }
+        let files = ["linux-image-\(kernel)", "linux-image-unsigned-\(kernel)"]
+        if files.contains(where: { exists("/var/lib/dpkg/info/\($0).list") }) { return false }
+        let headers = "linux-headers-\(kernel)"
+        guard let known = run(["apt-cache", "pkgnames", headers]) else { return false }
+        return !known.split(whereSeparator: \.isNewline).contains(Substring(headers))
+    }
+
+    var isUbuntu: Bool {
+        (read("/etc/os-release") ?? "").split(separator: "\n").contains {
+            $0.hasPrefix("ID") && $0.contains("ubuntu")
+        }
     }
 
     var isModuleLoaded: Bool { exists("/sys/module/\(moduleName)") }
@@ -206,7 +230,12 @@ extension Machine {
         let load =
             "sudo modprobe -r v4l2loopback && sudo modprobe v4l2loopback"
             + (options.isEmpty ? "" : " " + options)
-        guard serviceState["ActiveState"] == "active" else { return load }
-        return "sudo systemctl stop lucida && \(load) && sudo systemctl start lucida"
+        // Both have the device open.
+        let services = [
+            serviceState["ActiveState"] == "active" ? "lucida" : nil,
+            exists("/run/lucida-device/writer.sock") ? "lucida-device" : nil,
+        ].compactMap { $0 }.joined(separator: " ")
+        guard !services.isEmpty else { return load }
+        return "sudo systemctl stop \(services) && \(load) && sudo systemctl start \(services)"
     }
 }

@@ -35,8 +35,7 @@ extension LivenessReport {
     public var text: String {
         var lines = [
             "Liveness of \(decimalText(seconds, 1)) s: \(input.source)",
-            row(
-                "in", "\(input.frames) frames, \(input.bad) bad, \(input.lostBySource) lost before"),
+            row("in", "\(input.frames) frames" + lossText(input.losses, showsZeros: 3)),
         ]
         for output in outputs { lines += self.lines(of: output) }
         lines += [
@@ -46,7 +45,8 @@ extension LivenessReport {
             row("processor", processorText),
             row(
                 "setup",
-                "\(setup.model), \(setup.size) (network \(setup.modelSize)), "
+                printable("\(setup.modelText), style \(setup.style), ")
+                    + "\(setup.size) (network \(setup.modelSize)), "
                     + "\(setup.threads) threads, \(setup.instructionSet), BLAS \(setup.blasCore), "
                     + setup.processor),
             row("precision", "\(setup.precision); \(setup.precisionReason)"),
@@ -74,7 +74,11 @@ extension LivenessReport {
                 "\(decimalText($0, 2)) allocations per frame over \(resources.steadyStateFrames) frames"
             } ?? "allocations not counted"
         let growth = resources.residentGrowthMB.map { ", grew \(decimalText($0, 1)) MB" } ?? ""
-        return "peak \(decimalText(resources.peakResidentMB, 0)) MB\(growth), \(allocations)"
+        let change =
+            resources.residentChangeMB == 0
+            ? "" : ", changed by \(decimalText(resources.residentChangeMB, 1)) MB with the look"
+        return
+            "peak \(decimalText(resources.peakResidentMB, 0)) MB\(growth)\(change), \(allocations)"
     }
 
     private var verdictText: String {
@@ -82,7 +86,7 @@ extension LivenessReport {
             ? row(
                 "verdict",
                 "live: causal, young frames, the source's rate kept, "
-                    + (seconds > Self.memorySeconds
+                    + (resources.steadySeconds >= Self.steadySecondsMin
                         ? "steady memory" : "too short to judge memory"))
             : row("verdict", "not live: " + verdict.reasons.joined(separator: "; "))
     }
@@ -91,8 +95,8 @@ extension LivenessReport {
         var lines = [
             row(
                 "out",
-                "\(output.sink): \(output.frames) frames, \(output.dropped) dropped, "
-                    + "\(output.repeated) repeated, \(output.cards) cards"
+                "\(output.sink): \(output.frames) frames, \(output.dropped) dropped"
+                    + Self.reasons(output) + ", \(output.repeated) repeated, \(output.cards) cards"
                     + (output.isLost ? ", then LOST" : "")),
             row(
                 "rate",
@@ -110,6 +114,12 @@ extension LivenessReport {
         return lines
     }
 
+    /// Which of the dropped frames this sink is to blame for.
+    private static func reasons(_ output: Output) -> String {
+        let text = lossText([("skipped", output.skipped), ("refused", output.refused)])
+        return text.isEmpty ? "" : " (here\(text.dropFirst()))"
+    }
+
     private var delayText: String {
         guard delayFrames > 0 else { return "" }
         return ", of which the stream batch \(delayFrames) frame\(delayFrames == 1 ? "" : "s")"
@@ -125,6 +135,27 @@ extension LivenessReport {
     }
 
     private func row(_ name: String, _ value: String) -> String { Self.row(name, value) }
+}
+
+extension LivenessReport.Input {
+    /// Frames that did not become pictures, by the names that report, status and documentation share.
+    fileprivate var losses: [(name: String, count: UInt64)] {
+        [
+            ("lost by source", lostBySource), ("bad", bad), ("skipped", skipped),
+            ("failed", failed), ("early", early), ("paused", paused),
+        ]
+    }
+}
+
+/// `, 3 skipped, 1 failed`: what is 0 is left out, but of the first few.
+func lossText(_ losses: [(name: String, count: UInt64)], showsZeros: Int = 0) -> String {
+    losses.enumerated().filter { $0.offset < showsZeros || $0.element.count > 0 }
+        .map { ", \($0.element.count) \($0.element.name)" }.joined()
+}
+
+extension LivenessReport.Setup {
+    /// For people: the model's name, and what kind of network it is.
+    var modelText: String { "\(model) (\(architecture))" }
 }
 
 extension LivenessReport.Output {

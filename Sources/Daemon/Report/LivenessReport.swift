@@ -34,11 +34,11 @@ public struct LivenessReport: Codable, Sendable {
         public var source: String
         /// Good frames delivered; without those that the end of the run cut off.
         public var frames: UInt64
-        /// Faulty frames, dropped and never shown.
+        /// Faulty frames, never shown.
         public var bad: UInt64
         /// Gaps in the source's own numbering.
         public var lostBySource: UInt64
-        /// Frames that came in while the transform was busy, and were skipped for a newer one.
+        /// Frames that came in while the network was busy, and gave way to newer ones.
         public var skipped: UInt64
         /// Frames for which the transform had no usable result.
         public var failed: UInt64
@@ -57,7 +57,7 @@ public struct LivenessReport: Codable, Sendable {
         public var frames: UInt64
         /// Frames that came in and did not reach this sink, for whatever reason but being early.
         public var dropped: UInt64
-        /// Of these, transformed frames that this sink was too busy for.
+        /// Of these, transformed frames that came while this sink was busy, and gave way to newer ones.
         public var skipped: UInt64
         /// Of these, frames that this sink refused.
         public var refused: UInt64
@@ -100,8 +100,13 @@ public struct LivenessReport: Codable, Sendable {
         public var steadyStateFrames: UInt64
         /// The most memory that was resident, MB.
         public var peakResidentMB: Double
-        /// Resident memory at the end less that after warm-up, MB; absent for runs under 5 s.
+        /// Resident memory at the end less that after warm-up and what live changes have added, MB;
+        /// absent for runs under 5 s.
         public var residentGrowthMB: Double?
+        /// For so long of the run memory had no reason to grow.
+        public var steadySeconds: Double
+        /// Resident memory that live changes have added, MB: another style needs a second network.
+        public var residentChangeMB: Double
         /// Processor seconds per second of the run; two busy cores are 2.
         public var processorLoad: Double
         /// Share of the network's work that was done, on average: the rest was reused from earlier
@@ -113,8 +118,12 @@ public struct LivenessReport: Codable, Sendable {
     public struct Setup: Codable, Sendable {
         /// Version of Lucida.
         public var version: String
-        /// Style and weights.
+        /// Name of the model file, without folder and extension.
         public var model: String
+        /// Which network the model's weights are for, and its version.
+        public var architecture: String
+        /// `transform.style`, at the end of the run.
+        public var style: String
         /// Frame size, for example `640×360`.
         public var size: String
         /// Size at which the network ran.
@@ -165,8 +174,9 @@ extension LivenessReport {
         public var reasons: [String]
     }
 
-    /// The first seconds of a run allocate; half a minute is enough to see growth.
-    static let memorySeconds = 30.0
+    /// The first seconds of a run allocate, and those after a live change; the rest of half a minute
+    /// is enough to see growth.
+    static let steadySecondsMin = 25.0
 
     /// Weighs the figures against what ARCHITECTURE.md calls live: look-ahead 0, p99 age of at most
     /// `ageLimit` (end users accept about 90 ms between sound and picture, EBU R37), at least 95 %
@@ -178,7 +188,7 @@ extension LivenessReport {
         if let output = outputs.first {
             if output.age.p99 > ageLimitMilliseconds {
                 reasons.append(
-                    "1 % of the frames were older than \(output.age.p99) ms, "
+                    "1 % of the frames were older than \(decimalText(output.age.p99, 1)) ms, "
                         + "\(Int(ageLimitMilliseconds)) are allowed")
             }
             let due =
@@ -187,7 +197,9 @@ extension LivenessReport {
                 reasons.append("only \(output.frames) of \(due) frames came out")
             }
         }
-        if let growth = resources.residentGrowthMB, seconds > Self.memorySeconds && growth > 8 {
+        if let growth = resources.residentGrowthMB,
+            resources.steadySeconds >= Self.steadySecondsMin && growth > 8
+        {
             reasons.append("memory grew by \(decimalText(growth, 1)) MB")
         }
         return Verdict(isLive: reasons.isEmpty, reasons: reasons)

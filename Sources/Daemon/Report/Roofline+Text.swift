@@ -14,7 +14,9 @@ extension Roofline {
         share: time at the roof (compute peak, or the nearest memory that holds what the layer
         touches) over the time measured; of best: the same for the algorithm that multiplies least.
         scratch: what workers write for themselves and read again, and what that alone would take.
-        A whole frame took \(decimalText(frame.minimumMilliseconds, 3)) ms at best. \(loadText)
+        sum: the fastest run of every layer; whole frames, timed as one, took \
+        \(decimalText(frame.minimumMilliseconds, 3)) ms at best.
+        \(loadText)
 
         """
     }
@@ -22,8 +24,8 @@ extension Roofline {
     private var loadText: String {
         guard let stolenShare, let otherShare else { return "" }
         return """
-            Meanwhile other programs used
-            \(decimalText(100 * otherShare, 1)) % of the processors, and the hypervisor took \
+            Meanwhile other programs used \
+            \(decimalText(100 * otherShare, 1)) % of the processors, and the hypervisor took
             \(decimalText(100 * stolenShare, 1)) %: figures of a busy machine are not its peak.
             """
     }
@@ -66,14 +68,19 @@ extension Roofline {
             "GMAC/s", "MAC/byte", "bound", "roof ms", "share %", "of best %", "scratch kB",
             "scratch ms",
         ]
+        // Where nothing is multiplied, only bytes count.
+        func multiplies(_ layer: Layer, _ text: String) -> String {
+            layer.multipliedMACs > 0 ? text : ""
+        }
         let rows = layers.map { layer in
             [
                 layer.name, decimalText(layer.milliseconds, 3),
-                Self.millions(layer.directMACs), Self.millions(layer.multipliedMACs),
-                layer.algorithm, layer.multipliedMACs > 0 ? layer.operand : "",
-                "\(layer.weightBytes / 1000)",
-                "\(layer.activationBytes / 1000)", decimalText(layer.gigaMACsPerSecond, 1),
-                decimalText(layer.macsPerByte, 1), layer.bound,
+                multiplies(layer, Self.millions(layer.directMACs)),
+                multiplies(layer, Self.millions(layer.multipliedMACs)), layer.algorithm,
+                multiplies(layer, layer.operand), multiplies(layer, "\(layer.weightBytes / 1000)"),
+                "\(layer.activationBytes / 1000)",
+                multiplies(layer, decimalText(layer.gigaMACsPerSecond, 1)),
+                multiplies(layer, decimalText(layer.macsPerByte, 1)), layer.bound,
                 decimalText(layer.roofMilliseconds, 3), decimalText(100 * layer.share, 0),
                 decimalText(100 * layer.shareOfBest, 0), "\(layer.scratchTrafficBytes / 1000)",
                 decimalText(layer.scratchMilliseconds, 3),

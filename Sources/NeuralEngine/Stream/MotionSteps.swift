@@ -42,7 +42,16 @@ final class Motion {
             rows = (height + Int(CK_PATCH_STEP) - 1) / Int(CK_PATCH_STEP)
             flow = allocator.make(2 * columns * rows, of: Float.self)
         }
+
+        var patches: Int { columns * rows }
+        /// Of one frame.
+        var planeBytes: Int { planes[0].width * planes[0].height * MemoryLayout<Float>.stride }
     }
+
+    /// Of a vector.
+    static let vectorBytes = 2 * MemoryLayout<Float>.stride
+    /// Of what the search says about a patch's cells.
+    var cellBytes: Int { patches * Int(CK_PATCH_CELLS) * MemoryLayout<Float>.stride }
 
     let kernels: UnsafePointer<ck_stream_kernels>
     /// Squares in a row, and rows of them.
@@ -251,6 +260,8 @@ final class PatchChangeStep: ParallelWork {
         self.motion = motion
         rows = motion.levels[0].rows
         super.init(name: "patch changes", pieces: rows)
+        cost.bytesRead = 2 * motion.levels[0].planeBytes
+        cost.bytesWritten = 2 * motion.levels[0].patches * MemoryLayout<Float>.stride
     }
 
     override func willRun() { pieces = motion.isBeforeKnown ? rows : 0 }
@@ -275,6 +286,12 @@ final class PatchSearchStep: ParallelWork {
         self.index = index
         rows = motion.levels[index].rows
         super.init(name: "motion 1/\(2 << index)", pieces: rows)
+        let level = motion.levels[index]
+        // Both frames, where the last frame's vectors lead, and those of the coarser level.
+        let coarser = index + 1 < motion.levels.count ? motion.levels[index + 1].patches : 0
+        cost.bytesRead = 2 * level.planeBytes + Motion.vectorBytes * (level.patches + coarser)
+        cost.bytesWritten =
+            Motion.vectorBytes * level.patches + (index == 0 ? motion.cellBytes : 0)
     }
 
     override func willRun() {
@@ -310,6 +327,12 @@ final class SquareErrorStep: ParallelWork {
             Histogram(counts: allocator.make(Histogram.bins, of: UInt32.self))
         }
         super.init(name: "motion of squares", pieces: motion.rows)
+        let squares = motion.rows * motion.columns
+        // Luma and colour of both frames; two vectors and an error for each square.
+        cost.bytesRead =
+            squares * 2 * (16 * 2 + 2 * 4) + motion.cellBytes
+            + motion.levels[0].patches * Motion.vectorBytes
+        cost.bytesWritten = squares * (2 * Motion.vectorBytes + 4)
     }
 
     /// The median of the errors, the lower one of two, in levels.

@@ -22,6 +22,9 @@ final class StreamTrustStep: ParallelWork {
         self.state = state
         self.errors = errors
         super.init(name: "trust", pieces: state.motion.rows)
+        // Two vectors, the anchor before and an error; trust and the anchor now.
+        cost.bytesRead = state.squares * (3 * Motion.vectorBytes + 4)
+        cost.bytesWritten = state.squares * (Motion.vectorBytes + 4)
     }
 
     override func willRun() {
@@ -66,6 +69,8 @@ final class StreamAnchorStep: ParallelWork {
     init(_ state: StreamState) {
         self.state = state
         super.init(name: "anchors", pieces: state.motion.rows)
+        cost.bytesRead = state.squares * Motion.vectorBytes
+        cost.bytesWritten = cost.bytesRead
     }
 
     override func perform(piece: Int, worker: Int) {
@@ -126,6 +131,9 @@ final class StreamAdvanceStep: ParallelWork {
         self.result = result
         self.check = check
         super.init(name: "advance", pieces: state.motion.rows)
+        // The network's result, the frame, the aligned past and its trust; the start and the state.
+        cost.bytesRead = state.squares * (80 * 4 + 48 + 48 * 2 + 4)
+        cost.bytesWritten = state.squares * (48 * 4 + 16 * 4)
     }
 
     override func perform(piece: Int, worker: Int) {
@@ -161,8 +169,8 @@ final class StreamOnwardStep: ParallelWork {
         self.columns = columns
         next = advance.input
         super.init(name: "onward", pieces: advance.pieces)
-        cost.bytesRead = next.shape.count * 4
-        cost.bytesWritten = cost.bytesRead
+        cost.bytesRead = next.shape.count * 4 + advance.cost.bytesRead
+        cost.bytesWritten = next.shape.count * 4 + advance.cost.bytesWritten
     }
 
     override func perform(piece: Int, worker: Int) {

@@ -171,7 +171,9 @@ public final class StreamSteps {
         // Two lumas, past, its aligned copy, the frame; the pyramids; what squares and patches have; chroma.
         let perPixel = 4 + 6 + 6 + 3 + 3 + 7 + 2 + 1
         let rows = threads * 12 * (geometry.frameWidth + geometry.modelWidth + 64)
-        return perPixel * pixels + source + histograms + rows + 16384
+        // The steadied frame, and eight bytes for each 8 × 8 pixels of it.
+        let exposure = 4 * geometry.frameWidth * geometry.frameHeight
+        return perPixel * pixels + source + histograms + rows + exposure + 16384
     }
 
     /// Bytes that they have allocated, but for rows that are scaled.
@@ -186,11 +188,12 @@ public final class StreamSteps {
         state.setSource { planes[$0] }
     }
 
-    /// The next frame. `pointers` must stay valid until `finish`; the output is written only if
+    /// The next frame; it is steadied first where the camera's exposure has jumped. `pointers` must stay valid until `finish`; the output is written only if
     /// frame and model have the same size, by the last step.
     ///
     /// - Realtime: safe
     public func begin(_ pointers: FramePointers) {
+        let pointers = state.exposure.steady(pointers)
         if let batch {
             state.slot = batch.begin(pointers)
             end.pointers = batch.oldest(pointers)
@@ -247,6 +250,7 @@ public final class StreamSteps {
     public func reset() {
         state.motion.reset()
         state.light.reset()
+        state.exposure.reset()
         batch?.drop()
     }
 }
@@ -269,6 +273,7 @@ final class StreamState {
     /// The present frame's before torn texture is mended.
     let moved: UnsafeMutablePointer<Float>
     let light: FrameLight
+    let exposure: FrameExposure
     /// tau where trust is 1.
     let trustMax: Float
     var offset: (x: Int32, y: Int32) = (0, 0)
@@ -294,6 +299,7 @@ final class StreamState {
         anchors = (0..<2).map { _ in allocator.make(2 * squares, of: Float.self) }
         moved = allocator.make(2 * squares, of: Float.self)
         light = FrameLight(in: allocator)
+        exposure = FrameExposure(kernels: kernels, geometry: geometry, in: allocator)
         source = allocator.make(Self.sourceStride * Self.sourceStride, of: UInt32.self)
         setSource { _ in 128 }
     }
