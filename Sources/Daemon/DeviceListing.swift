@@ -17,10 +17,7 @@ public struct DeviceListing {
 
     /// Looks at the machine now.
     public static func current() -> DeviceListing {
-        DeviceListing(
-            devices: HeldDevice.describe(
-                DeviceDirectory.devices(),
-                socket: HolderSocketPath.of(ProcessInfo.processInfo.environment)))
+        DeviceListing(devices: DeviceDirectory.devices())
     }
 
     /// The camera that `auto` means.

@@ -220,19 +220,13 @@ public struct Session {
         }
     }
 
-    private func loopbackSink(_ name: String) -> LoopbackSink {
-        LoopbackSink(
-            deviceName: name, pixelFormat: configuration.output.pixelFormat,
-            holderSocket: HolderSocketPath.of(environment), log: log)
-    }
-
     private func makeSink(_ name: SinkName) throws -> any FrameSink {
         let output = configuration.output
         switch name {
         case .auto:
-            return loopbackSink("auto")
+            return LoopbackSink(deviceName: "auto", pixelFormat: output.pixelFormat, log: log)
         case .device(let path):
-            return loopbackSink(path)
+            return LoopbackSink(deviceName: path, pixelFormat: output.pixelFormat, log: log)
         case .null: return NullSink()
         case .file(let path):
             return FileSink(
