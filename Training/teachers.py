@@ -111,7 +111,8 @@ def modelling(grey: Tensor, sigma: float) -> Tensor:
 def ink(frames: Tensor, texture: Texture, style: Ink = Ink(line_softness=0.8)) -> Tensor:
     """Flat bright colour and dark lines: `teacher.stylise`, batched, with lines as soft as a brush pen's.
 
-    A line with hard borders is what a tenth of a pixel's error of its place shows most of: twice the warp error of these.
+    A tenth of a pixel's error of a line's place shows the more the harder its borders are: these have 0.6 of the warp error of those of
+    the model `ink`, on one clip.
     """
     flat = lab(frames)
     coverage = ink_lines(bilateral(flat, 2, style.line_sigma_range, 1.5)[:, :1], style)

@@ -100,10 +100,11 @@ class Sequences:
     def validation(self, style: str, count: int) -> Batch:
         """Whole sequences that are never trained on."""
         _, length, size = self.arrays["frames"].shape[:3]
-        return self.gather([(index, 0, 0, 0) for index in range(count)], length, size, {style: 1.0})
+        return self.gather([(index, 0, 0, 0) for index in range(count)], length, size, {style: 1.0}, steadied=False)
 
-    def gather(self, places: list[tuple[int, int, int, int]], length: int, crop: int, style: dict[str, float]) -> Batch:
-        """Crops that begin at (sample, frame, y, x)."""
+    def gather(self, places: list[tuple[int, int, int, int]], length: int, crop: int, style: dict[str, float],
+               steadied: bool = True) -> Batch:
+        """Crops that begin at (sample, frame, y, x); steadied: in exposure, which a `Stream` does by itself."""
 
         def cut(name: str) -> Tensor:
             parts = [self.arrays[name][i, t : t + length, y : y + crop, x : x + crop] for i, t, y, x in places]
@@ -119,6 +120,7 @@ class Sequences:
             targets = targets + weight / 255 * cut(f"target_{name}")
         seen = [self.of_whole_frames(i) for i, _, _, _ in places]
         gains = torch.stack([gain[t : t + length] for (_, gain), (_, t, _, _) in zip(seen, places)]).to(self.device)
+        gains = gains if steadied else torch.ones_like(gains)
         frames = (cut("frames") * gains[:, :, None, None, None]).round().clamp(0, 255) / 255
         lights = torch.stack([light[t : t + length] for (light, _), (_, t, _, _) in zip(seen, places)]).to(self.device)
         begin = begin.unflatten(0, (len(places), length)) if isinstance(begin, Tensor) else torch.full_like(frames, begin)
@@ -294,7 +296,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 class Optimiser:
     """Muon for the weights of convolutions, as matrices (outputs, the rest); Adam for all else, at VECTOR_RATE times the
-    rate, because a style's own are seen by one batch in six only.
+    rate, because a style's own are seen by few batches only.
 
     Of the last convolution only the residual's rows are Muon's: it would move gate and state, whose gradients are faint,
     as far as the picture, and by noise alone.

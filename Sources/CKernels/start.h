@@ -1,30 +1,5 @@
 // Trust in the past, textures that travel, and the start of the flow. Included by stream_kernels.h.
 
-// A field of pairs, or of pixels of a block, between its points: where in it, within its edges.
-typedef struct {
-    ptrdiff_t column, row;
-    float x, y;
-} field_place;
-
-INLINE field_place place_in_field(
-    float x, float y, ptrdiff_t columns, ptrdiff_t rows) {
-    x = clamp_float(x, 0, (float)(columns - 1));
-    y = clamp_float(y, 0, (float)(rows - 1));
-    ptrdiff_t column = clamp_index((ptrdiff_t)x, 0, columns - 2);
-    ptrdiff_t row = clamp_index((ptrdiff_t)y, 0, rows - 2);
-    return (field_place){column, row, x - (float)column, y - (float)row};
-}
-
-// Bilinear in a field of `type`, `stride` elements a row.
-#define FIELD_AT(type, field, size, stride, p) \
-    ({ \
-        const float *at_ = (field) + (p).row * (stride) + (p).column * (size); \
-        type a_ = LOAD(type, at_), b_ = LOAD(type, at_ + (size)); \
-        type c_ = LOAD(type, at_ + (stride)), d_ = LOAD(type, at_ + (stride) + (size)); \
-        type above_ = a_ + (p).x * (b_ - a_), below_ = c_ + (p).x * (d_ - c_); \
-        above_ + (p).y * (below_ - above_); \
-    })
-
 // Change of the anchor from square to square, for each pixel: the smaller of the two sides'
 // changes, so that a turning surface's texture turns; none at a tear, where two surfaces' would
 // mix, nor where nobody could see it.

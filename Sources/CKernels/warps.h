@@ -137,6 +137,31 @@ static void square_errors(
     }
 }
 
+// A field of pairs, or of pixels of a block, between its points: where in it, within its edges.
+typedef struct {
+    ptrdiff_t column, row;
+    float x, y;
+} field_place;
+
+INLINE field_place place_in_field(
+    float x, float y, ptrdiff_t columns, ptrdiff_t rows) {
+    x = clamp_float(x, 0, (float)(columns - 1));
+    y = clamp_float(y, 0, (float)(rows - 1));
+    ptrdiff_t column = clamp_index((ptrdiff_t)x, 0, columns - 2);
+    ptrdiff_t row = clamp_index((ptrdiff_t)y, 0, rows - 2);
+    return (field_place){column, row, x - (float)column, y - (float)row};
+}
+
+// Bilinear in a field of `type`, `stride` elements a row.
+#define FIELD_AT(type, field, size, stride, p) \
+    ({ \
+        const float *at_ = (field) + (p).row * (stride) + (p).column * (size); \
+        type a_ = LOAD(type, at_), b_ = LOAD(type, at_ + (size)); \
+        type c_ = LOAD(type, at_ + (stride)), d_ = LOAD(type, at_ + (stride) + (size)); \
+        type above_ = a_ + (p).x * (b_ - a_), below_ = c_ + (p).x * (d_ - c_); \
+        above_ + (p).y * (below_ - above_); \
+    })
+
 static void square_chroma(
     const uint8_t *rgb, ptrdiff_t rgb_stride, ptrdiff_t count, float *chroma) {
     for (ptrdiff_t i = 0; i < count; i++) {
@@ -152,19 +177,10 @@ static void chroma_errors(
     const float *now, const float *before, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row,
     const float *flow, float *errors) {
     for (ptrdiff_t i = 0; i < columns; i++) {
-        float x = clamp_float((float)i + 0.25f * flow[2 * i], 0, (float)(columns - 1));
-        float y = clamp_float((float)row + 0.25f * flow[2 * i + 1], 0, (float)(rows - 1));
-        ptrdiff_t left = (ptrdiff_t)x, top = (ptrdiff_t)y;
-        ptrdiff_t right = left + 1 < columns ? left + 1 : left;
-        ptrdiff_t bottom = top + 1 < rows ? top + 1 : top;
-        x -= (float)left;
-        y -= (float)top;
-        two a = LOAD(two, before + 2 * (top * columns + left));
-        two b = LOAD(two, before + 2 * (top * columns + right));
-        two c = LOAD(two, before + 2 * (bottom * columns + left));
-        two d = LOAD(two, before + 2 * (bottom * columns + right));
-        two above = a + x * (b - a), below = c + x * (d - c);
-        two apart = LOAD(two, now + 2 * (row * columns + i)) - (above + y * (below - above));
+        field_place p = place_in_field(
+            (float)i + 0.25f * flow[2 * i], (float)row + 0.25f * flow[2 * i + 1], columns, rows);
+        two apart = LOAD(two, now + 2 * (row * columns + i))
+            - FIELD_AT(two, before, 2, 2 * columns, p);
         errors[i] += 0.5f * (absolute(apart[0]) + absolute(apart[1]));
     }
 }

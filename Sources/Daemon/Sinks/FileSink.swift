@@ -26,8 +26,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
         options.codec = codec.muxerCodec
         options.constantRateFactor = constantRateFactor
         self.options = options
-        let lowered = path.lowercased()
-        isPicture = [".png", ".jpg", ".jpeg"].contains { lowered.hasSuffix($0) }
+        isPicture = SinkName.file(path).isPicture
     }
 
     func prepare(format: VideoFormat) throws {

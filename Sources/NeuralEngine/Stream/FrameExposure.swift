@@ -34,7 +34,7 @@ final class FrameExposure {
     private let columns: Int
     private let rows: Int
     private var isBeforeKnown = false
-    private(set) var gain: Float = 1
+    private var gain: Float = 1
 
     init(
         kernels: UnsafePointer<ck_stream_kernels>, geometry: FrameGeometry,
