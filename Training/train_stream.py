@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from sequences import ANCHOR_UNITS
 from streaming import (BASE, LIGHT, LIGHT_RATE, PATCH, PIXELS, SMALL, STATE, STYLES, TRUST_MAX, Condition, Exposure, Stream, StreamingUNet,
-                       Weights, light, shares, start_of, trust, warp, with_light)
+                       Weights, kept, light, means, shares, start_of, trust, warp, with_light)
 from teachers import STOCHASTIC
 from textures import sample_source, source
 
@@ -47,10 +47,11 @@ HERE = Path(__file__).resolve().parent
 SHAPES = {"base": BASE, "small": SMALL}
 TURNS = (*STYLES, "oil", "watercolour", "neon", "neon")  # which styles a round of batches has: some are harder
 HELD_OUT = 12  # samples that are never trained on
-STEADIER = dict(ink=1.6, pencil=2.2, neon=2.0)  # times the weight of steadiness: lines show most of what trembles
+STEADIER = dict(ink=1.6, pencil=3.0, neon=2.8)  # times the weight of steadiness: lines show most of what trembles
 VECTOR_RATE = 1.5
 SPOTS = (8, 16, 64)  # pixels, in width and height, of what a spoilt past has here and there
 ASTRAY = 0.1  # of the full range: a past more wrong than this is asked to stand less, from twice that on not at all
+FADE = 0.1  # of an error with each frame
 STILL = 0.3  # pixels of motion under which a picture has to stand
 
 
@@ -159,8 +160,8 @@ def fidelity(y: Tensor, target: Tensor) -> Tensor:
 
 def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tensor, past: Tensor, state: Tensor,
                tau: Tensor, known: Tensor, target: Tensor, wanted: Tensor, seen: Tensor, still: Tensor,
-               temporal: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Loss, its steady part, output (N, 3, S, S) and state of one frame.
+               temporal: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Loss, its steady part, output (N, 3, S, S), state and `kept` of one frame.
 
     wanted: what the last output, along the true motion, and the teacher's change make of this frame; seen, still: (N, 1,
     S, S), where it counts, and where it counts more. The end is asked for the picture before the gate and after it:
@@ -171,7 +172,7 @@ def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tenso
     difference = output - wanted
     unsteady = (seen * (difference.abs() + 8 * difference.square()) + 2 * still * difference.abs()).mean()
     faithful = 0.6 * fidelity(output, target) + 0.4 * fidelity(F.pixel_shuffle(end, PATCH), target)
-    return faithful + temporal * unsteady, unsteady.detach(), output, after
+    return faithful + temporal * unsteady, unsteady.detach(), output, after, kept(known, gate).detach()
 
 
 class Unroll:
@@ -206,23 +207,32 @@ class Unroll:
         cells = [past.shape[axis] // SPOTS[int(len(SPOTS) * self.chance())] + 1 for axis in (-2, -1)]
         spots = F.interpolate(self.noise(n, 3, *cells), past.shape[-2:], mode="bilinear")
         tinted = tinted + 0.06 * self.chance() * spots.to(past)
+        if self.chance() < 0.5:
+            tinted = tinted + self.specks(past)
         soft = F.avg_pool2d(F.pad(tinted, (1, 1, 1, 1), mode="replicate"), 3, 1)
         return torch.lerp(tinted, soft, (2.2 * torch.rand(n, 1, 1, 1, generator=self.generator) - 1).to(past)).clamp(0, 1)
 
+    def specks(self, past: Tensor) -> Tensor:
+        """What a flow that is wrong by little leaves on a smooth surface: specks of a few pixels, in some places."""
+        fine, where = (self.noise(len(past), channels, past.shape[-2] // cell, past.shape[-1] // cell).to(past)
+                       for channels, cell in ((3, 2), (1, 32)))
+        fine, where = (F.interpolate(x, past.shape[-2:], mode="bilinear") for x in (fine, where))
+        return 0.2 * self.chance() * (where > 0.8) * fine
+
     @torch.no_grad()
     def linger(self, frame: Tensor, begin: Tensor, output: Tensor, state: Tensor, light: Tensor,
-               weights: Weights) -> tuple[Tensor, Tensor]:
-        """Output and state after some more frames of the same, noise apart. frame, output: (N, 3, S, S); begin: blocks."""
-        before = frame
+               weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+        """Output, state and basis after some more frames of the same, noise apart. frame, output: (N, 3, S, S); begin: blocks."""
+        before, basis = frame, means(frame)
         nowhere = torch.zeros_like(frame[:, :2])
         for _ in range(3 + int(8 * self.chance())):
             now = frame + 2 * self.chance() / 255 * self.noise(*frame.shape).to(frame)
-            tau = trust(now, before, nowhere)
+            tau = trust(now, before, nowhere, basis)
             known, past, before = tau / TRUST_MAX, blocks(output), now
-            end, state = self.network(start_of(past, begin, tau), blocks(now), past, with_light(state * known, light), tau,
-                                      known, weights)
-            output = F.pixel_shuffle(end, PATCH).clamp(0, 1)
-        return output, state
+            end, state, share = self.network(start_of(past, begin, tau), blocks(now), past, with_light(state * known, light),
+                                             tau, known, weights)
+            output, basis = F.pixel_shuffle(end, PATCH).clamp(0, 1), torch.lerp(means(now), basis, share)
+        return output, state, basis
 
     def part_of_the_way(self, z: Tensor, tau: Tensor, rest: tuple, style: Tensor) -> tuple[Tensor, Tensor, float]:
         """Begin a frame of K steps, up to one of them chosen at random: z and tau there, and its share."""
@@ -232,7 +242,7 @@ class Unroll:
         with torch.no_grad():
             for share in ways[:at]:
                 frame, past, state, known = rest
-                end, _ = self.network(z, frame, past, state, tau, known,
+                end, _, _ = self.network(z, frame, past, state, tau, known,
                                       self.network.folded(Condition(style, share), self.precision))
                 z, tau = torch.lerp(z, end, share), tau + share * (1 - tau)
         return z, tau, ways[at]
@@ -251,34 +261,40 @@ class Unroll:
             temporal = weight * self.temporal
             if output is None:
                 z, tau, known, past = begin, nothing, nothing, begin
+                basis = means(batch.frames[:, t])
                 wanted, seen = target, torch.zeros_like(target[:, :1])
                 still = seen
             else:
                 with torch.no_grad():
                     flow, true = self.disturbed(batch.flow[:, t]), batch.flow[:, t]
-                    tau = trust(batch.frames[:, t], batch.frames[:, t - 1], flow)
+                    slow = F.avg_pool2d(flow, PATCH) / PATCH
+                    basis = warp(basis, slow)
+                    tau = trust(batch.frames[:, t], batch.frames[:, t - 1], flow, basis)
                     known, aligned = tau / TRUST_MAX, warp(output, flow)
                     if self.chance() < 0.2:
                         aligned, temporal = self.spoilt(aligned), 0.0
-                    before, kept = warp(batch.targets[:, t - 1], true), warp(output, true)
-                    change, wrong = target - before, (kept - before).abs().mean(1, keepdim=True)
+                    before, last = warp(batch.targets[:, t - 1], true), warp(output, true)
+                    change, wrong = target - before, (last - before).abs().mean(1, keepdim=True)
                     # What has gone astray is to go: asked to stand, crumbs of a glow stayed behind an arm for seconds.
-                    wanted, seen = kept + change, batch.valid[:, t] * (2 - wrong / ASTRAY).clamp(0, 1)
+                    # And any error is to fade, too slowly to be seen: else specks would stay for good.
+                    wanted = target + (1 - FADE) * (last - before)
+                    seen = batch.valid[:, t] * (2 - wrong / ASTRAY).clamp(0, 1)
                     still = seen * (true.square().sum(1, keepdim=True) < STILL**2) * (change.abs().amax(1, keepdim=True) < 0.03)
                     past = blocks(aligned)
                     z = start_of(past, begin, tau)
-                state = warp(state, F.avg_pool2d(flow, PATCH) / PATCH) * known
+                state = warp(state, slow) * known
             weights, state = whole, with_light(state, batch.light[:, t])
             if self.chance() < 0.12:
                 z, tau, share = self.part_of_the_way(z, tau, (frame, past, state, known), batch.style)
                 weights = self.network.folded(Condition(batch.style, share), self.precision)
             factor = batch.frames.new_tensor(temporal)
-            loss, part, output, state = self.loss(self.network, weights, z, frame, past, state, tau, known, target,
+            loss, part, output, state, share = self.loss(self.network, weights, z, frame, past, state, tau, known, target,
                                                   wanted, seen, still, factor)
             total, unsteady = total + loss, unsteady + part
             output = output.detach().clamp(0, 1)
+            basis = torch.lerp(means(batch.frames[:, t]), basis, share)
             if t == 0 and self.chance() < 0.35:
-                output, state = self.linger(batch.frames[:, t], begin, output, state, batch.light[:, t], whole)
+                output, state, basis = self.linger(batch.frames[:, t], begin, output, state, batch.light[:, t], whole)
         return total / length, unsteady / length
 
 

@@ -61,14 +61,21 @@ final class Motion {
     let levels: [Level]
     /// 16-bit luma of two frames.
     let luma: [MarginPlane<UInt16>]
-    /// Of each square's colour two means, of two frames.
-    let chroma: [UnsafeMutablePointer<Float>]
+    /// Of each square's colour in the present frame four numbers: means of luma, red − luma and
+    /// blue − luma, in levels, and 0.
+    let means: UnsafeMutablePointer<Float>
+    /// The same of what the last output was painted from: the frames before it, as much of each as
+    /// the network's gate has kept.
+    let basis: UnsafeMutablePointer<Float>
+    /// That where it is now.
+    let alignedBasis: UnsafeMutablePointer<Float>
     /// A vector for each square.
     let flow: UnsafeMutablePointer<Float>
     /// The same for texture, which moves with its surroundings where nothing speaks against it.
     let drift: UnsafeMutablePointer<Float>
-    /// Mean absolute difference of luma after the flow, in levels, and half of what colour differs by:
-    /// a hand may be as bright as the wall.
+    /// Mean absolute difference of luma after the flow, in levels, and what the means differ by from the
+    /// basis, luma counted twice: a hand may be as bright as the wall, and what changes slowly
+    /// differs little from the frame before, but more and more from what is still seen of it.
     let errors: UnsafeMutablePointer<Float>
     /// Whether there is a frame before.
     var isBeforeKnown = false
@@ -100,9 +107,9 @@ final class Motion {
             (1...Self.levelsMax).last { min(width, height) >> $0 >= Int(CK_PATCH) } ?? 1
         levels = (1...count).map { Level(width: width >> $0, height: height >> $0, in: allocator) }
         luma = (0..<2).map { _ in MarginPlane(width: width, height: height, in: allocator) }
-        chroma = (0..<2).map { [columns, rows] _ in
-            allocator.make(2 * columns * rows, of: Float.self)
-        }
+        means = allocator.make(4 * columns * rows, of: Float.self)
+        basis = allocator.make(4 * columns * rows, of: Float.self)
+        alignedBasis = allocator.make(4 * columns * rows, of: Float.self)
         flow = allocator.make(2 * columns * rows, of: Float.self)
         drift = allocator.make(2 * columns * rows, of: Float.self)
         errors = allocator.make(columns * rows, of: Float.self)
@@ -231,9 +238,9 @@ final class StreamFrameStep: ParallelWork {
                 rgb + 4 * row * stride, stride, motion.columns,
                 input.pixel(block: 3, y: y, x: 0), input.shape.blockStride, luma.row(4 * y),
                 luma.stride, half.row(2 * y), half.stride)
-            motion.kernels.pointee.square_chroma(
+            motion.kernels.pointee.square_means(
                 rgb + 4 * row * stride, stride, motion.columns,
-                motion.chroma[motion.present] + 2 * y * motion.columns)
+                motion.means + 4 * y * motion.columns)
         }
         luma.repeatEdges(rows: top..<top + Motion.bandRows)
         for index in motion.levels.indices {
@@ -365,9 +372,10 @@ final class SquareErrorStep: ParallelWork {
         motion.kernels.pointee.square_errors(
             now.first, before.first, now.stride, motion.columns, motion.rows, piece,
             motion.squareNoise, flow, motion.drift + 2 * piece * motion.columns, errors)
-        motion.kernels.pointee.chroma_errors(
-            motion.chroma[motion.present], motion.chroma[1 - motion.present], motion.columns,
-            motion.rows, piece, flow, errors)
+        let at = 4 * piece * motion.columns
+        motion.kernels.pointee.basis_errors(
+            motion.means + at, motion.basis, motion.columns, motion.rows, piece, flow,
+            motion.alignedBasis + at, errors)
         let histogram = histograms[worker]
         for index in 0..<motion.columns { histogram.add(errors[index]) }
     }

@@ -229,7 +229,8 @@ final class StreamEndStep: ParallelWork {
                 result.pixel(block: 0, y: piece, x: 0), result.shape.blockStride, rgb, stride,
                 state.slot.aligned + 48 * at, state.slot.trust + at, state.slot.temporal, columns,
                 keepsState ? state.state + 16 * at : nil, past.row(4 * piece), past.stride,
-                state.past[1].first - past.first))
+                state.past[1].first - past.first, state.motion.means + 4 * at,
+                state.motion.alignedBasis + 4 * at, state.motion.basis + 4 * at))
         for plane in state.past { plane.repeatEdges(rows: 4 * piece..<4 * piece + 4) }
     }
 

@@ -168,8 +168,8 @@ public final class StreamSteps {
         let pixels = (geometry.paddedWidth + margin + 16) * (geometry.paddedHeight + margin)
         let source = Int(CK_SOURCE_STRIDE) * Int(CK_SOURCE_STRIDE) * MemoryLayout<UInt32>.stride
         let histograms = (threads + 2) * Histogram.bins * MemoryLayout<UInt32>.stride
-        // Two lumas, past, its aligned copy, the frame; the pyramids; what squares and patches have; chroma.
-        let perPixel = 4 + 6 + 6 + 3 + 3 + 7 + 2 + 1
+        // Two lumas, past, its aligned copy, the frame; the pyramids; what squares and patches have; means.
+        let perPixel = 4 + 6 + 6 + 3 + 3 + 7 + 2 + 3
         let rows = threads * 12 * (geometry.frameWidth + geometry.modelWidth + 64)
         // The steadied frame, and eight bytes for each 8 × 8 pixels of it.
         let exposure = 4 * geometry.frameWidth * geometry.frameHeight
