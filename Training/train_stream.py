@@ -51,7 +51,6 @@ STEADIER = dict(ink=1.6, pencil=3.0, neon=2.8)  # times the weight of steadiness
 VECTOR_RATE = 1.5
 SPOTS = (8, 16, 64)  # pixels, in width and height, of what a spoilt past has here and there
 ASTRAY = 0.1  # of the full range: a past more wrong than this is asked to stand less, from twice that on not at all
-FADE = 0.1  # of an error with each frame
 STILL = 0.3  # pixels of motion under which a picture has to stand
 
 
@@ -207,7 +206,7 @@ class Unroll:
         cells = [past.shape[axis] // SPOTS[int(len(SPOTS) * self.chance())] + 1 for axis in (-2, -1)]
         spots = F.interpolate(self.noise(n, 3, *cells), past.shape[-2:], mode="bilinear")
         tinted = tinted + 0.06 * self.chance() * spots.to(past)
-        if self.chance() < 0.5:
+        if self.chance() < 0.3:
             tinted = tinted + self.specks(past)
         soft = F.avg_pool2d(F.pad(tinted, (1, 1, 1, 1), mode="replicate"), 3, 1)
         return torch.lerp(tinted, soft, (2.2 * torch.rand(n, 1, 1, 1, generator=self.generator) - 1).to(past)).clamp(0, 1)
@@ -217,7 +216,7 @@ class Unroll:
         fine, where = (self.noise(len(past), channels, past.shape[-2] // cell, past.shape[-1] // cell).to(past)
                        for channels, cell in ((3, 2), (1, 32)))
         fine, where = (F.interpolate(x, past.shape[-2:], mode="bilinear") for x in (fine, where))
-        return 0.2 * self.chance() * (where > 0.8) * fine
+        return (0.1 + 0.2 * self.chance()) * (where > 0.8) * fine
 
     @torch.no_grad()
     def linger(self, frame: Tensor, begin: Tensor, output: Tensor, state: Tensor, light: Tensor,
@@ -276,8 +275,7 @@ class Unroll:
                     before, last = warp(batch.targets[:, t - 1], true), warp(output, true)
                     change, wrong = target - before, (last - before).abs().mean(1, keepdim=True)
                     # What has gone astray is to go: asked to stand, crumbs of a glow stayed behind an arm for seconds.
-                    # And any error is to fade, too slowly to be seen: else specks would stay for good.
-                    wanted = target + (1 - FADE) * (last - before)
+                    wanted = last + change
                     seen = batch.valid[:, t] * (2 - wrong / ASTRAY).clamp(0, 1)
                     still = seen * (true.square().sum(1, keepdim=True) < STILL**2) * (change.abs().amax(1, keepdim=True) < 0.03)
                     past = blocks(aligned)
