@@ -219,7 +219,7 @@ class Stream:
             tau, past, state = torch.zeros_like(now[:, :1]), begin, torch.zeros_like(now[:, :STATE])
             basis = means(frame)
         else:
-            basis = warp(self.basis, F.avg_pool2d(flow, PATCH) / PATCH)
+            basis = warp(self.basis, F.avg_pool2d(flow, PATCH) / PATCH) * self.exposure.factor[:, None, None, None]
             tau = trust(frame, self.before, flow, basis)
             past = F.pixel_unshuffle(warp(self.output, flow), PATCH)
             state = warp(self.state, F.avg_pool2d(flow, PATCH) / PATCH) * tau / TRUST_MAX
@@ -242,17 +242,17 @@ class Exposure:
     fourth square of 2 x 2 pixels both ways, where both frames have between 1/16 and 15/16, the ratios to the frame before
     tell: if three quarters of them have gone the same way, and in the median by less than EXPOSURE_MAX, that median is the
     jump, and anything else is motion or noise. The gain undoes it, and creeps back to 1, so that what is a jump in the camera is a
-    fade in the picture.
+    fade in the picture. `factor` is what the steadied frame is of the one before it, as far as exposure goes: (N,).
     """
 
     def __init__(self) -> None:
-        self.before, self.gain = None, None
+        self.before, self.gain, self.factor = None, None, None
 
     def __call__(self, frame: Tensor) -> Tensor:
         """frame: (N, 3, H, W) in [0, 1], in steps of 1/255, as is the result."""
         now = F.avg_pool2d(luma(frame), 2)[..., ::4, ::4].flatten(1)
         if self.before is None:
-            self.before, self.gain = now, torch.ones_like(now[:, 0])
+            self.before, self.gain, self.factor = now, torch.ones_like(now[:, 0]), torch.ones_like(now[:, 0])
             return frame
         fit = (torch.minimum(now, self.before) >= 1 / 16) & (torch.maximum(now, self.before) <= 15 / 16)
         ratios = torch.where(fit, now / self.before.clamp_min(1 / 16), torch.nan)
@@ -260,9 +260,10 @@ class Exposure:
         low, ratio, high = torch.nanquantile(ratios, quarters, 1, interpolation="lower")
         jumped = ((low > 1.001) | (high < 0.999)) & (ratio < EXPOSURE_MAX) & (ratio > 1 / EXPOSURE_MAX)
         jumped &= fit.sum(1) >= fit.shape[1] / 16
-        gain = (self.gain / torch.where(jumped, ratio, 1)) ** (1 - EXPOSURE_LEAK)
-        gain = torch.where((gain - 1).abs() > 0.0004, gain, 1)
-        self.before, self.gain = now, gain.clamp(1 / EXPOSURE_MAX, EXPOSURE_MAX)
+        jump = torch.where(jumped, ratio, 1)
+        gain = (self.gain / jump) ** (1 - EXPOSURE_LEAK)
+        gain = torch.where((gain - 1).abs() > 0.0004, gain, 1).clamp(1 / EXPOSURE_MAX, EXPOSURE_MAX)
+        self.before, self.factor, self.gain = now, jump * gain / self.gain, gain
         return (frame * self.gain[:, None, None, None] * 255).round().clamp(0, 255) / 255
 
 

@@ -57,8 +57,8 @@ STILL = 0.3  # pixels of motion under which a picture has to stand
 @dataclass
 class Batch:
     """frames, targets, source: (N, T, 3, S, S) in [0, 1]; flow: (N, T, 2, S, S) pixels to the frame before; valid:
-    (N, T, 1, S, S), 1 where the surface was visible there; light: (N, T, 4) of the whole frames; style: (len(STYLES),)
-    weights."""
+    (N, T, 1, S, S), 1 where the surface was visible there; light: (N, T, 4) of the whole frames; factor: (N, T), see
+    `Exposure`; style: (len(STYLES),) weights."""
 
     frames: Tensor
     targets: Tensor
@@ -66,6 +66,7 @@ class Batch:
     flow: Tensor
     valid: Tensor
     light: Tensor
+    factor: Tensor
     style: Tensor
 
 
@@ -78,7 +79,7 @@ class Sequences:
         self.crop, self.batch, self.seed, self.rank, self.device = crop, batch, seed, rank, device
         self.with_source = STOCHASTIC if sources else ()
         self.finished = np.array([], int)
-        self.known: dict[int, tuple[Tensor, Tensor]] = {}  # light and gain of a sample, (T, 4) and (T,)
+        self.whole: dict[int, tuple[Tensor, Tensor, Tensor]] = {}  # light, gain and factor of a sample, (T, 4), (T,), (T,)
 
     def look(self) -> None:
         """Take note of what is finished: training may begin while the set is being made."""
@@ -118,27 +119,28 @@ class Sequences:
             field = sample_source(source(name).to(self.device), anchor) if name in self.with_source else 0.5
             begin = begin + weight * field
             targets = targets + weight / 255 * cut(f"target_{name}")
-        seen = [self.of_whole_frames(i) for i, _, _, _ in places]
-        gains = torch.stack([gain[t : t + length] for (_, gain), (_, t, _, _) in zip(seen, places)]).to(self.device)
-        gains = gains if steadied else torch.ones_like(gains)
+        lights, gains, factors = (
+            torch.stack([self.of_whole_frames(i)[part][t : t + length] for i, t, _, _ in places]).to(self.device) for part in range(3))
+        if not steadied:
+            gains, factors = torch.ones_like(gains), torch.ones_like(factors)
         frames = (cut("frames") * gains[:, :, None, None, None]).round().clamp(0, 255) / 255
-        lights = torch.stack([light[t : t + length] for (light, _), (_, t, _, _) in zip(seen, places)]).to(self.device)
         begin = begin.unflatten(0, (len(places), length)) if isinstance(begin, Tensor) else torch.full_like(frames, begin)
         weights = torch.tensor([style.get(name, 0) for name in STYLES], device=self.device)
-        return Batch(frames, targets, begin, cut("flow"), cut("valid"), lights, weights)
+        return Batch(frames, targets, begin, cut("flow"), cut("valid"), lights, factors, weights)
 
-    def of_whole_frames(self, sample: int) -> tuple[Tensor, Tensor]:
-        """What a crop cannot tell: the light that the network is told of in each frame of a sample, (T, 4), and the gain that
-        steadies its exposure, (T,)."""
-        if sample not in self.known:
+    def of_whole_frames(self, sample: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What a crop cannot tell: the light that the network is told of in each frame of a sample, (T, 4), the gain that
+        steadies its exposure, (T,), and the factor that is left of it, (T,)."""
+        if sample not in self.whole:
             frames = torch.from_numpy(self.arrays["frames"][sample].copy()).permute(0, 3, 1, 2).float() / 255
-            exposure, gains, lights = Exposure(), [], []
+            exposure, gains, factors, lights = Exposure(), [], [], []
             for frame in frames.split(1):
                 now = light(exposure(frame))
                 lights.append(torch.lerp(lights[-1], now, LIGHT_RATE) if lights else now)
                 gains.append(exposure.gain)
-            self.known[sample] = torch.cat(lights), torch.cat(gains)
-        return self.known[sample]
+                factors.append(exposure.factor)
+            self.whole[sample] = torch.cat(lights), torch.cat(gains), torch.cat(factors)
+        return self.whole[sample]
 
 
 def blocks(x: Tensor) -> Tensor:
@@ -213,7 +215,7 @@ class Unroll:
 
     def specks(self, past: Tensor) -> Tensor:
         """What a flow that is wrong by little leaves on a smooth surface: specks of a few pixels, in some places."""
-        fine, where = (self.noise(len(past), channels, past.shape[-2] // cell, past.shape[-1] // cell).to(past)
+        fine, where = (self.noise(len(past), channels, past.shape[-2] // cell + 1, past.shape[-1] // cell + 1).to(past)
                        for channels, cell in ((3, 2), (1, 32)))
         fine, where = (F.interpolate(x, past.shape[-2:], mode="bilinear") for x in (fine, where))
         return (0.1 + 0.2 * self.chance()) * (where > 0.8) * fine
@@ -267,7 +269,7 @@ class Unroll:
                 with torch.no_grad():
                     flow, true = self.disturbed(batch.flow[:, t]), batch.flow[:, t]
                     slow = F.avg_pool2d(flow, PATCH) / PATCH
-                    basis = warp(basis, slow)
+                    basis = warp(basis, slow) * batch.factor[:, t, None, None, None]
                     tau = trust(batch.frames[:, t], batch.frames[:, t - 1], flow, basis)
                     known, aligned = tau / TRUST_MAX, warp(output, flow)
                     if self.chance() < 0.2:

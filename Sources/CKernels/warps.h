@@ -176,11 +176,11 @@ static void square_means(
 
 static void basis_errors(
     const float *means, const float *basis, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row,
-    const float *flow, float *aligned, float *errors) {
+    const float *flow, float factor, float *aligned, float *errors) {
     for (ptrdiff_t i = 0; i < columns; i++) {
         field_place p = place_in_field(
             (float)i + 0.25f * flow[2 * i], (float)row + 0.25f * flow[2 * i + 1], columns, rows);
-        four there = FIELD_AT(four, basis, 4, 4 * columns, p);
+        four there = factor * FIELD_AT(four, basis, 4, 4 * columns, p);
         four apart = LOAD(four, means + 4 * i) - there;
         errors[i] += 2 * absolute(apart[0]) + absolute(apart[1]) + absolute(apart[2]);
         STORE(aligned + 4 * i, there);

@@ -121,13 +121,14 @@ struct StreamKernelTests {
                 var aligned = [Float](repeating: -7, count: 4 * columns + 1)
                 let flow = (0..<2 * columns).map { $0 % 2 == 0 ? u : v }
                 let now = Array(means[(4 * row * columns)...].prefix(4 * columns))
-                kernel.basis_errors(now, basis, columns, rows, row, flow, &aligned, &errors)
+                kernel.basis_errors(
+                    now, basis, columns, rows, row, flow, 0.9, &aligned, &errors)
                 for i in 0..<columns {
                     var expected: Float = 3
                     for (part, weight) in [2, 1, 1].enumerated() {
                         let there = StreamReference.at(
                             Float(i) + u / 4, Float(row) + v / 4, width: columns, height: rows
-                        ) { basis[4 * ($1 * columns + $0) + part] }
+                        ) { 0.9 * basis[4 * ($1 * columns + $0) + part] }
                         #expect(abs(aligned[4 * i + part] - there) < 1e-3)
                         expected += Float(weight) * abs(now[4 * i + part] - there)
                     }
@@ -135,6 +136,23 @@ struct StreamKernelTests {
                 }
                 #expect(errors[columns] == 3)
                 #expect(aligned[4 * columns] == -7)
+            }
+        }
+    }
+
+    @Test("Bytes times a gain", arguments: sets)
+    func multiply(isa: ck_isa) throws {
+        var noise = Noise(seed: 8)
+        for count in [1, 15, 16, 17, 33, 48] {
+            for gain: Float in [0.7, 1.3] {
+                let source = noise.bytes(count)
+                var target = [UInt8](repeating: 7, count: count + 16)
+                try table(isa).multiply_bytes(source, count, gain, &target)
+                for (found, byte) in zip(target, source) {
+                    // Halves go to either side.
+                    #expect(abs(Float(found) - min(gain * Float(byte), 255)) <= 0.501)
+                }
+                #expect(target[count + 15] == 7, "no more than 15 bytes behind are written")
             }
         }
     }

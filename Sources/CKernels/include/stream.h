@@ -126,10 +126,11 @@ typedef struct {
 
     /// Adds to the errors of a row of squares what the frame and the basis of the past differ by:
     /// twice the difference of luma, once those of colour. means: the row's; basis: all
-    /// squares', of the frame before; aligned: the row's, where the flow says that it is now.
+    /// squares', of the frame before; aligned: the row's, where the flow says that it is now, times
+    /// what exposure has changed since, `factor`.
     void (*basis_errors)(
         const float *means, const float *basis, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row,
-        const float *flow, float *aligned, float *errors);
+        const float *flow, float factor, float *aligned, float *errors);
 
     /// How far the past of a row of squares can be trusted: has_past (0 or 1) · clamp(1.5 − 0.5 ·
     /// error_scale · error), 0 if the square's middle was outside of the frame; and where its

@@ -169,7 +169,7 @@ final class Motion {
         return histogram.value(rank: patches / 5)
     }
 
-    /// Takes the median of the squares' errors for their noise in the next frame.
+    /// Takes the median of what the squares' luma differs by for their noise in the next frame.
     func learn(median: Float) {
         squareNoise = min(max(median, Self.squareNoiseMin), Self.squareNoiseMax)
     }
@@ -222,8 +222,10 @@ final class StreamFrameStep: ParallelWork {
         self.input = input
         motion = state.motion
         super.init(name: "frame in", pieces: 4 * motion.rows / Motion.bandRows)
-        cost.bytesRead = 48 * motion.rows * motion.columns
-        cost.bytesWritten = 4 * cost.bytesRead
+        let squares = motion.rows * motion.columns
+        cost.bytesRead = squares * 48
+        // The network's input, luma, the pyramid, means.
+        cost.bytesWritten = squares * (48 * 4 + 16 * 2 + 21 + 4 * 4)
     }
 
     override func perform(piece: Int, worker: Int) {
@@ -325,25 +327,37 @@ final class PatchSearchStep: ParallelWork {
 /// piece.
 final class SquareErrorStep: ParallelWork {
     private let motion: Motion
-    private let histograms: [Histogram]
+    private let exposure: FrameExposure
+    // One for each thread; the last is for their sum.
+    private let errors: [Histogram]
+    private let lumaErrors: [Histogram]
 
-    init(motion: Motion, threads: Int, in allocator: StreamAllocator) {
-        self.motion = motion
-        // The last is for their sum.
-        histograms = (0...threads).map { _ in
-            Histogram(counts: allocator.make(Histogram.bins, of: UInt32.self))
+    init(_ state: StreamState, threads: Int) {
+        motion = state.motion
+        exposure = state.exposure
+        func histograms() -> [Histogram] {
+            (0...threads).map { _ in
+                Histogram(counts: state.allocator.make(Histogram.bins, of: UInt32.self))
+            }
         }
+        errors = histograms()
+        lumaErrors = histograms()
         super.init(name: "motion of squares", pieces: motion.rows)
         let squares = motion.rows * motion.columns
-        // Luma and colour of both frames; two vectors and an error for each square.
+        // Luma of both frames, means and basis; two vectors, an error and the basis for each square.
         cost.bytesRead =
-            squares * 2 * (16 * 2 + 2 * 4) + motion.cellBytes
+            squares * 2 * (16 * 2 + 4 * 4) + motion.cellBytes
             + motion.levels[0].patches * Motion.vectorBytes
-        cost.bytesWritten = squares * (2 * Motion.vectorBytes + 4)
+        cost.bytesWritten = squares * (2 * Motion.vectorBytes + 4 + 4 * 4)
     }
 
-    /// The median of the errors, the lower one of two, in levels.
-    func median() -> Float {
+    /// The median of `Motion.errors`, the lower one of two, in levels.
+    func median() -> Float { median(errors) }
+
+    /// The same of what luma alone differs by from the frame before.
+    func lumaMedian() -> Float { median(lumaErrors) }
+
+    private func median(_ histograms: [Histogram]) -> Float {
         let sum = histograms[histograms.count - 1]
         sum.clear()
         for worker in 0..<histograms.count - 1 { sum.add(histograms[worker]) }
@@ -354,7 +368,8 @@ final class SquareErrorStep: ParallelWork {
         pieces = motion.isBeforeKnown ? motion.rows : 0
         guard motion.isBeforeKnown else { return }
         motion.settle()
-        for histogram in histograms { histogram.clear() }
+        for histogram in errors { histogram.clear() }
+        for histogram in lumaErrors { histogram.clear() }
     }
 
     override func perform(piece: Int, worker: Int) {
@@ -372,11 +387,11 @@ final class SquareErrorStep: ParallelWork {
         motion.kernels.pointee.square_errors(
             now.first, before.first, now.stride, motion.columns, motion.rows, piece,
             motion.squareNoise, flow, motion.drift + 2 * piece * motion.columns, errors)
+        for index in 0..<motion.columns { lumaErrors[worker].add(errors[index]) }
         let at = 4 * piece * motion.columns
         motion.kernels.pointee.basis_errors(
             motion.means + at, motion.basis, motion.columns, motion.rows, piece, flow,
-            motion.alignedBasis + at, errors)
-        let histogram = histograms[worker]
-        for index in 0..<motion.columns { histogram.add(errors[index]) }
+            exposure.factor, motion.alignedBasis + at, errors)
+        for index in 0..<motion.columns { self.errors[worker].add(errors[index]) }
     }
 }
