@@ -230,8 +230,8 @@ class Unroll:
             now = frame + 2 * self.chance() / 255 * self.noise(*frame.shape).to(frame)
             tau = trust(now, before, nowhere, basis)
             known, past, before = tau / TRUST_MAX, blocks(output), now
-            end, state, share = self.network(start_of(past, begin, tau), blocks(now), past, with_light(state * known, light),
-                                             tau, known, weights)
+            end, state, share = self.network(
+                start_of(past, begin, tau), blocks(now), past, with_light(state * known, light), tau, known, weights)
             output, basis = F.pixel_shuffle(end, PATCH).clamp(0, 1), torch.lerp(means(now), basis, share)
         return output, state, basis
 
@@ -243,10 +243,21 @@ class Unroll:
         with torch.no_grad():
             for share in ways[:at]:
                 frame, past, state, known = rest
-                end, _, _ = self.network(z, frame, past, state, tau, known,
-                                      self.network.folded(Condition(style, share), self.precision))
+                weights = self.network.folded(Condition(style, share), self.precision)
+                end, _, _ = self.network(z, frame, past, state, tau, known, weights)
                 z, tau = torch.lerp(z, end, share), tau + share * (1 - tau)
         return z, tau, ways[at]
+
+    @staticmethod
+    def wanted(batch: Batch, t: int, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the last output asks of frame t, (N, 3, S, S), where that counts, and where it counts more, (N, 1, S, S)."""
+        target, flow = batch.targets[:, t], batch.flow[:, t]
+        before, last = warp(batch.targets[:, t - 1], flow), warp(output, flow)
+        change, wrong = target - before, (last - before).abs().mean(1, keepdim=True)
+        # What has gone astray is to go: asked to stand, crumbs of a glow stayed behind an arm for seconds.
+        seen = batch.valid[:, t] * (2 - wrong / ASTRAY).clamp(0, 1)
+        still = seen * (flow.square().sum(1, keepdim=True) < STILL**2) * (change.abs().amax(1, keepdim=True) < 0.03)
+        return last + change, seen, still
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The mean loss of a frame, and its steady part."""
@@ -267,19 +278,14 @@ class Unroll:
                 still = seen
             else:
                 with torch.no_grad():
-                    flow, true = self.disturbed(batch.flow[:, t]), batch.flow[:, t]
+                    flow = self.disturbed(batch.flow[:, t])
                     slow = F.avg_pool2d(flow, PATCH) / PATCH
                     basis = warp(basis, slow) * batch.factor[:, t, None, None, None]
                     tau = trust(batch.frames[:, t], batch.frames[:, t - 1], flow, basis)
                     known, aligned = tau / TRUST_MAX, warp(output, flow)
                     if self.chance() < 0.2:
                         aligned, temporal = self.spoilt(aligned), 0.0
-                    before, last = warp(batch.targets[:, t - 1], true), warp(output, true)
-                    change, wrong = target - before, (last - before).abs().mean(1, keepdim=True)
-                    # What has gone astray is to go: asked to stand, crumbs of a glow stayed behind an arm for seconds.
-                    wanted = last + change
-                    seen = batch.valid[:, t] * (2 - wrong / ASTRAY).clamp(0, 1)
-                    still = seen * (true.square().sum(1, keepdim=True) < STILL**2) * (change.abs().amax(1, keepdim=True) < 0.03)
+                    wanted, seen, still = self.wanted(batch, t, output)
                     past = blocks(aligned)
                     z = start_of(past, begin, tau)
                 state = warp(state, slow) * known
@@ -288,11 +294,11 @@ class Unroll:
                 z, tau, share = self.part_of_the_way(z, tau, (frame, past, state, known), batch.style)
                 weights = self.network.folded(Condition(batch.style, share), self.precision)
             factor = batch.frames.new_tensor(temporal)
-            loss, part, output, state, share = self.loss(self.network, weights, z, frame, past, state, tau, known, target,
-                                                  wanted, seen, still, factor)
+            loss, part, output, state, share_kept = self.loss(
+                self.network, weights, z, frame, past, state, tau, known, target, wanted, seen, still, factor)
             total, unsteady = total + loss, unsteady + part
             output = output.detach().clamp(0, 1)
-            basis = torch.lerp(means(batch.frames[:, t]), basis, share)
+            basis = torch.lerp(means(batch.frames[:, t]), basis, share_kept)
             if t == 0 and self.chance() < 0.35:
                 output, state, basis = self.linger(batch.frames[:, t], begin, output, state, batch.light[:, t], whole)
         return total / length, unsteady / length
