@@ -10,9 +10,9 @@ Everything is computed in float64 from values that are whole in f32, and stored 
 
     pass-K/     one pass of the network on blocks: style (6), share (1), z, frame (1, 48, 8, 12), state and light (1, 15, 8, 12),
                 tau (1, 1, 8, 12); raw (1, 75, 8, 12) is the last convolution's
-    stream-K/   frames of a scene that stands, in K steps: style (6), frames (6, 3, 32, 48) in levels; outputs (6, 3, 32, 48)
+    stream-K/   frames of a scene that stands, in K steps: style (6), frames (8, 3, 32, 48) in levels; outputs (8, 3, 32, 48)
                 in [0, 1]. Nothing moves, because a program that lives has one vector
-                for a square and finds it itself; what changes is brightness, by a level everywhere, by more here and there, so
+                for a square and finds it itself; what changes is brightness, by a level everywhere, by more here and there, slowly or at once, so
                 that the past is trusted fully, in part and not at all; and in the end the exposure jumps.
 """
 
@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from export_stream import save_model
-from streaming import LIGHT, PATCH, PIXELS, STATE, Condition, Shape, Stream, StreamingUNet
+from streaming import GATE, LIGHT, PATCH, PIXELS, STATE, Condition, Shape, Stream, StreamingUNet
 from textures import SIZE, sample_source, screen
 
 RESOURCES = Path(__file__).resolve().parent.parent / "Tests/ModelsTests/Resources"
@@ -41,6 +41,7 @@ def tiny() -> StreamingUNet:
     network = StreamingUNet(TINY)
     with torch.no_grad():
         network.head.weight.mul_(3)
+        network.head.bias[PIXELS : PIXELS + GATE] += 4  # keeps much of the past
         for name, parameter in network.named_parameters():
             if not name.endswith("weight"):
                 parameter.add_(torch.empty_like(parameter).uniform_(-0.2, 0.2))
@@ -55,6 +56,8 @@ def standing(generator: torch.Generator, count: int) -> Tensor:
     frames[2:, :, 1:4, 2:5] += 4
     frames[2:, :, 4:7, 7:10] += 9
     frames[3:, :, 2:5, 8:11] += 30
+    # Too slow to be seen from frame to frame, but not beside what the past was painted from.
+    frames[:, :, 5:7, 2:5] += 2 * torch.arange(count)[:, None, None, None]
     frames = frames.float()
     frames[4:] = (0.8 * frames[4:]).round()
     return F.interpolate(frames, scale_factor=PATCH, mode="nearest")
@@ -80,7 +83,7 @@ def cases(network: StreamingUNet, source: Tensor) -> dict[str, Tensor]:
         raw = network.raw(torch.cat([z, frame, state, tau], 1), weights)
         put(f"pass-{index}", style=style, share=torch.tensor([share]), z=z, frame=frame, state=state, tau=tau, raw=raw)
 
-    frames = standing(generator, 6)
+    frames = standing(generator, 8)
     field = sample_source(source, screen(frames[:1])).double()
     for steps in (1, 2, 4):
         stream = Stream(network, styles[0].double(), steps)

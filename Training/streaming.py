@@ -179,13 +179,13 @@ class StreamingUNet(nn.Module):
         return self.head(h, weights)
 
     def forward(self, z: Tensor, frame: Tensor, past: Tensor, state: Tensor, tau: Tensor, known: Tensor,
-                weights: Weights) -> tuple[Tensor, Tensor]:
-        """Where z ends, as blocks in [0, 1] (not clamped), and the state for the next frame.
+                weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+        """Where z ends, as blocks in [0, 1] (not clamped), the state for the next frame, and `kept`.
 
         z, frame, past: (N, 48, h, w); state: (N, 15, h, w), the light included (`with_light`); tau, known: (N, 1, h, w), known is tau0 / TRUST_MAX.
         """
         end, gate, after = self.parts(z, frame, state, tau, weights)
-        return end + known * gate * (past - end), after
+        return end + known * gate * (past - end), after, kept(known, gate)
 
     def parts(self, z: Tensor, frame: Tensor, state: Tensor, tau: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
         """The end e before the gate, the gate, (N, 48, h, w) both, and the next state."""
@@ -205,7 +205,7 @@ class Stream:
     def __init__(self, network: StreamingUNet, style: Tensor, steps: int = 1) -> None:
         self.network, self.shares = network, shares(steps)
         self.weights = [network.folded(Condition(style, share)) for share in self.shares]
-        self.before = self.output = self.state = self.light = None
+        self.before = self.output = self.state = self.light = self.basis = None
         self.exposure = Exposure()
 
     def __call__(self, frame: Tensor, source: Tensor, flow: Tensor) -> Tensor:
@@ -217,18 +217,21 @@ class Stream:
         now, begin = F.pixel_unshuffle(frame, PATCH), F.pixel_unshuffle(source, PATCH)
         if self.before is None:
             tau, past, state = torch.zeros_like(now[:, :1]), begin, torch.zeros_like(now[:, :STATE])
+            basis = means(frame)
         else:
-            tau = trust(frame, self.before, flow)
+            basis = warp(self.basis, F.avg_pool2d(flow, PATCH) / PATCH) * self.exposure.factor[:, None, None, None]
+            tau = trust(frame, self.before, flow, basis)
             past = F.pixel_unshuffle(warp(self.output, flow), PATCH)
             state = warp(self.state, F.avg_pool2d(flow, PATCH) / PATCH) * tau / TRUST_MAX
         self.light = light(frame) if self.light is None else torch.lerp(self.light, light(frame), LIGHT_RATE)
         state = with_light(state, self.light)
-        known, z, kept = tau / TRUST_MAX, start_of(past, begin, tau), None
+        known, z, first = tau / TRUST_MAX, start_of(past, begin, tau), None
         for share, weights in zip(self.shares, self.weights):
-            end, after = self.network(z, now, past, state, tau, known, weights)
-            kept = after if kept is None else kept
+            end, after, share_kept = self.network(z, now, past, state, tau, known, weights)
+            first = after if first is None else first
             z, tau = torch.lerp(z, end, share), tau + share * (1 - tau)
-        self.before, self.state, self.output = frame, kept, F.pixel_shuffle(z, PATCH).clamp(0, 1)
+        self.before, self.state, self.output = frame, first, F.pixel_shuffle(z, PATCH).clamp(0, 1)
+        self.basis = torch.lerp(means(frame), basis, share_kept)
         return self.output
 
 
@@ -239,17 +242,17 @@ class Exposure:
     fourth square of 2 x 2 pixels both ways, where both frames have between 1/16 and 15/16, the ratios to the frame before
     tell: if three quarters of them have gone the same way, and in the median by less than EXPOSURE_MAX, that median is the
     jump, and anything else is motion or noise. The gain undoes it, and creeps back to 1, so that what is a jump in the camera is a
-    fade in the picture.
+    fade in the picture. `factor` is what the steadied frame is of the one before it, as far as exposure goes: (N,).
     """
 
     def __init__(self) -> None:
-        self.before, self.gain = None, None
+        self.before, self.gain, self.factor = None, None, None
 
     def __call__(self, frame: Tensor) -> Tensor:
         """frame: (N, 3, H, W) in [0, 1], in steps of 1/255, as is the result."""
         now = F.avg_pool2d(luma(frame), 2)[..., ::4, ::4].flatten(1)
         if self.before is None:
-            self.before, self.gain = now, torch.ones_like(now[:, 0])
+            self.before, self.gain, self.factor = now, torch.ones_like(now[:, 0]), torch.ones_like(now[:, 0])
             return frame
         fit = (torch.minimum(now, self.before) >= 1 / 16) & (torch.maximum(now, self.before) <= 15 / 16)
         ratios = torch.where(fit, now / self.before.clamp_min(1 / 16), torch.nan)
@@ -257,9 +260,10 @@ class Exposure:
         low, ratio, high = torch.nanquantile(ratios, quarters, 1, interpolation="lower")
         jumped = ((low > 1.001) | (high < 0.999)) & (ratio < EXPOSURE_MAX) & (ratio > 1 / EXPOSURE_MAX)
         jumped &= fit.sum(1) >= fit.shape[1] / 16
-        gain = (self.gain / torch.where(jumped, ratio, 1)) ** (1 - EXPOSURE_LEAK)
-        gain = torch.where((gain - 1).abs() > 0.0004, gain, 1)
-        self.before, self.gain = now, gain.clamp(1 / EXPOSURE_MAX, EXPOSURE_MAX)
+        jump = torch.where(jumped, ratio, 1)
+        gain = (self.gain / jump) ** (1 - EXPOSURE_LEAK)
+        gain = torch.where((gain - 1).abs() > 0.0004, gain, 1).clamp(1 / EXPOSURE_MAX, EXPOSURE_MAX)
+        self.before, self.factor, self.gain = now, jump * gain / self.gain, gain
         return (frame * self.gain[:, None, None, None] * 255).round().clamp(0, 255) / 255
 
 
@@ -268,19 +272,25 @@ def start_of(past: Tensor, source: Tensor, tau0: Tensor) -> Tensor:
     return (1 - tau0) * source + tau0 * past
 
 
-def trust(frame: Tensor, before: Tensor, flow: Tensor) -> Tensor:
+def trust(frame: Tensor, before: Tensor, flow: Tensor, basis: Tensor) -> Tensor:
     """tau0: how far each block's aligned past can be trusted, (N, 1, h, w) in [0, TRUST_MAX].
 
-    frame, before: (N, 3, H, W) in [0, 1]; flow: (N, 2, H, W), what is at p now was at p + flow in `before`. All done
-    alike live: Rec. 601 luma; `warp`; e, the mean of the absolute difference over a block, and half of what the block's
-    means of red - luma and blue - luma differ by, for a hand may be as bright as the wall; n, the lower median of e
-    over the picture, which is what noise and changes of exposure do everywhere; full trust up to e = 2.5 max(n, 1/255),
-    none from three times that on; and none where the middle of the block came from outside of the picture.
+    frame, before: (N, 3, H, W) in [0, 1]; flow: (N, 2, H, W), what is at p now was at p + flow in `before`; basis: (N, 3,
+    h, w), aligned. All done alike live: Rec. 601 luma; `warp`; e, the mean of the absolute difference over a block, and what the
+    block's `means` differ by from the basis: luma's twice, and colour's, for a hand may be as bright as the wall; n, the
+    lower median of e over the picture, which is what noise and changes of exposure do everywhere; full trust up to e =
+    2.5 max(n, 1/255), none from three times that on; and none where the middle of the block came from outside of the
+    picture.
+
+    The basis is what the past was painted from: each frame's means, as much of them as the gate has kept. Trust that only
+    looked at the frame before let a face that slowly moved on leave its skin on the wall: each frame was like the one
+    before it, none was any longer like what was still seen of them.
     """
     height, width = frame.shape[-2:]
     moved = F.avg_pool2d(flow, PATCH)
     e = F.avg_pool2d((luma(frame) - warp(luma(before), flow)).abs(), PATCH)
-    e = e + 0.5 * (chroma(frame) - warp(chroma(before), moved / PATCH)).abs().sum(1, keepdim=True)
+    strayed = (means(frame) - basis).abs()
+    e = e + 2 * strayed[:, 0:1] + strayed[:, 1:2] + strayed[:, 2:3]
     n = e.flatten(1).median(1).values[:, None, None, None].clamp_min(1 / 255)
     h, w = e.shape[-2:]
     x = PATCH * torch.arange(w, device=e.device) + (PATCH - 1) / 2 + moved[:, 0:1]
@@ -305,9 +315,15 @@ def with_light(state: Tensor, light: Tensor) -> Tensor:
     return torch.cat([state, light[:, :, None, None].to(state.dtype).expand(-1, -1, *state.shape[2:])], 1)
 
 
-def chroma(rgb: Tensor) -> Tensor:
-    """Means over blocks of red - luma and blue - luma: (N, 3, H, W) to (N, 2, h, w)."""
-    return F.avg_pool2d(rgb[:, 0::2] - luma(rgb), PATCH)
+def kept(known: Tensor, gate: Tensor) -> Tensor:
+    """How much of the past is in a block's end, in the mean: (N, 1, h, w). known: (N, 1, h, w); gate: (N, 48, h, w)."""
+    return known * gate[:, :GATE].mean(1, keepdim=True)
+
+
+def means(rgb: Tensor) -> Tensor:
+    """Means over blocks of luma, red - luma and blue - luma: (N, 3, H, W) to (N, 3, h, w)."""
+    bright = luma(rgb)
+    return F.avg_pool2d(torch.cat([bright, rgb[:, 0::2] - bright], 1), PATCH)
 
 
 def luma(rgb: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from sequences import ANCHOR_UNITS
 from streaming import (BASE, LIGHT, LIGHT_RATE, PATCH, PIXELS, SMALL, STATE, STYLES, TRUST_MAX, Condition, Exposure, Stream, StreamingUNet,
-                       Weights, light, shares, start_of, trust, warp, with_light)
+                       Weights, kept, light, means, shares, start_of, trust, warp, with_light)
 from teachers import STOCHASTIC
 from textures import sample_source, source
 
@@ -47,7 +47,7 @@ HERE = Path(__file__).resolve().parent
 SHAPES = {"base": BASE, "small": SMALL}
 TURNS = (*STYLES, "oil", "watercolour", "neon", "neon")  # which styles a round of batches has: some are harder
 HELD_OUT = 12  # samples that are never trained on
-STEADIER = dict(ink=1.6, pencil=2.2, neon=2.0)  # times the weight of steadiness: lines show most of what trembles
+STEADIER = dict(ink=1.6, pencil=3.3, neon=5.0)  # times the weight of steadiness: lines show most of what trembles
 VECTOR_RATE = 1.5
 SPOTS = (8, 16, 64)  # pixels, in width and height, of what a spoilt past has here and there
 ASTRAY = 0.1  # of the full range: a past more wrong than this is asked to stand less, from twice that on not at all
@@ -57,8 +57,8 @@ STILL = 0.3  # pixels of motion under which a picture has to stand
 @dataclass
 class Batch:
     """frames, targets, source: (N, T, 3, S, S) in [0, 1]; flow: (N, T, 2, S, S) pixels to the frame before; valid:
-    (N, T, 1, S, S), 1 where the surface was visible there; light: (N, T, 4) of the whole frames; style: (len(STYLES),)
-    weights."""
+    (N, T, 1, S, S), 1 where the surface was visible there; light: (N, T, 4) of the whole frames; factor: (N, T), see
+    `Exposure`; style: (len(STYLES),) weights."""
 
     frames: Tensor
     targets: Tensor
@@ -66,6 +66,7 @@ class Batch:
     flow: Tensor
     valid: Tensor
     light: Tensor
+    factor: Tensor
     style: Tensor
 
 
@@ -78,7 +79,7 @@ class Sequences:
         self.crop, self.batch, self.seed, self.rank, self.device = crop, batch, seed, rank, device
         self.with_source = STOCHASTIC if sources else ()
         self.finished = np.array([], int)
-        self.known: dict[int, tuple[Tensor, Tensor]] = {}  # light and gain of a sample, (T, 4) and (T,)
+        self.whole: dict[int, tuple[Tensor, Tensor, Tensor]] = {}  # light, gain and factor of a sample, (T, 4), (T,), (T,)
 
     def look(self) -> None:
         """Take note of what is finished: training may begin while the set is being made."""
@@ -118,27 +119,28 @@ class Sequences:
             field = sample_source(source(name).to(self.device), anchor) if name in self.with_source else 0.5
             begin = begin + weight * field
             targets = targets + weight / 255 * cut(f"target_{name}")
-        seen = [self.of_whole_frames(i) for i, _, _, _ in places]
-        gains = torch.stack([gain[t : t + length] for (_, gain), (_, t, _, _) in zip(seen, places)]).to(self.device)
-        gains = gains if steadied else torch.ones_like(gains)
+        lights, gains, factors = (
+            torch.stack([self.of_whole_frames(i)[part][t : t + length] for i, t, _, _ in places]).to(self.device) for part in range(3))
+        if not steadied:
+            gains, factors = torch.ones_like(gains), torch.ones_like(factors)
         frames = (cut("frames") * gains[:, :, None, None, None]).round().clamp(0, 255) / 255
-        lights = torch.stack([light[t : t + length] for (light, _), (_, t, _, _) in zip(seen, places)]).to(self.device)
         begin = begin.unflatten(0, (len(places), length)) if isinstance(begin, Tensor) else torch.full_like(frames, begin)
         weights = torch.tensor([style.get(name, 0) for name in STYLES], device=self.device)
-        return Batch(frames, targets, begin, cut("flow"), cut("valid"), lights, weights)
+        return Batch(frames, targets, begin, cut("flow"), cut("valid"), lights, factors, weights)
 
-    def of_whole_frames(self, sample: int) -> tuple[Tensor, Tensor]:
-        """What a crop cannot tell: the light that the network is told of in each frame of a sample, (T, 4), and the gain that
-        steadies its exposure, (T,)."""
-        if sample not in self.known:
+    def of_whole_frames(self, sample: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What a crop cannot tell: the light that the network is told of in each frame of a sample, (T, 4), the gain that
+        steadies its exposure, (T,), and the factor that is left of it, (T,)."""
+        if sample not in self.whole:
             frames = torch.from_numpy(self.arrays["frames"][sample].copy()).permute(0, 3, 1, 2).float() / 255
-            exposure, gains, lights = Exposure(), [], []
+            exposure, gains, factors, lights = Exposure(), [], [], []
             for frame in frames.split(1):
                 now = light(exposure(frame))
                 lights.append(torch.lerp(lights[-1], now, LIGHT_RATE) if lights else now)
                 gains.append(exposure.gain)
-            self.known[sample] = torch.cat(lights), torch.cat(gains)
-        return self.known[sample]
+                factors.append(exposure.factor)
+            self.whole[sample] = torch.cat(lights), torch.cat(gains), torch.cat(factors)
+        return self.whole[sample]
 
 
 def blocks(x: Tensor) -> Tensor:
@@ -159,8 +161,8 @@ def fidelity(y: Tensor, target: Tensor) -> Tensor:
 
 def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tensor, past: Tensor, state: Tensor,
                tau: Tensor, known: Tensor, target: Tensor, wanted: Tensor, seen: Tensor, still: Tensor,
-               temporal: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Loss, its steady part, output (N, 3, S, S) and state of one frame.
+               temporal: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Loss, its steady part, output (N, 3, S, S), state and `kept` of one frame.
 
     wanted: what the last output, along the true motion, and the teacher's change make of this frame; seen, still: (N, 1,
     S, S), where it counts, and where it counts more. The end is asked for the picture before the gate and after it:
@@ -171,7 +173,7 @@ def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tenso
     difference = output - wanted
     unsteady = (seen * (difference.abs() + 8 * difference.square()) + 2 * still * difference.abs()).mean()
     faithful = 0.6 * fidelity(output, target) + 0.4 * fidelity(F.pixel_shuffle(end, PATCH), target)
-    return faithful + temporal * unsteady, unsteady.detach(), output, after
+    return faithful + temporal * unsteady, unsteady.detach(), output, after, kept(known, gate).detach()
 
 
 class Unroll:
@@ -206,23 +208,32 @@ class Unroll:
         cells = [past.shape[axis] // SPOTS[int(len(SPOTS) * self.chance())] + 1 for axis in (-2, -1)]
         spots = F.interpolate(self.noise(n, 3, *cells), past.shape[-2:], mode="bilinear")
         tinted = tinted + 0.06 * self.chance() * spots.to(past)
+        if self.chance() < 0.3:
+            tinted = tinted + self.specks(past)
         soft = F.avg_pool2d(F.pad(tinted, (1, 1, 1, 1), mode="replicate"), 3, 1)
         return torch.lerp(tinted, soft, (2.2 * torch.rand(n, 1, 1, 1, generator=self.generator) - 1).to(past)).clamp(0, 1)
 
+    def specks(self, past: Tensor) -> Tensor:
+        """What a flow that is wrong by little leaves on a smooth surface: specks of a few pixels, in some places."""
+        fine, where = (self.noise(len(past), channels, past.shape[-2] // cell + 1, past.shape[-1] // cell + 1).to(past)
+                       for channels, cell in ((3, 2), (1, 32)))
+        fine, where = (F.interpolate(x, past.shape[-2:], mode="bilinear") for x in (fine, where))
+        return (0.1 + 0.2 * self.chance()) * (where > 0.8) * fine
+
     @torch.no_grad()
     def linger(self, frame: Tensor, begin: Tensor, output: Tensor, state: Tensor, light: Tensor,
-               weights: Weights) -> tuple[Tensor, Tensor]:
-        """Output and state after some more frames of the same, noise apart. frame, output: (N, 3, S, S); begin: blocks."""
-        before = frame
+               weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+        """Output, state and basis after some more frames of the same, noise apart. frame, output: (N, 3, S, S); begin: blocks."""
+        before, basis = frame, means(frame)
         nowhere = torch.zeros_like(frame[:, :2])
         for _ in range(3 + int(8 * self.chance())):
             now = frame + 2 * self.chance() / 255 * self.noise(*frame.shape).to(frame)
-            tau = trust(now, before, nowhere)
+            tau = trust(now, before, nowhere, basis)
             known, past, before = tau / TRUST_MAX, blocks(output), now
-            end, state = self.network(start_of(past, begin, tau), blocks(now), past, with_light(state * known, light), tau,
-                                      known, weights)
-            output = F.pixel_shuffle(end, PATCH).clamp(0, 1)
-        return output, state
+            end, state, share = self.network(
+                start_of(past, begin, tau), blocks(now), past, with_light(state * known, light), tau, known, weights)
+            output, basis = F.pixel_shuffle(end, PATCH).clamp(0, 1), torch.lerp(means(now), basis, share)
+        return output, state, basis
 
     def part_of_the_way(self, z: Tensor, tau: Tensor, rest: tuple, style: Tensor) -> tuple[Tensor, Tensor, float]:
         """Begin a frame of K steps, up to one of them chosen at random: z and tau there, and its share."""
@@ -232,10 +243,21 @@ class Unroll:
         with torch.no_grad():
             for share in ways[:at]:
                 frame, past, state, known = rest
-                end, _ = self.network(z, frame, past, state, tau, known,
-                                      self.network.folded(Condition(style, share), self.precision))
+                weights = self.network.folded(Condition(style, share), self.precision)
+                end, _, _ = self.network(z, frame, past, state, tau, known, weights)
                 z, tau = torch.lerp(z, end, share), tau + share * (1 - tau)
         return z, tau, ways[at]
+
+    @staticmethod
+    def wanted(batch: Batch, t: int, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the last output asks of frame t, (N, 3, S, S), where that counts, and where it counts more, (N, 1, S, S)."""
+        target, flow = batch.targets[:, t], batch.flow[:, t]
+        before, last = warp(batch.targets[:, t - 1], flow), warp(output, flow)
+        change, wrong = target - before, (last - before).abs().mean(1, keepdim=True)
+        # What has gone astray is to go: asked to stand, crumbs of a glow stayed behind an arm for seconds.
+        seen = batch.valid[:, t] * (2 - wrong / ASTRAY).clamp(0, 1)
+        still = seen * (flow.square().sum(1, keepdim=True) < STILL**2) * (change.abs().amax(1, keepdim=True) < 0.03)
+        return last + change, seen, still
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The mean loss of a frame, and its steady part."""
@@ -251,34 +273,34 @@ class Unroll:
             temporal = weight * self.temporal
             if output is None:
                 z, tau, known, past = begin, nothing, nothing, begin
+                basis = means(batch.frames[:, t])
                 wanted, seen = target, torch.zeros_like(target[:, :1])
                 still = seen
             else:
                 with torch.no_grad():
-                    flow, true = self.disturbed(batch.flow[:, t]), batch.flow[:, t]
-                    tau = trust(batch.frames[:, t], batch.frames[:, t - 1], flow)
+                    flow = self.disturbed(batch.flow[:, t])
+                    slow = F.avg_pool2d(flow, PATCH) / PATCH
+                    basis = warp(basis, slow) * batch.factor[:, t, None, None, None]
+                    tau = trust(batch.frames[:, t], batch.frames[:, t - 1], flow, basis)
                     known, aligned = tau / TRUST_MAX, warp(output, flow)
                     if self.chance() < 0.2:
                         aligned, temporal = self.spoilt(aligned), 0.0
-                    before, kept = warp(batch.targets[:, t - 1], true), warp(output, true)
-                    change, wrong = target - before, (kept - before).abs().mean(1, keepdim=True)
-                    # What has gone astray is to go: asked to stand, crumbs of a glow stayed behind an arm for seconds.
-                    wanted, seen = kept + change, batch.valid[:, t] * (2 - wrong / ASTRAY).clamp(0, 1)
-                    still = seen * (true.square().sum(1, keepdim=True) < STILL**2) * (change.abs().amax(1, keepdim=True) < 0.03)
+                    wanted, seen, still = self.wanted(batch, t, output)
                     past = blocks(aligned)
                     z = start_of(past, begin, tau)
-                state = warp(state, F.avg_pool2d(flow, PATCH) / PATCH) * known
+                state = warp(state, slow) * known
             weights, state = whole, with_light(state, batch.light[:, t])
             if self.chance() < 0.12:
                 z, tau, share = self.part_of_the_way(z, tau, (frame, past, state, known), batch.style)
                 weights = self.network.folded(Condition(batch.style, share), self.precision)
             factor = batch.frames.new_tensor(temporal)
-            loss, part, output, state = self.loss(self.network, weights, z, frame, past, state, tau, known, target,
-                                                  wanted, seen, still, factor)
+            loss, part, output, state, share_kept = self.loss(
+                self.network, weights, z, frame, past, state, tau, known, target, wanted, seen, still, factor)
             total, unsteady = total + loss, unsteady + part
             output = output.detach().clamp(0, 1)
+            basis = torch.lerp(means(batch.frames[:, t]), basis, share_kept)
             if t == 0 and self.chance() < 0.35:
-                output, state = self.linger(batch.frames[:, t], begin, output, state, batch.light[:, t], whole)
+                output, state, basis = self.linger(batch.frames[:, t], begin, output, state, batch.light[:, t], whole)
         return total / length, unsteady / length
 
 

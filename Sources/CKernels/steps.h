@@ -25,10 +25,12 @@ INLINE pixel clamp_pixel(pixel value) {
     return value < one ? value : one;
 }
 
-// Frame, end of the flow, and which lanes of the result are not finite.
+// Frame, end of the flow, which lanes of the result are not finite, and how much of the past is in
+// the end, 0…1 in the mean.
 typedef struct {
     pixel frame[3], end[3];
     pixel_mask bad;
+    float kept;
 } square_end;
 
 INLINE square_end end_of_square(
@@ -38,7 +40,11 @@ INLINE square_end end_of_square(
     square_end s;
     pixel gate = LOAD(pixel, result + 3 * block_stride);
     s.bad = not_finite(gate) | not_finite(LOAD(pixel, result + 4 * block_stride));
-    if (known > 0) gate = known * sigmoid(result + 3 * block_stride);
+    s.kept = 0;
+    if (known > 0) {
+        gate = known * sigmoid(result + 3 * block_stride);
+        s.kept = pixel_sum(gate) * (1 / 16.0f);
+    }
     for (int c = 0; c < 3; c++) {
         pixel residual = LOAD(pixel, result + c * block_stride);
         s.bad |= not_finite(residual);
@@ -85,7 +91,8 @@ static int advance_squares(
 static int end_squares(
     float *result, ptrdiff_t result_stride, const uint8_t *rgb, ptrdiff_t rgb_stride,
     const uint16_t *aligned, const float *trust, float temporal, ptrdiff_t count, float *state,
-    uint16_t *past, ptrdiff_t past_stride, ptrdiff_t plane_stride) {
+    uint16_t *past, ptrdiff_t past_stride, ptrdiff_t plane_stride, const float *means,
+    const float *aligned_basis, float *basis) {
     pixel_mask bad = {};
     for (ptrdiff_t i = 0; i < count; i++) {
         float *from = result + i * CK_BLOCK;
@@ -99,6 +106,9 @@ static int end_squares(
                 past + c * plane_stride + 4 * i, past_stride, to_u16(65535.0f * end));
             STORE(from + c * result_stride, end - s.frame[c]);
         }
+        four mean = LOAD(four, means + 4 * i), before = LOAD(four, aligned_basis + 4 * i);
+        // What the aligned basis holds where nothing of it is kept may be anything.
+        STORE(basis + 4 * i, s.kept > 0 ? mean + s.kept * (before - mean) : mean);
         if (state) keep_state(from + 4 * result_stride, state + i * CK_BLOCK);
     }
     return any(bad);

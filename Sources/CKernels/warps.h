@@ -4,6 +4,7 @@ typedef uint16_t pixel_u16 __attribute__((ext_vector_type(16)));
 typedef uint16_t quad_u16 __attribute__((ext_vector_type(4)));
 typedef uint16_t pair_u16 __attribute__((ext_vector_type(8)));
 typedef float two __attribute__((ext_vector_type(2)));
+typedef float four __attribute__((ext_vector_type(4)));
 
 INLINE pixel from_u16(pixel_u16 value) {
     return __builtin_convertvector(__builtin_convertvector(value, pixel_mask), pixel);
@@ -162,25 +163,26 @@ INLINE field_place place_in_field(
         above_ + (p).y * (below_ - above_); \
     })
 
-static void square_chroma(
-    const uint8_t *rgb, ptrdiff_t rgb_stride, ptrdiff_t count, float *chroma) {
+static void square_means(
+    const uint8_t *rgb, ptrdiff_t rgb_stride, ptrdiff_t count, float *means) {
     for (ptrdiff_t i = 0; i < count; i++) {
         square values = load_square(rgb + 12 * i, rgb_stride);
         pixel red = from_u8(values.colour[0]), blue = from_u8(values.colour[2]);
         pixel luma = 0.299f * red + 0.587f * from_u8(values.colour[1]) + 0.114f * blue;
-        chroma[2 * i] = pixel_sum(red - luma) * (1 / 16.0f);
-        chroma[2 * i + 1] = pixel_sum(blue - luma) * (1 / 16.0f);
+        four sums = {pixel_sum(luma), pixel_sum(red - luma), pixel_sum(blue - luma), 0};
+        STORE(means + 4 * i, sums * (1 / 16.0f));
     }
 }
 
-static void chroma_errors(
-    const float *now, const float *before, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row,
-    const float *flow, float *errors) {
+static void basis_errors(
+    const float *means, const float *basis, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row,
+    const float *flow, float factor, float *aligned, float *errors) {
     for (ptrdiff_t i = 0; i < columns; i++) {
         field_place p = place_in_field(
             (float)i + 0.25f * flow[2 * i], (float)row + 0.25f * flow[2 * i + 1], columns, rows);
-        two apart = LOAD(two, now + 2 * (row * columns + i))
-            - FIELD_AT(two, before, 2, 2 * columns, p);
-        errors[i] += 0.5f * (absolute(apart[0]) + absolute(apart[1]));
+        four there = factor * FIELD_AT(four, basis, 4, 4 * columns, p);
+        four apart = LOAD(four, means + 4 * i) - there;
+        errors[i] += 2 * absolute(apart[0]) + absolute(apart[1]) + absolute(apart[2]);
+        STORE(aligned + 4 * i, there);
     }
 }

@@ -130,7 +130,7 @@ public struct Session {
         }
         for case .file(let output) in configuration.output.sinks
         where SinkName.file(output).isPicture && hasManyFrames() {
-            let stem = output.split(separator: ".").dropLast().joined(separator: ".")
+            let stem = output.prefix(upTo: output.lastIndex(of: ".") ?? output.endIndex)
             throw SessionError(
                 "\(output) is one picture, but there are more frames: name a video (\(stem).mp4), or a "
                     + "folder for a picture of each (lucida transform … \(stem)/, a sink frames:\(stem))"

@@ -62,7 +62,8 @@ final class OutputStage: @unchecked Sendable {
                 break
             } else {
                 ring.waitForFrame(timeoutNanoseconds: waitNanoseconds)
-                if PipelineSwitches.isPaused(turn) { recordPause() }
+                // Not once it is over: the next frame may be earlier than such a card.
+                if switches.turn == turn, PipelineSwitches.isPaused(turn) { recordPause() }
                 bridgePause()
             }
         }

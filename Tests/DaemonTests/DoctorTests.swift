@@ -26,7 +26,8 @@ private final class Workshop {
     static let small = repository.appending(
         path: "Tests/ModelsTests/Resources/streaming-unet.safetensors"
     ).path
-    static let unit = "[Service]\nExecStart=/usr/local/bin/lucida run\nProtectSystem=strict"
+    static let unit =
+        "[Service]\nExecStart=/usr/local/bin/lucida run\nProtectSystem=strict\nPrivateNetwork=yes"
 
     init() throws {
         machine = Machine(
@@ -461,6 +462,16 @@ private let otherBreakages: [Breakage] = [
         id: "service.read_only", command: "sudoedit /etc/lucida/lucida.toml", title: "/home/ada"
     ) { try $0.write("/etc/lucida/lucida.toml", "[report]\npath = \"/home/ada/report.json\"") },
     Breakage(
+        id: "service.no_network",
+        command: "sudo mkdir -p /etc/systemd/system/lucida.service.d && "
+            + "printf '[Service]\\nPrivateNetwork=no\\nIPAddressDeny=\\n"
+            + "RestrictAddressFamilies=AF_INET AF_INET6\\n'"
+            + " | sudo tee /etc/systemd/system/lucida.service.d/network.conf"
+            + " && sudo systemctl daemon-reload && sudo systemctl restart lucida"
+    ) {
+        try $0.write("/etc/lucida/lucida.toml", "[output]\nsinks = [\"file:udp://10.0.0.2:9000\"]")
+    },
+    Breakage(
         id: "service.reload_needed", severity: .warning,
         command: "sudo systemctl daemon-reload && sudo systemctl restart lucida"
     ) { $0.service(reload: "yes") },
@@ -572,6 +583,15 @@ private let otherBreakages: [Breakage] = [
         try shop.write(
             "/etc/systemd/system/lucida.service.d/outputs.conf",
             "[Service]\nReadWritePaths=/srv/films")
+        #expect(shop.examine().filter { $0.severity != .ok } == [])
+    }
+
+    @Test func aDropInGivesTheServiceANetwork() throws {
+        let shop = try Workshop()
+        try shop.write(
+            "/etc/lucida/lucida.toml", "[output]\nsinks = [\"file:udp://10.0.0.2:9000\"]")
+        try shop.write(
+            "/etc/systemd/system/lucida.service.d/network.conf", "[Service]\nPrivateNetwork=no")
         #expect(shop.examine().filter { $0.severity != .ok } == [])
     }
 

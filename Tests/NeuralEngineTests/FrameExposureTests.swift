@@ -75,7 +75,50 @@ struct FrameExposureTests {
         }
     }
 
-    @Test("A cut forgets the gain")
+    @Test("A frame of another size than the model's is steadied, too")
+    func scaled() throws {
+        let bench = try StreamBench(width: 192, height: 128, modelWidth: 96, modelHeight: 64)
+        bench.process(bench.frame(Self.texture))
+        let before = seen(bench)
+        bench.process(bench.frame { 1.2 * Self.texture($0, $1) })
+        #expect(abs(seen(bench) - before) < 0.03 * before)
+    }
+
+    @Test("During a fade the past is trusted as before, and no cut is seen", arguments: [1.3, 0.8])
+    func trust(factor: Float) throws {
+        let bench = try StreamBench(width: 96, height: 64)
+        bench.process(bench.frame(Self.texture))
+        for _ in 0..<60 {
+            bench.process(bench.frame { factor * Self.texture($0, $1) }) { _ in
+                bench.fill(block: 3, 3)
+            }
+            #expect(bench.stream.trust.count { $0 > 0.5 } > bench.stream.trust.count * 9 / 10)
+        }
+    }
+
+    @Test("Another scene forgets the gain")
+    func cut() throws {
+        let bench = try StreamBench(width: 96, height: 64)
+        bench.process(bench.frame(Self.texture))
+        bench.process(bench.frame { 1.2 * Self.texture($0, $1) })
+        let other = bench.frame { Self.texture($1, $0) > 122 ? 250 : 10 }
+        bench.process(other)
+        let mean = Float(other.reduce(0) { $0 + Int($1) }) / Float(other.count)
+        bench.process(other)
+        #expect(abs(seen(bench) - mean) < 0.01)
+    }
+
+    @Test("Without a past there is no gain")
+    func noPast() throws {
+        let bench = try StreamBench(width: 96, height: 64)
+        bench.stream.temporal = 0
+        bench.process(bench.frame(Self.texture))
+        let before = seen(bench)
+        bench.process(bench.frame { 1.2 * Self.texture($0, $1) })
+        #expect(abs(seen(bench) - 1.2 * before) < 0.5)
+    }
+
+    @Test("A reset forgets the gain")
     func reset() throws {
         let bench = try StreamBench(width: 96, height: 64)
         let bright = bench.frame { 1.2 * Self.texture($0, $1) }

@@ -88,58 +88,88 @@ struct StreamKernelTests {
         }
     }
 
-    @Test("Colour of squares, and what it differs by after the flow", arguments: sets)
-    func chroma(isa: ck_isa) throws {
+    @Test("Colour of squares, and what the past's basis differs by after the flow", arguments: sets)
+    func basis(isa: ck_isa) throws {
         let (columns, rows) = (5, 3)
         var noise = Noise(seed: 3)
-        func colours() throws -> (rgb: [UInt8], chroma: [Float]) {
-            let rgb = noise.bytes(48 * columns * rows)
-            var chroma = [Float](repeating: -7, count: 2 * columns * rows + 1)
-            let kernel = try table(isa)
-            for row in 0..<rows {
-                rgb.withUnsafeBufferPointer { from in
-                    chroma.withUnsafeMutableBufferPointer { to in
-                        guard let from = from.baseAddress, let to = to.baseAddress else { return }
-                        kernel.square_chroma(
-                            from + 48 * columns * row, 12 * columns, columns,
-                            to + 2 * columns * row)
-                    }
+        let rgb = noise.bytes(48 * columns * rows)
+        var means = [Float](repeating: -7, count: 4 * columns * rows + 1)
+        let kernel = try table(isa)
+        for row in 0..<rows {
+            rgb.withUnsafeBufferPointer { from in
+                means.withUnsafeMutableBufferPointer { to in
+                    guard let from = from.baseAddress, let to = to.baseAddress else { return }
+                    kernel.square_means(
+                        from + 48 * columns * row, 12 * columns, columns, to + 4 * columns * row)
                 }
             }
-            #expect(chroma[2 * columns * rows] == -7)
-            return (rgb, chroma)
         }
-        func mean(_ rgb: [UInt8], _ x: Int, _ y: Int, _ colour: Int) -> Float {
-            var sum: Float = 0
-            for py in 4 * y..<4 * y + 4 {
-                for px in 4 * x..<4 * x + 4 {
-                    let at = 3 * (4 * columns * py + px)
-                    let luma = StreamReference.luma(rgb[at], rgb[at + 1], rgb[at + 2])
-                    sum += Float(rgb[at + colour]) - luma
-                }
+        #expect(means[4 * columns * rows] == -7)
+        for y in 0..<rows {
+            for x in 0..<columns {
+                let expected = mean(of: rgb, x, y, columns: columns)
+                #expect(
+                    isClose(
+                        Array(means[(4 * (y * columns + x))...].prefix(4)), expected,
+                        tolerance: 1e-3))
             }
-            return sum / 16
         }
-        let (now, before) = (try colours(), try colours())
+        let basis = noise.floats(4 * columns * rows).map { 200 * $0 }
         for (u, v) in [(0, 0), (4, -4), (2, 1), (-100, 100)] as [(Float, Float)] {
             for row in 0..<rows {
                 var errors = [Float](repeating: 3, count: columns + 1)
+                var aligned = [Float](repeating: -7, count: 4 * columns + 1)
                 let flow = (0..<2 * columns).map { $0 % 2 == 0 ? u : v }
-                try table(isa).chroma_errors(
-                    now.chroma, before.chroma, columns, rows, row, flow, &errors)
+                let now = Array(means[(4 * row * columns)...].prefix(4 * columns))
+                kernel.basis_errors(
+                    now, basis, columns, rows, row, flow, 0.9, &aligned, &errors)
                 for i in 0..<columns {
                     var expected: Float = 3
-                    for colour in [0, 2] {
+                    for (part, weight) in [2, 1, 1].enumerated() {
                         let there = StreamReference.at(
                             Float(i) + u / 4, Float(row) + v / 4, width: columns, height: rows
-                        ) { mean(before.rgb, $0, $1, colour) }
-                        expected += abs(mean(now.rgb, i, row, colour) - there) / 2
+                        ) { 0.9 * basis[4 * ($1 * columns + $0) + part] }
+                        #expect(abs(aligned[4 * i + part] - there) < 1e-3)
+                        expected += Float(weight) * abs(now[4 * i + part] - there)
                     }
-                    #expect(abs(errors[i] - expected) < 1e-3)
+                    #expect(abs(errors[i] - expected) < 2e-3)
                 }
                 #expect(errors[columns] == 3)
+                #expect(aligned[4 * columns] == -7)
             }
         }
+    }
+
+    @Test("Bytes times a gain", arguments: sets)
+    func multiply(isa: ck_isa) throws {
+        var noise = Noise(seed: 8)
+        for count in [1, 15, 16, 17, 33, 48] {
+            for gain: Float in [0.7, 1.3] {
+                let source = noise.bytes(count)
+                var target = [UInt8](repeating: 7, count: count + 16)
+                try table(isa).multiply_bytes(source, count, gain, &target)
+                for (found, byte) in zip(target, source) {
+                    // Halves go to either side.
+                    #expect(abs(Float(found) - min(gain * Float(byte), 255)) <= 0.501)
+                }
+                #expect(target[count + 15] == 7, "no more than 15 bytes behind are written")
+            }
+        }
+    }
+
+    /// Of a square: luma, red − luma, blue − luma, and 0.
+    private func mean(of rgb: [UInt8], _ x: Int, _ y: Int, columns: Int) -> [Float] {
+        var sums: [Float] = [0, 0, 0, 0]
+        for py in 4 * y..<4 * y + 4 {
+            for px in 4 * x..<4 * x + 4 {
+                let at = 3 * (4 * columns * py + px)
+                let luma = StreamReference.luma(rgb[at], rgb[at + 1], rgb[at + 2])
+                sums[0] += luma / 16
+                sums[1] += (Float(rgb[at]) - luma) / 16
+                sums[2] += (Float(rgb[at + 2]) - luma) / 16
+            }
+        }
+        return sums
     }
 
     @Test("Halved rows", arguments: sets)
@@ -632,11 +662,14 @@ struct StreamPastKernelTests {
             Float(rgb[lane / 4 * rgbStride + 3 * (4 * i + lane % 4) + colour]) / 255
         }
 
+        func kept(_ i: Int, _ lane: Int) -> Float {
+            trust[i] * StreamReference.sigmoid(result[3 * stride + 16 * i + lane])
+        }
+
         func end(_ i: Int, _ lane: Int, _ colour: Int) -> Float {
             let end = frame(i, lane, colour) + result[colour * stride + 16 * i + lane]
             guard trust[i] > 0 else { return end }
-            let gate = trust[i] * StreamReference.sigmoid(result[3 * stride + 16 * i + lane])
-            return end + gate * (Float(aligned[48 * i + 16 * colour + lane]) / 65535 - end)
+            return end + kept(i, lane) * (Float(aligned[48 * i + 16 * colour + lane]) / 65535 - end)
         }
 
         func expectState(_ state: [Float]) {
@@ -693,9 +726,14 @@ struct StreamPastKernelTests {
         var state = [Float](repeating: -7, count: 16 * row.count + 1)
         let (stride, planeStride) = (4 * row.count + 3, 4 * (4 * row.count + 3) + 5)
         var past = [UInt16](repeating: 7, count: 3 * planeStride)
+        var noise = Noise(seed: 5)
+        let means = noise.floats(4 * row.count).map { 200 * $0 }
+        // Of what is not trusted nothing is read.
+        let before = (0..<4 * row.count).map { row.trust[$0 / 4] > 0 ? Float($0) : .nan }
+        var basis = [Float](repeating: -7, count: 4 * row.count + 1)
         let bad = table.end_squares(
             &result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust, 1, row.count,
-            &state, &past, stride, planeStride)
+            &state, &past, stride, planeStride, means, before, &basis)
         #expect(bad == 0)
         row.expectState(state)
         for i in 0..<row.count {
@@ -711,6 +749,15 @@ struct StreamPastKernelTests {
                 }
             }
         }
+        for i in 0..<row.count {
+            let kept = (0..<16).reduce(0) { $0 + row.kept(i, $1) / 16 }
+            for part in 4 * i..<4 * i + 4 {
+                let expected =
+                    kept > 0 ? means[part] + kept * (before[part] - means[part]) : means[part]
+                #expect(abs(basis[part] - expected) < 1e-3)
+            }
+        }
+        #expect(basis[4 * row.count] == -7)
         #expect(past[4 * row.count] == 7)
         #expect(result.dropFirst(3 * row.stride) == row.result.dropFirst(3 * row.stride))
     }
@@ -730,10 +777,13 @@ struct StreamPastKernelTests {
                             result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust,
                             1, row.count, 0.5, nil, &input, row.stride) != 0)
                     var past = [UInt16](repeating: 0, count: 48 * row.count)
+                    let means = [Float](repeating: 0, count: 4 * row.count)
+                    var basis = means
                     #expect(
                         table.end_squares(
                             &result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust,
-                            1, row.count, nil, &past, 4 * row.count, 16 * row.count) != 0)
+                            1, row.count, nil, &past, 4 * row.count, 16 * row.count, means, means,
+                            &basis) != 0)
                 }
             }
         }

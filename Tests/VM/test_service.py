@@ -1,6 +1,7 @@
 """`make install` and the service under systemd as process 1."""
 
 import json
+import re
 import unittest
 
 import case
@@ -28,6 +29,19 @@ class ServiceTests(case.MachineTestCase):
 
     def test_does_not_run_as_root(self):
         self.assertNotEqual(self.facts("start")["user"], "root")
+
+    def test_has_no_rights_that_it_does_not_need(self):
+        found = self.facts("sandbox")
+        status = found["status"]
+        self.assertEqual({status[f"Cap{name}"] for name in ("Eff", "Prm", "Bnd", "Amb")}, {16 * "0"})
+        self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
+        self.assertEqual(found["interfaces"], ["lo"])
+
+    def test_systemd_finds_little_exposed(self):
+        text = self.facts("sandbox")["security"]
+        exposure = re.search(r"exposure level for lucida.service: ([0-9.]+)", text)
+        self.assertIsNotNone(exposure, text)
+        self.assertLessEqual(float(exposure[1]), 1.0, text)
 
     def test_is_steered_by_the_group_video(self):
         found = self.facts("control")

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dump_stream_reference import tiny
 from export_stream import WITH_SOURCE, load_model, save_model
 from streaming import (BASE, LIGHT, PATCH, PIXELS, SMALL, STATE, STYLES, TRUST_MAX, Condition, Exposure, Shape, Stream, StreamingUNet,
-                       multiply_accumulates, shares, trust, warp)
+                       means, multiply_accumulates, shares, trust, warp)
 from textures import source
 from train_stream import orthogonal
 
@@ -75,10 +75,10 @@ class NetworkTests(unittest.TestCase):
         network = tiny().float()
         weights = network.folded(Condition(INK, 1.0))
         z, frame, state, tau, known = blocks(PIXELS), blocks(PIXELS), blocks(STATE + LIGHT), blocks(1), torch.zeros(1, 1, 8, 12)
-        a, _ = network(z, frame, blocks(PIXELS), state, tau, known, weights)
-        b, _ = network(z, frame, blocks(PIXELS), state, tau, known, weights)
+        a, _, _ = network(z, frame, blocks(PIXELS), state, tau, known, weights)
+        b, _, _ = network(z, frame, blocks(PIXELS), state, tau, known, weights)
         self.assertTrue(torch.equal(a, b))
-        c, _ = network(z, frame, blocks(PIXELS), state, tau, known + 1, weights)
+        c, _, _ = network(z, frame, blocks(PIXELS), state, tau, known + 1, weights)
         self.assertGreater((a - c).abs().max().item(), 0.01)
 
     def test_steps_go_all_the_way(self) -> None:
@@ -104,22 +104,31 @@ class TrustTests(unittest.TestCase):
 
     def test_the_same_picture_is_trusted(self) -> None:
         frame = torch.rand(1, 3, 32, 48)
-        torch.testing.assert_close(trust(frame, frame, self.still), torch.full((1, 1, 8, 12), TRUST_MAX))
+        torch.testing.assert_close(trust(frame, frame, self.still, means(frame)), torch.full((1, 1, 8, 12), TRUST_MAX))
 
     def test_noise_and_exposure_do_not_matter_but_change_does(self) -> None:
         frame = torch.rand(1, 3, 32, 48)
         noisy = frame + 0.03 * torch.randn(frame.shape) + 0.02
         noisy[..., 8:16, 16:32] = 1 - frame[..., 8:16, 16:32]
-        tau = trust(noisy, frame, self.still)
+        tau = trust(noisy, frame, self.still, means(frame))
         self.assertLess(tau[..., 2:4, 4:8].mean().item(), 0.5 * TRUST_MAX)
         tau[..., 2:4, 4:8] = TRUST_MAX
         self.assertGreater(tau.mean().item(), 0.98 * TRUST_MAX)
+
+    def test_what_has_slowly_gone_is_not_trusted(self) -> None:
+        frame = torch.full((1, 3, 32, 48), 0.5)
+        basis = means(frame)
+        basis[:, :, 2:4, 4:8] += 0.1
+        tau = trust(frame, frame, self.still, basis)
+        self.assertTrue((tau[..., 2:4, 4:8] == 0).all())
+        tau[..., 2:4, 4:8] = TRUST_MAX
+        self.assertTrue((tau == TRUST_MAX).all())
 
     def test_what_comes_from_outside_is_not_trusted(self) -> None:
         frame = torch.full((1, 3, 32, 48), 0.5)
         flow = torch.zeros(1, 2, 32, 48)
         flow[:, 0] = -6
-        tau = trust(frame, frame, flow)
+        tau = trust(frame, frame, flow, means(frame))
         self.assertTrue((tau[..., :2] == 0).all() and (tau[..., 2:] == TRUST_MAX).all())
 
     def test_warp_moves_by_whole_pixels(self) -> None:

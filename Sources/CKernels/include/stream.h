@@ -119,16 +119,18 @@ typedef struct {
         const uint16_t *now, const uint16_t *before, ptrdiff_t stride, ptrdiff_t columns,
         ptrdiff_t rows, ptrdiff_t row, float noise, float *flow, float *drift, float *errors);
 
-    /// Colour of `count` squares of RGB24 side by side: the means of red − luma and blue − luma, in
-    /// levels, in pairs.
-    void (*square_chroma)(
-        const uint8_t *rgb, ptrdiff_t rgb_stride, ptrdiff_t count, float *chroma);
+    /// Colour of `count` squares of RGB24 side by side: the means of luma, red − luma and blue −
+    /// luma, in levels, and 0.
+    void (*square_means)(
+        const uint8_t *rgb, ptrdiff_t rgb_stride, ptrdiff_t count, float *means);
 
-    /// Adds to the errors of a row of squares half of what the two means differ by after the flow. now,
-    /// before: all squares' chroma.
-    void (*chroma_errors)(
-        const float *now, const float *before, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row,
-        const float *flow, float *errors);
+    /// Adds to the errors of a row of squares what the frame and the basis of the past differ by:
+    /// twice the difference of luma, once those of colour. means: the row's; basis: all
+    /// squares', of the frame before; aligned: the row's, where the flow says that it is now, times
+    /// what exposure has changed since, `factor`.
+    void (*basis_errors)(
+        const float *means, const float *basis, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row,
+        const float *flow, float factor, float *aligned, float *errors);
 
     /// How far the past of a row of squares can be trusted: has_past (0 or 1) · clamp(1.5 − 0.5 ·
     /// error_scale · error), 0 if the square's middle was outside of the frame; and where its
@@ -166,11 +168,14 @@ typedef struct {
         float share, float *state, float *input, ptrdiff_t input_stride);
 
     /// The last step, share 1: past = clamp(end), and instead of the residual `result` holds
-    /// clamp(end) − frame. Else as advance_squares.
+    /// clamp(end) − frame. Else as advance_squares. And the row's basis, what frames the past is
+    /// made of: basis = means + k (aligned_basis − means), k being the square's mean of temporal ·
+    /// trust · sigmoid(gate).
     int (*end_squares)(
         float *result, ptrdiff_t result_stride, const uint8_t *rgb, ptrdiff_t rgb_stride,
         const uint16_t *aligned, const float *trust, float temporal, ptrdiff_t count,
-        float *state, uint16_t *past, ptrdiff_t past_stride, ptrdiff_t plane_stride);
+        float *state, uint16_t *past, ptrdiff_t past_stride, ptrdiff_t plane_stride,
+        const float *means, const float *aligned_basis, float *basis);
 } ck_stream_kernels;
 
 /// The kernels of `isa`; NULL if this machine cannot run them.

@@ -172,6 +172,15 @@ extension Configuration {
     }
 }
 
+extension Configuration {
+    /// Of sinks and source that are somewhere in a network.
+    var addresses: [String] {
+        let sinks = output.sinks.compactMap { if case .file(let path) = $0 { path } else { nil } }
+        let source = if case .file(let path) = camera.source { [path] } else { [String]() }
+        return (sinks + source).filter { $0.contains("://") }
+    }
+}
+
 extension Machine {
     static let systemConfiguration = "/etc/lucida/lucida.toml"
 

@@ -20,7 +20,8 @@ extension Doctor {
             ]
         }
         return serviceFiles(machine, unit, state) + serviceAccess(machine)
-            + serviceOutputs(machine, unit) + serviceActivity(machine, state)
+            + serviceOutputs(machine, unit) + serviceNetwork(machine, unit)
+            + serviceActivity(machine, state)
     }
 
     private static func serviceFiles(
@@ -79,19 +80,13 @@ extension Doctor {
 
     /// The service may write where its unit says so, and nowhere else.
     private static func serviceOutputs(_ machine: Machine, _ unit: String) -> [Finding] {
-        guard let bytes = machine.readBytes(Machine.systemConfiguration),
-            let loaded = try? Configuration.parse(bytes, file: Machine.systemConfiguration)
-        else { return [] }
-        let folder = "/etc/systemd/system/lucida.service.d"
-        let files: [String] = [unit] + machine.list(folder).map { "\(folder)/\($0)" }
-        let lines: [Substring] = files.flatMap { file -> [Substring] in
-            (machine.read(file) ?? "").split(separator: "\n")
-        }
+        let lines = unitLines(machine, unit)
+        guard let configuration = machine.serviceConfiguration else { return [] }
         guard lines.contains("ProtectSystem=strict") else { return [] }
         let key = "ReadWritePaths="
         let open: [Substring] = lines.filter { $0.hasPrefix(key) }
             .flatMap { $0.dropFirst(key.count).split(separator: " ") }
-        let closed: [String] = loaded.configuration.outputPaths.map(folderName).filter { path in
+        let closed: [String] = configuration.outputPaths.map(folderName).filter { path in
             !(open + ["/tmp"]).contains { path == $0 || path.hasPrefix($0 + "/") }
         }
         guard let path = closed.first else { return [] }
@@ -110,12 +105,38 @@ extension Doctor {
                 "service.read_only", title,
                 "It belongs to a user of its own and may write nowhere but where a drop-in of its unit "
                     + "allows it.",
-                command: "sudo mkdir -p \(word) \(folder) && sudo chgrp video \(word) && "
+                command: "sudo mkdir -p \(word) \(dropIns) && sudo chgrp video \(word) && "
                     + "sudo chmod g+rwx \(word) && "
                     + "printf '[Service]\\nReadWritePaths=%s\\n' \(word) | "
-                    + "sudo tee \(folder)/outputs.conf && sudo systemctl daemon-reload && "
+                    + "sudo tee \(dropIns)/outputs.conf && sudo systemctl daemon-reload && "
                     + "sudo systemctl restart lucida")
         ]
+    }
+
+    /// The service has no network unless a drop-in gives it one.
+    private static func serviceNetwork(_ machine: Machine, _ unit: String) -> [Finding] {
+        guard let address = machine.serviceConfiguration?.addresses.first else { return [] }
+        let isPrivate = unitLines(machine, unit).last { $0.hasPrefix("PrivateNetwork=") }
+        guard isPrivate == "PrivateNetwork=yes" else { return [] }
+        return [
+            .problem(
+                "service.no_network", "the service may not reach \(address)",
+                "So that no picture leaves the machine unnoticed, it has no network until a drop-in of "
+                    + "its unit gives it one.",
+                command: "sudo mkdir -p \(dropIns) && "
+                    + "printf '[Service]\\nPrivateNetwork=no\\nIPAddressDeny=\\n"
+                    + "RestrictAddressFamilies=AF_INET AF_INET6\\n' | "
+                    + "sudo tee \(dropIns)/network.conf && sudo systemctl daemon-reload && "
+                    + "sudo systemctl restart lucida")
+        ]
+    }
+
+    private static let dropIns = "/etc/systemd/system/lucida.service.d"
+
+    /// Of the unit and its drop-ins, in the order in which they count.
+    private static func unitLines(_ machine: Machine, _ unit: String) -> [Substring] {
+        let files = [unit] + machine.list(dropIns).sorted().map { "\(dropIns)/\($0)" }
+        return files.flatMap { (machine.read($0) ?? "").split(separator: "\n") }
     }
 
     private static func folderName(_ output: String) -> String {
@@ -164,6 +185,13 @@ extension Doctor {
 }
 
 extension Machine {
+    /// What the service is configured to do; nil if that cannot be read.
+    fileprivate var serviceConfiguration: Configuration? {
+        readBytes(Self.systemConfiguration).flatMap {
+            try? Configuration.parse($0, file: Self.systemConfiguration).configuration
+        }
+    }
+
     /// What systemd says of the service; empty where there is none.
     func askService() -> [String: String] {
         guard exists("/run/systemd/system") else { return [:] }

@@ -35,6 +35,11 @@ final class FrameExposure {
     private let rows: Int
     private var isBeforeKnown = false
     private var gain: Float = 1
+    // Of the gain that the last frame was given, by its strength.
+    private var applied: Float = 1
+    /// What the present frame, as it is steadied, is of the one before it, as far as exposure goes:
+    /// in a fade not quite 1.
+    private(set) var factor: Float = 1
 
     init(
         kernels: UnsafePointer<ck_stream_kernels>, geometry: FrameGeometry,
@@ -54,24 +59,35 @@ final class FrameExposure {
     func reset() {
         isBeforeKnown = false
         gain = 1
+        applied = 1
+        factor = 1
     }
+
+    /// Another scene: from the next frame on there is nothing to undo.
+    func forgetGain() { gain = 1 }
 
     /// The frame itself or a steadied copy, which is valid until the next call.
     ///
-    /// - Parameter pointers: with a strength of less than 1 as much of the gain is applied.
+    /// - Parameter pointers: with a strength of less than 1 as much of the gain is applied, so that
+    ///   strength 0 is the untouched camera and what lies between has no jump; as much of the
+    ///   exposure's jump remains.
     /// - Realtime: safe
     func steady(_ pointers: FramePointers) -> FramePointers {
         let count = measure(pointers)
-        if isBeforeKnown { gain = nextGain(ratios: count) }
+        let jump = isBeforeKnown ? findJump(ratios: count) : 1
+        if isBeforeKnown { gain = nextGain(jump: jump) }
         isBeforeKnown = true
+        let now = 1 + pointers.strength * (gain - 1)
+        factor = jump * now / applied
+        applied = now
         guard gain != 1 else { return pointers }
         var steady = pointers
         steady.frame = UnsafePointer(steadied)
         steady.frameStride = 3 * width
         for y in 0..<height {
             kernels.pointee.multiply_bytes(
-                pointers.frame + y * pointers.frameStride, 3 * width,
-                1 + pointers.strength * (gain - 1), steadied + y * 3 * width)
+                pointers.frame + y * pointers.frameStride, 3 * width, now,
+                steadied + y * 3 * width)
         }
         return steady
     }
@@ -104,15 +120,17 @@ final class FrameExposure {
         return 0.299 * red + 0.587 * green + 0.114 * (Float(rgb[2]) + Float(rgb[5]))
     }
 
-    private func nextGain(ratios count: Int) -> Float {
-        var jump: Float = 1
-        if count > 0 && 16 * count >= columns * rows {
-            let low = ratio(rank: (count - 1) / 4, of: count)
-            let high = ratio(rank: 3 * (count - 1) / 4, of: count)
-            let middle = ratio(rank: (count - 1) / 2, of: count)
-            let isOneWay = low > 1 + Self.ratioMin || high < 1 - Self.ratioMin
-            if isOneWay && middle < Self.gainMax && middle > 1 / Self.gainMax { jump = middle }
-        }
+    /// By what the exposure has jumped; 1 if it has not.
+    private func findJump(ratios count: Int) -> Float {
+        guard count > 0 && 16 * count >= columns * rows else { return 1 }
+        let low = ratio(rank: (count - 1) / 4, of: count)
+        let high = ratio(rank: 3 * (count - 1) / 4, of: count)
+        let middle = ratio(rank: (count - 1) / 2, of: count)
+        let isOneWay = low > 1 + Self.ratioMin || high < 1 - Self.ratioMin
+        return isOneWay && middle < Self.gainMax && middle > 1 / Self.gainMax ? middle : 1
+    }
+
+    private func nextGain(jump: Float) -> Float {
         let next = pow(gain / jump, 1 - Self.leak)
         // Less than a tenth of a level.
         guard abs(next - 1) > 0.0004 else { return 1 }
@@ -129,7 +147,7 @@ final class FrameExposure {
                 while ratios[i] < pivot { i += 1 }
                 while ratios[j] > pivot { j -= 1 }
                 if i <= j {
-                    swap(&ratios[i], &ratios[j])
+                    (ratios[i], ratios[j]) = (ratios[j], ratios[i])
                     i += 1
                     j -= 1
                 }

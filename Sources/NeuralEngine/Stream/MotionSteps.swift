@@ -61,14 +61,21 @@ final class Motion {
     let levels: [Level]
     /// 16-bit luma of two frames.
     let luma: [MarginPlane<UInt16>]
-    /// Of each square's colour two means, of two frames.
-    let chroma: [UnsafeMutablePointer<Float>]
+    /// Of each square's colour in the present frame four numbers: means of luma, red − luma and
+    /// blue − luma, in levels, and 0.
+    let means: UnsafeMutablePointer<Float>
+    /// The same of what the last output was painted from: the frames before it, as much of each as
+    /// the network's gate has kept.
+    let basis: UnsafeMutablePointer<Float>
+    /// That where it is now.
+    let alignedBasis: UnsafeMutablePointer<Float>
     /// A vector for each square.
     let flow: UnsafeMutablePointer<Float>
     /// The same for texture, which moves with its surroundings where nothing speaks against it.
     let drift: UnsafeMutablePointer<Float>
-    /// Mean absolute difference of luma after the flow, in levels, and half of what colour differs by:
-    /// a hand may be as bright as the wall.
+    /// Mean absolute difference of luma after the flow, in levels, and what the means differ by from the
+    /// basis, luma counted twice: a hand may be as bright as the wall, and what changes slowly
+    /// differs little from the frame before, but more and more from what is still seen of it.
     let errors: UnsafeMutablePointer<Float>
     /// Whether there is a frame before.
     var isBeforeKnown = false
@@ -100,9 +107,9 @@ final class Motion {
             (1...Self.levelsMax).last { min(width, height) >> $0 >= Int(CK_PATCH) } ?? 1
         levels = (1...count).map { Level(width: width >> $0, height: height >> $0, in: allocator) }
         luma = (0..<2).map { _ in MarginPlane(width: width, height: height, in: allocator) }
-        chroma = (0..<2).map { [columns, rows] _ in
-            allocator.make(2 * columns * rows, of: Float.self)
-        }
+        means = allocator.make(4 * columns * rows, of: Float.self)
+        basis = allocator.make(4 * columns * rows, of: Float.self)
+        alignedBasis = allocator.make(4 * columns * rows, of: Float.self)
         flow = allocator.make(2 * columns * rows, of: Float.self)
         drift = allocator.make(2 * columns * rows, of: Float.self)
         errors = allocator.make(columns * rows, of: Float.self)
@@ -162,7 +169,7 @@ final class Motion {
         return histogram.value(rank: patches / 5)
     }
 
-    /// Takes the median of the squares' errors for their noise in the next frame.
+    /// Takes the median of what the squares' luma differs by for their noise in the next frame.
     func learn(median: Float) {
         squareNoise = min(max(median, Self.squareNoiseMin), Self.squareNoiseMax)
     }
@@ -215,8 +222,10 @@ final class StreamFrameStep: ParallelWork {
         self.input = input
         motion = state.motion
         super.init(name: "frame in", pieces: 4 * motion.rows / Motion.bandRows)
-        cost.bytesRead = 48 * motion.rows * motion.columns
-        cost.bytesWritten = 4 * cost.bytesRead
+        let squares = motion.rows * motion.columns
+        cost.bytesRead = squares * 48
+        // The network's input, luma, the pyramid, means.
+        cost.bytesWritten = squares * (48 * 4 + 16 * 2 + 21 + 4 * 4)
     }
 
     override func perform(piece: Int, worker: Int) {
@@ -231,9 +240,9 @@ final class StreamFrameStep: ParallelWork {
                 rgb + 4 * row * stride, stride, motion.columns,
                 input.pixel(block: 3, y: y, x: 0), input.shape.blockStride, luma.row(4 * y),
                 luma.stride, half.row(2 * y), half.stride)
-            motion.kernels.pointee.square_chroma(
+            motion.kernels.pointee.square_means(
                 rgb + 4 * row * stride, stride, motion.columns,
-                motion.chroma[motion.present] + 2 * y * motion.columns)
+                motion.means + 4 * y * motion.columns)
         }
         luma.repeatEdges(rows: top..<top + Motion.bandRows)
         for index in motion.levels.indices {
@@ -318,25 +327,37 @@ final class PatchSearchStep: ParallelWork {
 /// piece.
 final class SquareErrorStep: ParallelWork {
     private let motion: Motion
-    private let histograms: [Histogram]
+    private let exposure: FrameExposure
+    // One for each thread; the last is for their sum.
+    private let errors: [Histogram]
+    private let lumaErrors: [Histogram]
 
-    init(motion: Motion, threads: Int, in allocator: StreamAllocator) {
-        self.motion = motion
-        // The last is for their sum.
-        histograms = (0...threads).map { _ in
-            Histogram(counts: allocator.make(Histogram.bins, of: UInt32.self))
+    init(_ state: StreamState, threads: Int) {
+        motion = state.motion
+        exposure = state.exposure
+        func histograms() -> [Histogram] {
+            (0...threads).map { _ in
+                Histogram(counts: state.allocator.make(Histogram.bins, of: UInt32.self))
+            }
         }
+        errors = histograms()
+        lumaErrors = histograms()
         super.init(name: "motion of squares", pieces: motion.rows)
         let squares = motion.rows * motion.columns
-        // Luma and colour of both frames; two vectors and an error for each square.
+        // Luma of both frames, means and basis; two vectors, an error and the basis for each square.
         cost.bytesRead =
-            squares * 2 * (16 * 2 + 2 * 4) + motion.cellBytes
+            squares * 2 * (16 * 2 + 4 * 4) + motion.cellBytes
             + motion.levels[0].patches * Motion.vectorBytes
-        cost.bytesWritten = squares * (2 * Motion.vectorBytes + 4)
+        cost.bytesWritten = squares * (2 * Motion.vectorBytes + 4 + 4 * 4)
     }
 
-    /// The median of the errors, the lower one of two, in levels.
-    func median() -> Float {
+    /// The median of `Motion.errors`, the lower one of two, in levels.
+    func median() -> Float { median(errors) }
+
+    /// The same of what luma alone differs by from the frame before.
+    func lumaMedian() -> Float { median(lumaErrors) }
+
+    private func median(_ histograms: [Histogram]) -> Float {
         let sum = histograms[histograms.count - 1]
         sum.clear()
         for worker in 0..<histograms.count - 1 { sum.add(histograms[worker]) }
@@ -347,7 +368,8 @@ final class SquareErrorStep: ParallelWork {
         pieces = motion.isBeforeKnown ? motion.rows : 0
         guard motion.isBeforeKnown else { return }
         motion.settle()
-        for histogram in histograms { histogram.clear() }
+        for histogram in errors { histogram.clear() }
+        for histogram in lumaErrors { histogram.clear() }
     }
 
     override func perform(piece: Int, worker: Int) {
@@ -365,10 +387,11 @@ final class SquareErrorStep: ParallelWork {
         motion.kernels.pointee.square_errors(
             now.first, before.first, now.stride, motion.columns, motion.rows, piece,
             motion.squareNoise, flow, motion.drift + 2 * piece * motion.columns, errors)
-        motion.kernels.pointee.chroma_errors(
-            motion.chroma[motion.present], motion.chroma[1 - motion.present], motion.columns,
-            motion.rows, piece, flow, errors)
-        let histogram = histograms[worker]
-        for index in 0..<motion.columns { histogram.add(errors[index]) }
+        for index in 0..<motion.columns { lumaErrors[worker].add(errors[index]) }
+        let at = 4 * piece * motion.columns
+        motion.kernels.pointee.basis_errors(
+            motion.means + at, motion.basis, motion.columns, motion.rows, piece, flow,
+            exposure.factor, motion.alignedBasis + at, errors)
+        for index in 0..<motion.columns { self.errors[worker].add(errors[index]) }
     }
 }

@@ -5,7 +5,7 @@ internal import CKernels
 /// How far the past can be trusted, and where textures have moved. One row of squares a piece.
 ///
 /// That of a square is clamp(1 − (e / 2.5 n − 1) / 2, 0, 1): e is what luma and colour differ by
-/// after the motion (`Motion.errors`), n its median over the picture and at least one level: what
+/// after the motion from the frame before and from the basis (`Motion.errors`), n its median over the picture and at least one level: what
 /// noise and changes of exposure do everywhere.
 final class StreamTrustStep: ParallelWork {
     private static let noiseMin: Float = 1
@@ -31,14 +31,15 @@ final class StreamTrustStep: ParallelWork {
         hasPast = 0
         frames &+= 1
         guard state.motion.isBeforeKnown else { return }
-        let median = errors.median()
-        state.motion.learn(median: median)
-        errorScale = 1 / (2.5 * max(median, Self.noiseMin))
-        if median <= Self.cutLevels {
+        errorScale = 1 / (2.5 * max(errors.median(), Self.noiseMin))
+        let lumaMedian = errors.lumaMedian()
+        state.motion.learn(median: lumaMedian)
+        if lumaMedian <= Self.cutLevels {
             hasPast = 1
         } else {
             // The light of another scene says nothing of this one.
             state.light.reset()
+            state.exposure.forgetGain()
         }
     }
 
@@ -209,8 +210,8 @@ final class StreamEndStep: ParallelWork {
         self.frameKernels = frameKernels
         self.check = check
         super.init(name: "end", pieces: state.motion.rows)
-        cost.bytesRead = state.squares * (80 * 4 + 48 * 3)
-        cost.bytesWritten = state.squares * (64 * 4 + 48 * 3)
+        cost.bytesRead = state.squares * (80 * 4 + 48 * 3 + 2 * 4 * 4)
+        cost.bytesWritten = state.squares * (64 * 4 + 48 * 3 + 4 * 4)
     }
 
     override func perform(piece: Int, worker: Int) {
@@ -229,7 +230,8 @@ final class StreamEndStep: ParallelWork {
                 result.pixel(block: 0, y: piece, x: 0), result.shape.blockStride, rgb, stride,
                 state.slot.aligned + 48 * at, state.slot.trust + at, state.slot.temporal, columns,
                 keepsState ? state.state + 16 * at : nil, past.row(4 * piece), past.stride,
-                state.past[1].first - past.first))
+                state.past[1].first - past.first, state.motion.means + 4 * at,
+                state.motion.alignedBasis + 4 * at, state.motion.basis + 4 * at))
         for plane in state.past { plane.repeatEdges(rows: 4 * piece..<4 * piece + 4) }
     }
 

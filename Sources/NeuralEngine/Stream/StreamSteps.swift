@@ -145,7 +145,7 @@ public final class StreamSteps {
             backend: backend, kernels: kernels, geometry: geometry, threads: threads,
             trustMax: trustMax)
         let motion = state.motion
-        let errors = SquareErrorStep(motion: motion, threads: threads, in: state.allocator)
+        let errors = SquareErrorStep(state, threads: threads)
         beginning =
             [
                 StreamFrameStep(state, input: input),
@@ -167,9 +167,9 @@ public final class StreamSteps {
         let margin = 2 * Int(CK_MARGIN)
         let pixels = (geometry.paddedWidth + margin + 16) * (geometry.paddedHeight + margin)
         let source = Int(CK_SOURCE_STRIDE) * Int(CK_SOURCE_STRIDE) * MemoryLayout<UInt32>.stride
-        let histograms = (threads + 2) * Histogram.bins * MemoryLayout<UInt32>.stride
-        // Two lumas, past, its aligned copy, the frame; the pyramids; what squares and patches have; chroma.
-        let perPixel = 4 + 6 + 6 + 3 + 3 + 7 + 2 + 1
+        let histograms = (2 * threads + 3) * Histogram.bins * MemoryLayout<UInt32>.stride
+        // Two lumas, past, its aligned copy, the frame; the pyramids; what squares and patches have; means.
+        let perPixel = 4 + 6 + 6 + 3 + 3 + 7 + 2 + 3
         let rows = threads * 12 * (geometry.frameWidth + geometry.modelWidth + 64)
         // The steadied frame, and eight bytes for each 8 × 8 pixels of it.
         let exposure = 4 * geometry.frameWidth * geometry.frameHeight
@@ -193,7 +193,9 @@ public final class StreamSteps {
     ///
     /// - Realtime: safe
     public func begin(_ pointers: FramePointers) {
-        let pointers = state.exposure.steady(pointers)
+        // Without a past every frame is by itself.
+        if !(temporal > 0) { state.exposure.reset() }
+        let pointers = temporal > 0 ? state.exposure.steady(pointers) : pointers
         if let batch {
             state.slot = batch.begin(pointers)
             end.pointers = batch.oldest(pointers)

@@ -63,6 +63,17 @@ def start(found):
         found["user"] = sh(f"ps -o user= -p {state()['MainPID']}")[1].strip()
 
 
+def sandbox(found):
+    """What the kernel and systemd say of the running service's rights."""
+    process = f"/proc/{state()['MainPID']}"
+    with open(f"{process}/status") as file:
+        found["status"] = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    with open(f"{process}/net/dev") as file:
+        found["interfaces"] = [line.split(":")[0].strip() for line in file if ":" in line]
+    found["security"] = sh("systemd-analyze security --no-pager lucida")[1]
+    found["log"] = journal()
+
+
 def control(found):
     found["status"], found["answer"] = sh("lucida ctl status --json")
     found["socket"] = sh("stat -c '%A %G' /run/lucida/control.sock")[1].strip()
@@ -135,4 +146,4 @@ def journal():
 
 if __name__ == "__main__":
     lucida.set_camera()
-    steps.run(install, start, control, doctor, restart_after_a_kill, stop, uninstall)
+    steps.run(install, start, sandbox, control, doctor, restart_after_a_kill, stop, uninstall)
