@@ -54,6 +54,8 @@ GATE_BIAS = -2.2  # of the last convolution: sigmoid(-2.2) = 0.1
 STYLES = ("ink", "oil", "watercolour", "pencil", "neon", "clear")
 SHARES = 8  # of which the embedding of r is made
 TRUST_MAX = 0.5  # of the past in the start: at 0.95 the source is drowned, and strokes fade as they are carried
+TRUST_MIN = 0.1  # where the picture is another, but not outside of it: a fifth of the past bridges what moves fast
+AROUND = 2  # blocks each way of which a block's surroundings are
 
 
 @dataclass(frozen=True)
@@ -219,10 +221,11 @@ class Stream:
             tau, past, state = torch.zeros_like(now[:, :1]), begin, torch.zeros_like(now[:, :STATE])
             basis = means(frame)
         else:
-            basis = warp(self.basis, F.avg_pool2d(flow, PATCH) / PATCH) * self.exposure.factor[:, None, None, None]
+            slow = F.avg_pool2d(flow, PATCH) / PATCH
+            basis = warp(self.basis, slow) * self.exposure.factor[:, None, None, None]
             tau = trust(frame, self.before, flow, basis)
             past = F.pixel_unshuffle(warp(self.output, flow), PATCH)
-            state = warp(self.state, F.avg_pool2d(flow, PATCH) / PATCH) * tau / TRUST_MAX
+            state = warp(self.state, slow) * tau / TRUST_MAX
         self.light = light(frame) if self.light is None else torch.lerp(self.light, light(frame), LIGHT_RATE)
         state = with_light(state, self.light)
         known, z, first = tau / TRUST_MAX, start_of(past, begin, tau), None
@@ -275,28 +278,35 @@ def start_of(past: Tensor, source: Tensor, tau0: Tensor) -> Tensor:
 def trust(frame: Tensor, before: Tensor, flow: Tensor, basis: Tensor) -> Tensor:
     """tau0: how far each block's aligned past can be trusted, (N, 1, h, w) in [0, TRUST_MAX].
 
-    frame, before: (N, 3, H, W) in [0, 1]; flow: (N, 2, H, W), what is at p now was at p + flow in `before`; basis: (N, 3,
+    frame, before: (N, 3, H, W) in [0, 1]; flow: (N, 2, H, W), what is at p now was at p + flow in `before`; basis: (N, 6,
     h, w), aligned. All done alike live: Rec. 601 luma; `warp`; e, the mean of the absolute difference over a block, and what the
     block's `means` differ by from the basis: luma's twice, and colour's, for a hand may be as bright as the wall; n, the
     lower median of e over the picture, which is what noise and changes of exposure do everywhere; full trust up to e =
-    2.5 max(n, 1/255), none from three times that on; and none where the middle of the block came from outside of the
-    picture.
+    2.5 max(n, 1/255), the least from three times that on. The same again of the surroundings, by a median of their own, and
+    the lesser of the two. None where the middle of the block came from outside of the picture.
 
     The basis is what the past was painted from: each frame's means, as much of them as the gate has kept. Trust that only
     looked at the frame before let a face that slowly moved on leave its skin on the wall: each frame was like the one
-    before it, none was any longer like what was still seen of them.
+    before it, none was any longer like what was still seen of them. And what is painted around a thing, a line or a glow, lies
+    where the frame never changed: it stayed behind as crumbs until the surroundings were looked at.
     """
     height, width = frame.shape[-2:]
     moved = F.avg_pool2d(flow, PATCH)
     e = F.avg_pool2d((luma(frame) - warp(luma(before), flow)).abs(), PATCH)
-    strayed = (means(frame) - basis).abs()
-    e = e + 2 * strayed[:, 0:1] + strayed[:, 1:2] + strayed[:, 2:3]
-    n = e.flatten(1).median(1).values[:, None, None, None].clamp_min(1 / 255)
+    strayed = (means(frame) - basis).abs() * torch.tensor([2.0, 1, 1, 2, 1, 1]).to(frame)[:, None, None]
+    near, around = strayed.split(3, 1)
+    alike = torch.minimum(likeness(e + near.sum(1, keepdim=True)), likeness(around.sum(1, keepdim=True)))
     h, w = e.shape[-2:]
     x = PATCH * torch.arange(w, device=e.device) + (PATCH - 1) / 2 + moved[:, 0:1]
     y = PATCH * torch.arange(h, device=e.device)[:, None] + (PATCH - 1) / 2 + moved[:, 1:2]
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    return TRUST_MAX * inside * (1 - (e / (2.5 * n) - 1) / 2).clamp(0, 1)
+    return inside * (TRUST_MIN + (TRUST_MAX - TRUST_MIN) * alike)
+
+
+def likeness(e: Tensor) -> Tensor:
+    """1 for errors (N, 1, h, w) up to 2.5 times their median, or 2.5 levels; from three times that on 0; in between straight."""
+    n = e.flatten(1).median(1).values[:, None, None, None].clamp_min(1 / 255)
+    return (1 - (e / (2.5 * n) - 1) / 2).clamp(0, 1)
 
 
 def light(frame: Tensor) -> Tensor:
@@ -321,9 +331,11 @@ def kept(known: Tensor, gate: Tensor) -> Tensor:
 
 
 def means(rgb: Tensor) -> Tensor:
-    """Means over blocks of luma, red - luma and blue - luma: (N, 3, H, W) to (N, 3, h, w)."""
+    """Means of luma, red - luma and blue - luma over blocks, and over those AROUND them: (N, 3, H, W) to (N, 6, h, w)."""
     bright = luma(rgb)
-    return F.avg_pool2d(torch.cat([bright, rgb[:, 0::2] - bright], 1), PATCH)
+    near = F.avg_pool2d(torch.cat([bright, rgb[:, 0::2] - bright], 1), PATCH)
+    around = F.avg_pool2d(F.pad(near, [AROUND] * 4, mode="replicate"), 2 * AROUND + 1, 1)
+    return torch.cat([near, around], 1)
 
 
 def luma(rgb: Tensor) -> Tensor:

@@ -38,8 +38,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sequences import ANCHOR_UNITS
-from streaming import (BASE, LIGHT, LIGHT_RATE, PATCH, PIXELS, SMALL, STATE, STYLES, TRUST_MAX, Condition, Exposure, Stream, StreamingUNet,
-                       Weights, kept, light, means, shares, start_of, trust, warp, with_light)
+from streaming import (BASE, LIGHT_RATE, PATCH, PIXELS, SMALL, STATE, STYLES, TRUST_MAX, Condition, Exposure, Stream,
+                       StreamingUNet, Weights, kept, light, means, shares, start_of, trust, warp, with_light)
 from teachers import STOCHASTIC
 from textures import sample_source, source
 

@@ -59,17 +59,18 @@ INLINE two drifted_anchor(
 
 static void trust_squares(
     const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *drift,
-    const float *errors, float error_scale, float has_past, float phase, float *trust,
-    float *anchor) {
+    const float *errors, float error_scale, const float *around, float around_scale,
+    float has_past, float phase, float *trust, float *anchor) {
     const float right = (float)(4 * past->columns - 1), bottom = (float)(4 * past->rows - 1);
     for (ptrdiff_t i = 0; i < past->columns; i++) {
         float x = (float)(4 * i) + 1.5f + flow[2 * i];
         float y = (float)(4 * row) + 1.5f + flow[2 * i + 1];
-        float value = has_past * clamp_float(1.5f - 0.5f * error_scale * errors[i], 0, 1);
-        if (x < 0 || x > right || y < 0 || y > bottom) value = 0;
-        trust[i] = value;
+        float error = error_scale * errors[i], other = around_scale * around[i];
+        float alike = has_past * clamp_float(1.5f - 0.5f * (error > other ? error : other), 0, 1);
+        int is_outside = x < 0 || x > right || y < 0 || y > bottom;
+        trust[i] = is_outside ? 0 : has_past * CK_TRUST_MIN + (1 - CK_TRUST_MIN) * alike;
         two moved = {};
-        if (value > 0) {
+        if (alike > 0 && !is_outside) {
             two by = LOAD(two, drift + 2 * i);
             moved = LOAD(two, past->anchor + 2 * (row * past->columns + i));
             if (by[0] != 0 || by[1] != 0) moved = drifted_anchor(past, i, row, by, phase);

@@ -106,9 +106,10 @@ static int end_squares(
                 past + c * plane_stride + 4 * i, past_stride, to_u16(65535.0f * end));
             STORE(from + c * result_stride, end - s.frame[c]);
         }
-        four mean = LOAD(four, means + 4 * i), before = LOAD(four, aligned_basis + 4 * i);
+        patch_row mean = LOAD(patch_row, means + CK_MEANS * i);
+        patch_row before = LOAD(patch_row, aligned_basis + CK_MEANS * i);
         // What the aligned basis holds where nothing of it is kept may be anything.
-        STORE(basis + 4 * i, s.kept > 0 ? mean + s.kept * (before - mean) : mean);
+        STORE(basis + CK_MEANS * i, s.kept > 0 ? mean + s.kept * (before - mean) : mean);
         if (state) keep_state(from + 4 * result_stride, state + i * CK_BLOCK);
     }
     return any(bad);

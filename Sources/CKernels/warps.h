@@ -63,10 +63,16 @@ INLINE origin origin_of(
     return (origin){left - CK_MARGIN, top - CK_MARGIN, x - (float)left, y - (float)top};
 }
 
+INLINE float pixel_sum(pixel v) {
+    patch_row half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7)
+        + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+    return row_sum(half);
+}
+
 static void frame_squares(
     const uint8_t *rgb, ptrdiff_t rgb_stride, ptrdiff_t count, float *blocks,
     ptrdiff_t block_stride, uint16_t *luma, ptrdiff_t luma_stride, float *half,
-    ptrdiff_t half_stride) {
+    ptrdiff_t half_stride, float *means) {
     for (ptrdiff_t i = 0; i < count; i++) {
         square values = load_square(rgb + 12 * i, rgb_stride);
         pixel colours[3];
@@ -83,6 +89,9 @@ static void frame_squares(
         sums *= 0.25f;
         STORE(half + 2 * i, __builtin_shufflevector(sums, sums, 0, 2));
         STORE(half + half_stride + 2 * i, __builtin_shufflevector(sums, sums, 8, 10));
+        four whole = {
+            pixel_sum(y), pixel_sum(colours[0] - y), pixel_sum(colours[2] - y), 0};
+        STORE(means + CK_MEANS * i, whole * (1 / 16.0f));
     }
 }
 
@@ -100,12 +109,6 @@ static void halve(const float *source, ptrdiff_t stride, ptrdiff_t count, float 
         target[i] = 0.25f
             * (source[2 * i] + source[stride + 2 * i] + source[2 * i + 1]
                + source[stride + 2 * i + 1]);
-}
-
-INLINE float pixel_sum(pixel v) {
-    patch_row half = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7)
-        + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-    return row_sum(half);
 }
 
 // A difference of up to so many times the noise may be noise; then motion is believed if it leaves
@@ -163,26 +166,43 @@ INLINE field_place place_in_field(
         above_ + (p).y * (below_ - above_); \
     })
 
-static void square_means(
-    const uint8_t *rgb, ptrdiff_t rgb_stride, ptrdiff_t count, float *means) {
-    for (ptrdiff_t i = 0; i < count; i++) {
-        square values = load_square(rgb + 12 * i, rgb_stride);
-        pixel red = from_u8(values.colour[0]), blue = from_u8(values.colour[2]);
-        pixel luma = 0.299f * red + 0.587f * from_u8(values.colour[1]) + 0.114f * blue;
-        four sums = {pixel_sum(luma), pixel_sum(red - luma), pixel_sum(blue - luma), 0};
-        STORE(means + 4 * i, sums * (1 / 16.0f));
+// A square's means in a row and the rows around it, the edges repeated: their sum.
+INLINE four column_sum(
+    const float *means, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row, ptrdiff_t column) {
+    four sum = {};
+    for (ptrdiff_t y = row - CK_AROUND; y <= row + CK_AROUND; y++)
+        sum += LOAD(
+            four,
+            means
+                + CK_MEANS
+                    * (clamp_index(y, 0, rows - 1) * columns + clamp_index(column, 0, columns - 1)));
+    return sum;
+}
+
+static void surrounding_means(float *means, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row) {
+    enum { side = 2 * CK_AROUND + 1 };
+    four sums[side];
+    for (ptrdiff_t x = 0; x < side - 1; x++)
+        sums[x] = column_sum(means, columns, rows, row, x - CK_AROUND);
+    for (ptrdiff_t i = 0; i < columns; i++) {
+        sums[(i + side - 1) % side] = column_sum(means, columns, rows, row, i + CK_AROUND);
+        four sum = {};
+        for (int x = 0; x < side; x++) sum += sums[x];
+        STORE(
+            means + CK_MEANS * (row * columns + i) + CK_MEANS / 2, sum * (1.0f / (side * side)));
     }
 }
 
 static void basis_errors(
     const float *means, const float *basis, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row,
-    const float *flow, float factor, float *aligned, float *errors) {
+    const float *flow, float factor, float *aligned, float *errors, float *around) {
     for (ptrdiff_t i = 0; i < columns; i++) {
         field_place p = place_in_field(
             (float)i + 0.25f * flow[2 * i], (float)row + 0.25f * flow[2 * i + 1], columns, rows);
-        four there = factor * FIELD_AT(four, basis, 4, 4 * columns, p);
-        four apart = LOAD(four, means + 4 * i) - there;
-        errors[i] += 2 * absolute(apart[0]) + absolute(apart[1]) + absolute(apart[2]);
-        STORE(aligned + 4 * i, there);
+        patch_row there = factor * FIELD_AT(patch_row, basis, CK_MEANS, CK_MEANS * columns, p);
+        patch_row apart = row_abs(LOAD(patch_row, means + CK_MEANS * i) - there);
+        errors[i] += 2 * apart[0] + apart[1] + apart[2];
+        around[i] = 2 * apart[4] + apart[5] + apart[6];
+        STORE(aligned + CK_MEANS * i, there);
     }
 }

@@ -64,8 +64,16 @@ struct StreamKernelTests {
             var blocks = [Float](repeating: -7, count: 3 * (16 * count + 16))
             var luma = [UInt16](repeating: 7, count: 4 * lumaStride)
             var half = [Float](repeating: -7, count: 2 * halfStride)
+            var means = [Float](repeating: -7, count: 8 * count + 1)
             try table(isa).frame_squares(
-                rgb, stride, count, &blocks, 16 * count + 16, &luma, lumaStride, &half, halfStride)
+                rgb, stride, count, &blocks, 16 * count + 16, &luma, lumaStride, &half, halfStride,
+                &means)
+            for index in means.indices {
+                let isWritten = index < 8 * count && index % 8 < 4
+                let expected =
+                    isWritten ? mean(of: rgb, stride: stride, square: index / 8)[index % 8] : -7
+                #expect(abs(means[index] - expected) < 1e-3)
+            }
             var expected = [Float](repeating: -7, count: half.count)
             for y in 0..<2 { for x in 0..<2 * count { expected[y * halfStride + x] = 0 } }
             for y in 0..<4 {
@@ -88,56 +96,59 @@ struct StreamKernelTests {
         }
     }
 
-    @Test("Colour of squares, and what the past's basis differs by after the flow", arguments: sets)
+    @Test("Means of squares' surroundings, and what the past's basis differs by", arguments: sets)
     func basis(isa: ck_isa) throws {
-        let (columns, rows) = (5, 3)
-        var noise = Noise(seed: 3)
-        let rgb = noise.bytes(48 * columns * rows)
-        var means = [Float](repeating: -7, count: 4 * columns * rows + 1)
         let kernel = try table(isa)
-        for row in 0..<rows {
-            rgb.withUnsafeBufferPointer { from in
-                means.withUnsafeMutableBufferPointer { to in
-                    guard let from = from.baseAddress, let to = to.baseAddress else { return }
-                    kernel.square_means(
-                        from + 48 * columns * row, 12 * columns, columns, to + 4 * columns * row)
+        for (columns, rows) in [(2, 2), (5, 3), (9, 8)] {
+            var noise = Noise(seed: 3)
+            let count = 8 * columns * rows
+            var means = (0..<count).map { $0 % 8 < 3 ? 200 * noise.float() : $0 % 8 < 4 ? 0 : -7 }
+            let alone = means
+            for row in 0..<rows { kernel.surrounding_means(&means, columns, rows, row) }
+            for index in 0..<count {
+                let (x, y, part) = (index / 8 % columns, index / 8 / columns, index % 8)
+                var expected = part < 4 ? alone[index] : 0
+                for near in 0..<25 where part >= 4 {
+                    let column = min(max(x + near % 5 - 2, 0), columns - 1)
+                    let line = min(max(y + near / 5 - 2, 0), rows - 1)
+                    expected += alone[8 * (line * columns + column) + part - 4] / 25
+                }
+                #expect(abs(means[index] - expected) < 1e-3)
+            }
+            let basis = noise.floats(count).map { 200 * $0 }
+            for (u, v) in [(0, 0), (4, -4), (2, 1), (-100, 100)] as [(Float, Float)] {
+                for row in 0..<rows {
+                    let now = Array(means[(8 * row * columns)...].prefix(8 * columns))
+                    expectErrors(
+                        kernel, now, basis, columns: columns, rows: rows, row: row, u: u, v: v)
                 }
             }
         }
-        #expect(means[4 * columns * rows] == -7)
-        for y in 0..<rows {
-            for x in 0..<columns {
-                let expected = mean(of: rgb, x, y, columns: columns)
-                #expect(
-                    isClose(
-                        Array(means[(4 * (y * columns + x))...].prefix(4)), expected,
-                        tolerance: 1e-3))
+    }
+
+    private func expectErrors(
+        _ kernel: ck_stream_kernels, _ now: [Float], _ basis: [Float], columns: Int, rows: Int,
+        row: Int, u: Float, v: Float
+    ) {
+        var errors = [Float](repeating: 3, count: columns + 1)
+        var around = [Float](repeating: -7, count: columns + 1)
+        var aligned = [Float](repeating: -7, count: 8 * columns + 1)
+        let flow = (0..<2 * columns).map { $0 % 2 == 0 ? u : v }
+        kernel.basis_errors(
+            now, basis, columns, rows, row, flow, 0.9, &aligned, &errors, &around)
+        for i in 0..<columns {
+            var expected: [Float] = [3, 0]
+            for part in 0..<8 {
+                let there = StreamReference.at(
+                    Float(i) + u / 4, Float(row) + v / 4, width: columns, height: rows
+                ) { 0.9 * basis[8 * ($1 * columns + $0) + part] }
+                #expect(abs(aligned[8 * i + part] - there) < 1e-3)
+                expected[part / 4] += [2, 1, 1, 0][part % 4] * abs(now[8 * i + part] - there)
             }
+            #expect(abs(errors[i] - expected[0]) < 2e-3)
+            #expect(abs(around[i] - expected[1]) < 2e-3)
         }
-        let basis = noise.floats(4 * columns * rows).map { 200 * $0 }
-        for (u, v) in [(0, 0), (4, -4), (2, 1), (-100, 100)] as [(Float, Float)] {
-            for row in 0..<rows {
-                var errors = [Float](repeating: 3, count: columns + 1)
-                var aligned = [Float](repeating: -7, count: 4 * columns + 1)
-                let flow = (0..<2 * columns).map { $0 % 2 == 0 ? u : v }
-                let now = Array(means[(4 * row * columns)...].prefix(4 * columns))
-                kernel.basis_errors(
-                    now, basis, columns, rows, row, flow, 0.9, &aligned, &errors)
-                for i in 0..<columns {
-                    var expected: Float = 3
-                    for (part, weight) in [2, 1, 1].enumerated() {
-                        let there = StreamReference.at(
-                            Float(i) + u / 4, Float(row) + v / 4, width: columns, height: rows
-                        ) { 0.9 * basis[4 * ($1 * columns + $0) + part] }
-                        #expect(abs(aligned[4 * i + part] - there) < 1e-3)
-                        expected += Float(weight) * abs(now[4 * i + part] - there)
-                    }
-                    #expect(abs(errors[i] - expected) < 2e-3)
-                }
-                #expect(errors[columns] == 3)
-                #expect(aligned[4 * columns] == -7)
-            }
-        }
+        #expect(errors[columns] == 3 && around[columns] == -7 && aligned[8 * columns] == -7)
     }
 
     @Test("Bytes times a gain", arguments: sets)
@@ -158,11 +169,11 @@ struct StreamKernelTests {
     }
 
     /// Of a square: luma, red − luma, blue − luma, and 0.
-    private func mean(of rgb: [UInt8], _ x: Int, _ y: Int, columns: Int) -> [Float] {
+    private func mean(of rgb: [UInt8], stride: Int, square: Int) -> [Float] {
         var sums: [Float] = [0, 0, 0, 0]
-        for py in 4 * y..<4 * y + 4 {
-            for px in 4 * x..<4 * x + 4 {
-                let at = 3 * (4 * columns * py + px)
+        for y in 0..<4 {
+            for x in 4 * square..<4 * square + 4 {
+                let at = y * stride + 3 * x
                 let luma = StreamReference.luma(rgb[at], rgb[at + 1], rgb[at + 2])
                 sums[0] += luma / 16
                 sums[1] += (Float(rgb[at]) - luma) / 16
@@ -465,29 +476,31 @@ struct StreamPastKernelTests {
             for _ in 0..<8 {
                 let flow = past.flows()
                 let errors = (0..<past.columns).map { _ in 10 * abs(past.noise.float()) }
+                let around = (0..<past.columns).map { _ in 7 * abs(past.noise.float()) }
                 var trust = [Float](repeating: -7, count: past.columns + 1)
                 var anchor = [Float](repeating: -7, count: 2 * past.columns + 1)
                 var view = past.kernelView
                 let drift = past.flows()
-                let noise: Float = 1.4
+                let noise: (Float, Float) = (1.4, 1.1)
                 table.trust_squares(
-                    &view, row, flow, drift, errors, 1 / (2.5 * noise), 0.95, phase, &trust,
-                    &anchor)
+                    &view, row, flow, drift, errors, 1 / (2.5 * noise.0), around,
+                    1 / (2.5 * noise.1), 1, phase, &trust, &anchor)
                 for i in 0..<past.columns {
                     let x = Float(4 * i) + 1.5 + flow[2 * i]
                     let y = Float(4 * row) + 1.5 + flow[2 * i + 1]
                     let isInside =
                         x >= 0 && x <= Float(4 * past.columns - 1) && y >= 0
                         && y <= Float(4 * past.rows - 1)
-                    let share = min(max(1 - (errors[i] / (2.5 * noise) - 1) / 2, 0), 1)
-                    let expected = isInside ? 0.95 * share : 0
-                    #expect(abs(trust[i] - expected) < 1e-5)
+                    let error = max(errors[i] / noise.0, around[i] / noise.1)
+                    let alike = min(max(1 - (error / 2.5 - 1) / 2, 0), 1)
+                    #expect(abs(trust[i] - (isInside ? 0.2 + 0.8 * alike : 0)) < 1e-5)
+                    let isCarried = isInside && alike > 0
                     let vector = (drift[2 * i], drift[2 * i + 1])
                     for axis in 0..<2 {
                         let moved = past.drifted(i, row, vector, phase, axis)
                         let found = anchor[2 * i + axis]
-                        #expect(abs(found - (expected > 0 ? moved : 0)) < 1e-3)
-                        if vector == (0, 0) && expected > 0 { #expect(found == moved) }
+                        #expect(abs(found - (isCarried ? moved : 0)) < 1e-3)
+                        if vector == (0, 0) && isCarried { #expect(found == moved) }
                     }
                 }
                 #expect(trust[past.columns] == -7 && anchor[2 * past.columns] == -7)
@@ -543,7 +556,7 @@ struct StreamPastKernelTests {
         var anchor = [Float](repeating: -7, count: 2 * past.columns)
         let zeros = [Float](repeating: 0, count: 2 * past.columns)
         try #require(ck_stream_kernels_for(isa)).pointee.trust_squares(
-            &view, 0, zeros, zeros, zeros, 1, 0, 0, &trust, &anchor)
+            &view, 0, zeros, zeros, zeros, 1, zeros, 1, 0, 0, &trust, &anchor)
         #expect(trust.allSatisfy { $0 == 0 } && anchor.allSatisfy { $0 == 0 })
     }
 
@@ -727,10 +740,10 @@ struct StreamPastKernelTests {
         let (stride, planeStride) = (4 * row.count + 3, 4 * (4 * row.count + 3) + 5)
         var past = [UInt16](repeating: 7, count: 3 * planeStride)
         var noise = Noise(seed: 5)
-        let means = noise.floats(4 * row.count).map { 200 * $0 }
+        let means = noise.floats(8 * row.count).map { 200 * $0 }
         // Of what is not trusted nothing is read.
-        let before = (0..<4 * row.count).map { row.trust[$0 / 4] > 0 ? Float($0) : .nan }
-        var basis = [Float](repeating: -7, count: 4 * row.count + 1)
+        let before = (0..<8 * row.count).map { row.trust[$0 / 8] > 0 ? Float($0) : .nan }
+        var basis = [Float](repeating: -7, count: 8 * row.count + 1)
         let bad = table.end_squares(
             &result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust, 1, row.count,
             &state, &past, stride, planeStride, means, before, &basis)
@@ -751,13 +764,13 @@ struct StreamPastKernelTests {
         }
         for i in 0..<row.count {
             let kept = (0..<16).reduce(0) { $0 + row.kept(i, $1) / 16 }
-            for part in 4 * i..<4 * i + 4 {
+            for part in 8 * i..<8 * i + 8 {
                 let expected =
                     kept > 0 ? means[part] + kept * (before[part] - means[part]) : means[part]
                 #expect(abs(basis[part] - expected) < 1e-3)
             }
         }
-        #expect(basis[4 * row.count] == -7)
+        #expect(basis[8 * row.count] == -7)
         #expect(past[4 * row.count] == 7)
         #expect(result.dropFirst(3 * row.stride) == row.result.dropFirst(3 * row.stride))
     }
@@ -777,7 +790,7 @@ struct StreamPastKernelTests {
                             result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust,
                             1, row.count, 0.5, nil, &input, row.stride) != 0)
                     var past = [UInt16](repeating: 0, count: 48 * row.count)
-                    let means = [Float](repeating: 0, count: 4 * row.count)
+                    let means = [Float](repeating: 0, count: 8 * row.count)
                     var basis = means
                     #expect(
                         table.end_squares(

@@ -26,6 +26,13 @@
 #define CK_SOURCE_STRIDE (CK_SOURCE + CK_SOURCE_MARGIN)
 /// Largest magnitude of a component of the flow, in pixels of the frame.
 #define CK_FLOW_LIMIT 64
+/// Numbers about a square's colour: the means of luma, red − luma and blue − luma over it, in
+/// levels, and 0; then the same over its surroundings.
+#define CK_MEANS 8
+/// Squares each way that the surroundings reach, the picture's edges repeated.
+#define CK_AROUND 2
+/// How far the past is trusted where the picture is another, but not outside of it.
+#define CK_TRUST_MIN 0.2f
 
 /// One level of two frames' pyramids of luma.
 typedef struct {
@@ -81,11 +88,12 @@ typedef struct {
 /// The kernels of one instruction set.
 typedef struct {
     /// `count` squares of RGB24 side by side: pixel-unshuffled to three blocks in [0, 1] (as
-    /// ck_kernels.unshuffle_rgb), four rows of luma, and two rows of luma averaged over 2 × 2.
+    /// ck_kernels.unshuffle_rgb), four rows of luma, two rows of luma averaged over 2 × 2, and the
+    /// first half of CK_MEANS numbers a square.
     void (*frame_squares)(
         const uint8_t *rgb, ptrdiff_t rgb_stride, ptrdiff_t count, float *blocks,
         ptrdiff_t block_stride, uint16_t *luma, ptrdiff_t luma_stride, float *half,
-        ptrdiff_t half_stride);
+        ptrdiff_t half_stride, float *means);
 
     /// target = round(gain · source), 255 at most; 15 more bytes of target may be written, and of
     /// source none read.
@@ -119,27 +127,27 @@ typedef struct {
         const uint16_t *now, const uint16_t *before, ptrdiff_t stride, ptrdiff_t columns,
         ptrdiff_t rows, ptrdiff_t row, float noise, float *flow, float *drift, float *errors);
 
-    /// Colour of `count` squares of RGB24 side by side: the means of luma, red − luma and blue −
-    /// luma, in levels, and 0.
-    void (*square_means)(
-        const uint8_t *rgb, ptrdiff_t rgb_stride, ptrdiff_t count, float *means);
+    /// The second half of a row's CK_MEANS from the first halves around it. means: all squares'.
+    void (*surrounding_means)(float *means, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row);
 
-    /// Adds to the errors of a row of squares what the frame and the basis of the past differ by:
-    /// twice the difference of luma, once those of colour. means: the row's; basis: all
-    /// squares', of the frame before; aligned: the row's, where the flow says that it is now, times
-    /// what exposure has changed since, `factor`.
+    /// What the frame and the basis of the past differ by in a row of squares: twice the difference
+    /// of luma, once those of colour; the squares' own is added to `errors`, that of their
+    /// surroundings becomes `around`. means: the row's; basis: all squares', of the frame before;
+    /// aligned: the row's, where the flow says that it is now, times what exposure has changed
+    /// since, `factor`.
     void (*basis_errors)(
         const float *means, const float *basis, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row,
-        const float *flow, float factor, float *aligned, float *errors);
+        const float *flow, float factor, float *aligned, float *errors, float *around);
 
-    /// How far the past of a row of squares can be trusted: has_past (0 or 1) · clamp(1.5 − 0.5 ·
-    /// error_scale · error), 0 if the square's middle was outside of the frame; and where its
-    /// texture is now: taken along by the drift, back on the grid where trust is 0. phase: a way of
-    /// 1 − phase squares counts as one; it should take all values of 0 ..< 1 in turn.
+    /// How far the past of a row of squares can be trusted: has_past (0 or 1) · (CK_TRUST_MIN +
+    /// (1 − CK_TRUST_MIN) · a), where a = clamp(1.5 − 0.5 · max(error_scale · error, around_scale ·
+    /// around)); 0 if the square's middle was outside of the frame. And where its texture is now:
+    /// taken along by the drift, back on the grid where a is 0. phase: a way of 1 − phase squares
+    /// counts as one; it should take all values of 0 ..< 1 in turn.
     void (*trust_squares)(
         const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *drift,
-        const float *errors, float error_scale, float has_past, float phase, float *trust,
-        float *anchor);
+        const float *errors, float error_scale, const float *around, float around_scale,
+        float has_past, float phase, float *trust, float *anchor);
 
     /// Mends torn texture, a row of squares: an anchor to which fewer than three of its neighbours
     /// are near (a pixel) becomes the median of the nine, or 0 if that is as lonely. field: all
@@ -149,13 +157,13 @@ typedef struct {
 
     /// A row of the network's input of seven blocks: z = (1 − tau) source + tau past in blocks
     /// 0…2, in block 6 the state, times temporal · trust, plus the 16 numbers of `light`, and tau =
-    /// trust_max · temporal · trust in its last channel. Past and state come along the flow. Blocks 3…5 stay. anchor: the
-    /// row's first pair in the whole field. aligned: the past, 48 numbers a square; not written
-    /// where tau is 0.
+    /// trust_max · temporal · trust in its last channel. Past and state come along the flow. Blocks
+    /// 3…5 stay. anchor: the row's first pair in the whole field. aligned: the past, 48 numbers a
+    /// square; not written where tau is 0.
     void (*start_squares)(
         const ck_stream_past *past, ptrdiff_t row, const float *flow, const float *trust,
-        float temporal, float trust_max, const float *light, const float *anchor, uint16_t *aligned, float *input,
-        ptrdiff_t block_stride);
+        float temporal, float trust_max, const float *light, const float *anchor,
+        uint16_t *aligned, float *input, ptrdiff_t block_stride);
 
     /// A step of `share` of the way left, for a row of squares. result: five blocks, residual,
     /// gate and state before their activations. end = frame + residual, then

@@ -170,9 +170,7 @@ extension Configuration {
         }
         return sinks + (report.path.isEmpty ? [] : [report.path])
     }
-}
 
-extension Configuration {
     /// Of sinks and source that are somewhere in a network.
     var addresses: [String] {
         let sinks = output.sinks.compactMap { if case .file(let path) = $0 { path } else { nil } }

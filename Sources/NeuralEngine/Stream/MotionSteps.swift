@@ -61,8 +61,7 @@ final class Motion {
     let levels: [Level]
     /// 16-bit luma of two frames.
     let luma: [MarginPlane<UInt16>]
-    /// Of each square's colour in the present frame four numbers: means of luma, red − luma and
-    /// blue − luma, in levels, and 0.
+    /// Of each square's colour in the present frame, and its surroundings', CK_MEANS numbers.
     let means: UnsafeMutablePointer<Float>
     /// The same of what the last output was painted from: the frames before it, as much of each as
     /// the network's gate has kept.
@@ -73,10 +72,12 @@ final class Motion {
     let flow: UnsafeMutablePointer<Float>
     /// The same for texture, which moves with its surroundings where nothing speaks against it.
     let drift: UnsafeMutablePointer<Float>
-    /// Mean absolute difference of luma after the flow, in levels, and what the means differ by from the
-    /// basis, luma counted twice: a hand may be as bright as the wall, and what changes slowly
-    /// differs little from the frame before, but more and more from what is still seen of it.
+    /// Mean absolute difference of luma after the flow, in levels, and what a square's means differ
+    /// by from the basis, luma counted twice: a hand may be as bright as the wall, and what changes
+    /// slowly differs little from the frame before, but more and more from what is still seen of it.
     let errors: UnsafeMutablePointer<Float>
+    /// What the means of its surroundings differ by: a network paints around things, too.
+    let errorsAround: UnsafeMutablePointer<Float>
     /// Whether there is a frame before.
     var isBeforeKnown = false
 
@@ -107,12 +108,14 @@ final class Motion {
             (1...Self.levelsMax).last { min(width, height) >> $0 >= Int(CK_PATCH) } ?? 1
         levels = (1...count).map { Level(width: width >> $0, height: height >> $0, in: allocator) }
         luma = (0..<2).map { _ in MarginPlane(width: width, height: height, in: allocator) }
-        means = allocator.make(4 * columns * rows, of: Float.self)
-        basis = allocator.make(4 * columns * rows, of: Float.self)
-        alignedBasis = allocator.make(4 * columns * rows, of: Float.self)
-        flow = allocator.make(2 * columns * rows, of: Float.self)
-        drift = allocator.make(2 * columns * rows, of: Float.self)
-        errors = allocator.make(columns * rows, of: Float.self)
+        let squares = columns * rows
+        means = allocator.make(Int(CK_MEANS) * squares, of: Float.self)
+        basis = allocator.make(Int(CK_MEANS) * squares, of: Float.self)
+        alignedBasis = allocator.make(Int(CK_MEANS) * squares, of: Float.self)
+        flow = allocator.make(2 * squares, of: Float.self)
+        drift = allocator.make(2 * squares, of: Float.self)
+        errors = allocator.make(squares, of: Float.self)
+        errorsAround = allocator.make(squares, of: Float.self)
         let patches = levels[0].columns * levels[0].rows
         changes = allocator.make(patches, of: Float.self)
         active = allocator.make(patches, of: UInt8.self)
@@ -224,7 +227,7 @@ final class StreamFrameStep: ParallelWork {
         super.init(name: "frame in", pieces: 4 * motion.rows / Motion.bandRows)
         let squares = motion.rows * motion.columns
         cost.bytesRead = squares * 48
-        // The network's input, luma, the pyramid, means.
+        // The network's input, luma, the pyramid, half of the means.
         cost.bytesWritten = squares * (48 * 4 + 16 * 2 + 21 + 4 * 4)
     }
 
@@ -239,10 +242,8 @@ final class StreamFrameStep: ParallelWork {
             motion.kernels.pointee.frame_squares(
                 rgb + 4 * row * stride, stride, motion.columns,
                 input.pixel(block: 3, y: y, x: 0), input.shape.blockStride, luma.row(4 * y),
-                luma.stride, half.row(2 * y), half.stride)
-            motion.kernels.pointee.square_means(
-                rgb + 4 * row * stride, stride, motion.columns,
-                motion.means + 4 * y * motion.columns)
+                luma.stride, half.row(2 * y), half.stride,
+                motion.means + Int(CK_MEANS) * y * motion.columns)
         }
         luma.repeatEdges(rows: top..<top + Motion.bandRows)
         for index in motion.levels.indices {
@@ -330,6 +331,7 @@ final class SquareErrorStep: ParallelWork {
     private let exposure: FrameExposure
     // One for each thread; the last is for their sum.
     private let errors: [Histogram]
+    private let errorsAround: [Histogram]
     private let lumaErrors: [Histogram]
 
     init(_ state: StreamState, threads: Int) {
@@ -341,18 +343,23 @@ final class SquareErrorStep: ParallelWork {
             }
         }
         errors = histograms()
+        errorsAround = histograms()
         lumaErrors = histograms()
         super.init(name: "motion of squares", pieces: motion.rows)
         let squares = motion.rows * motion.columns
-        // Luma of both frames, means and basis; two vectors, an error and the basis for each square.
+        // Luma of both frames, means and basis; two vectors, two errors, half of the means and the
+        // basis for each square.
         cost.bytesRead =
-            squares * 2 * (16 * 2 + 4 * 4) + motion.cellBytes
+            squares * 2 * (16 * 2 + 8 * 4) + motion.cellBytes
             + motion.levels[0].patches * Motion.vectorBytes
-        cost.bytesWritten = squares * (2 * Motion.vectorBytes + 4 + 4 * 4)
+        cost.bytesWritten = squares * (2 * Motion.vectorBytes + 2 * 4 + 12 * 4)
     }
 
     /// The median of `Motion.errors`, the lower one of two, in levels.
     func median() -> Float { median(errors) }
+
+    /// The same of `Motion.errorsAround`.
+    func medianAround() -> Float { median(errorsAround) }
 
     /// The same of what luma alone differs by from the frame before.
     func lumaMedian() -> Float { median(lumaErrors) }
@@ -365,14 +372,17 @@ final class SquareErrorStep: ParallelWork {
     }
 
     override func willRun() {
-        pieces = motion.isBeforeKnown ? motion.rows : 0
         guard motion.isBeforeKnown else { return }
         motion.settle()
-        for histogram in errors { histogram.clear() }
-        for histogram in lumaErrors { histogram.clear() }
+        for histogram in errors + errorsAround + lumaErrors { histogram.clear() }
     }
 
     override func perform(piece: Int, worker: Int) {
+        motion.kernels.pointee.surrounding_means(motion.means, motion.columns, motion.rows, piece)
+        if motion.isBeforeKnown { compare(piece, worker) }
+    }
+
+    private func compare(_ piece: Int, _ worker: Int) {
         let flow = motion.flow + 2 * piece * motion.columns
         let finest = motion.levels[0]
         if motion.isMoving {
@@ -382,16 +392,20 @@ final class SquareErrorStep: ParallelWork {
         } else {
             flow.update(repeating: 0, count: 2 * motion.columns)
         }
-        let errors = motion.errors + piece * motion.columns
+        let at = piece * motion.columns
+        let (errors, around) = (motion.errors + at, motion.errorsAround + at)
         let (now, before) = (motion.luma[motion.present], motion.luma[1 - motion.present])
         motion.kernels.pointee.square_errors(
             now.first, before.first, now.stride, motion.columns, motion.rows, piece,
-            motion.squareNoise, flow, motion.drift + 2 * piece * motion.columns, errors)
+            motion.squareNoise, flow, motion.drift + 2 * at, errors)
         for index in 0..<motion.columns { lumaErrors[worker].add(errors[index]) }
-        let at = 4 * piece * motion.columns
         motion.kernels.pointee.basis_errors(
-            motion.means + at, motion.basis, motion.columns, motion.rows, piece, flow,
-            exposure.factor, motion.alignedBasis + at, errors)
-        for index in 0..<motion.columns { self.errors[worker].add(errors[index]) }
+            motion.means + Int(CK_MEANS) * at, motion.basis, motion.columns, motion.rows, piece,
+            flow,
+            exposure.factor, motion.alignedBasis + Int(CK_MEANS) * at, errors, around)
+        for index in 0..<motion.columns {
+            self.errors[worker].add(errors[index])
+            errorsAround[worker].add(around[index])
+        }
     }
 }

@@ -4,9 +4,10 @@ internal import CKernels
 
 /// How far the past can be trusted, and where textures have moved. One row of squares a piece.
 ///
-/// That of a square is clamp(1 − (e / 2.5 n − 1) / 2, 0, 1): e is what luma and colour differ by
-/// after the motion from the frame before and from the basis (`Motion.errors`), n its median over the picture and at least one level: what
-/// noise and changes of exposure do everywhere.
+/// That of a square is 1/5 and 4/5 of clamp(1 − (e / 2.5 n − 1) / 2, 0, 1): e is what luma and
+/// colour differ by after the motion from the frame before and from the basis, n its median over the
+/// picture and at least one level: what noise and changes of exposure do everywhere. There are two
+/// e (`Motion.errors`, `Motion.errorsAround`), each with its n; the greater e / n counts.
 final class StreamTrustStep: ParallelWork {
     private static let noiseMin: Float = 1
     /// Where half of the picture differs by more, it is another scene.
@@ -16,14 +17,15 @@ final class StreamTrustStep: ParallelWork {
     private let errors: SquareErrorStep
     private var hasPast: Float = 0
     private var errorScale: Float = 1
+    private var aroundScale: Float = 1
     private var frames: UInt8 = 0
 
     init(_ state: StreamState, errors: SquareErrorStep) {
         self.state = state
         self.errors = errors
         super.init(name: "trust", pieces: state.motion.rows)
-        // Two vectors, the anchor before and an error; trust and the anchor now.
-        cost.bytesRead = state.squares * (3 * Motion.vectorBytes + 4)
+        // Two vectors, the anchor before and two errors; trust and the anchor now.
+        cost.bytesRead = state.squares * (3 * Motion.vectorBytes + 2 * 4)
         cost.bytesWritten = state.squares * (Motion.vectorBytes + 4)
     }
 
@@ -32,6 +34,7 @@ final class StreamTrustStep: ParallelWork {
         frames &+= 1
         guard state.motion.isBeforeKnown else { return }
         errorScale = 1 / (2.5 * max(errors.median(), Self.noiseMin))
+        aroundScale = 1 / (2.5 * max(errors.medianAround(), Self.noiseMin))
         let lumaMedian = errors.lumaMedian()
         state.motion.learn(median: lumaMedian)
         if lumaMedian <= Self.cutLevels {
@@ -49,7 +52,8 @@ final class StreamTrustStep: ParallelWork {
         var past = state.pastOfFrame()
         state.kernels.pointee.trust_squares(
             &past, piece, motion.flow + 2 * at, motion.drift + 2 * at, motion.errors + at,
-            errorScale, hasPast, phase, state.slot.trust + at, state.moved + 2 * at)
+            errorScale, motion.errorsAround + at, aroundScale, hasPast, phase,
+            state.slot.trust + at, state.moved + 2 * at)
     }
 
     /// Bits of the frame's number in reverse: van der Corput's sequence, 0, 1/2, 1/4, 3/4, …
@@ -210,8 +214,8 @@ final class StreamEndStep: ParallelWork {
         self.frameKernels = frameKernels
         self.check = check
         super.init(name: "end", pieces: state.motion.rows)
-        cost.bytesRead = state.squares * (80 * 4 + 48 * 3 + 2 * 4 * 4)
-        cost.bytesWritten = state.squares * (64 * 4 + 48 * 3 + 4 * 4)
+        cost.bytesRead = state.squares * (80 * 4 + 48 * 3 + 2 * 8 * 4)
+        cost.bytesWritten = state.squares * (64 * 4 + 48 * 3 + 8 * 4)
     }
 
     override func perform(piece: Int, worker: Int) {
@@ -230,8 +234,9 @@ final class StreamEndStep: ParallelWork {
                 result.pixel(block: 0, y: piece, x: 0), result.shape.blockStride, rgb, stride,
                 state.slot.aligned + 48 * at, state.slot.trust + at, state.slot.temporal, columns,
                 keepsState ? state.state + 16 * at : nil, past.row(4 * piece), past.stride,
-                state.past[1].first - past.first, state.motion.means + 4 * at,
-                state.motion.alignedBasis + 4 * at, state.motion.basis + 4 * at))
+                state.past[1].first - past.first, state.motion.means + Int(CK_MEANS) * at,
+                state.motion.alignedBasis + Int(CK_MEANS) * at,
+                state.motion.basis + Int(CK_MEANS) * at))
         for plane in state.past { plane.repeatEdges(rows: 4 * piece..<4 * piece + 4) }
     }
 

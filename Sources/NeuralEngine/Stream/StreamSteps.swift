@@ -115,8 +115,8 @@ public final class StreamSteps {
     /// - Parameters:
     ///   - geometry: its padded size is a multiple of `sizeMultiple`.
     ///   - input: `geometry.blocks(channels: inputChannels)`.
-    ///   - result: `geometry.blocks(channels: resultChannels)`. After the last step its first 48 channels hold the change of the picture, [-1, 1]: what
-    ///     `ResidualRowsStep` takes.
+    ///   - result: `geometry.blocks(channels: resultChannels)`. After the last step its first 48
+    ///     channels hold the change of the picture, [-1, 1]: what `ResidualRowsStep` takes.
     ///   - threads: of the pool that runs the steps.
     ///   - trustMax: tau of a square whose past can be trusted fully: what the network was trained
     ///     with, 0…1.
@@ -188,14 +188,16 @@ public final class StreamSteps {
         state.setSource { planes[$0] }
     }
 
-    /// The next frame; it is steadied first where the camera's exposure has jumped. `pointers` must stay valid until `finish`; the output is written only if
-    /// frame and model have the same size, by the last step.
+    /// The next frame; it is steadied first where the camera's exposure has jumped. `pointers` must
+    /// stay valid until `finish`; the output is written only if frame and model have the same size,
+    /// by the last step.
     ///
     /// - Realtime: safe
     public func begin(_ pointers: FramePointers) {
         // Without a past every frame is by itself.
-        if !(temporal > 0) { state.exposure.reset() }
-        let pointers = temporal > 0 ? state.exposure.steady(pointers) : pointers
+        let hasPast = temporal > 0  // NaN is no share.
+        if !hasPast { state.exposure.reset() }
+        let pointers = hasPast ? state.exposure.steady(pointers) : pointers
         if let batch {
             state.slot = batch.begin(pointers)
             end.pointers = batch.oldest(pointers)
@@ -203,8 +205,7 @@ public final class StreamSteps {
             state.slot.frame.set(pointers.frame, stride: pointers.frameStride)
             end.pointers = pointers
         }
-        // NaN is no share.
-        state.slot.temporal = temporal > 0 ? min(temporal, 1) : 0
+        state.slot.temporal = hasPast ? min(temporal, 1) : 0
         let size = Self.sourceSize
         // Offsets as in training.
         let turn = ((seed % size) + size) % size
