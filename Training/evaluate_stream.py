@@ -1,7 +1,7 @@
 """How good the streaming network is on real clips: near its teachers, textured like them, and steady.
 
     evaluate_stream.py --clips DIR [--model ../Models/base.safetensors] [--styles ink,oil,...] [--steps 1,2,4]
-                       [--lucida ../.build/release/lucida] [--work DIR] [--regression MODEL] [--drift] [--degraded]
+                       [--lucida ../.build/release/lucida] [--work DIR] [--regression MODEL] [--drift [FRAMES]] [--degraded]
                        [--json FILE] [--pictures DIR]
 
 What is measured is what people get: every clip goes through `lucida transform`, lossless, in every style, with every
@@ -15,7 +15,7 @@ SSIM say little. Beside each style's row stand
                  to the teacher as the first row, or the nearest if none is: compare psnr
     regression   another model file, trained without a source and so without chance (train_stream.py --no-source)
 
-seeds is the root mean square difference between seeds 0 and 1 in levels. --drift films one frame of each clip 1,000 times
+seeds is the root mean square difference between seeds 0 and 1 in levels. --drift films one frame of each clip 1,000 times (or FRAMES)
 with fresh noise and reports how far the mean of the last 20 outputs is from the mean of outputs 30 to 50, in levels, root
 mean square. --degraded films each clip through the drawn webcam of Training in poor light and reports what `clear` makes of it:
 dB against the original before and after.
@@ -41,7 +41,7 @@ from teachers import STOCHASTIC, STYLES, Texture
 from videos import Frame, read, write
 
 HERE = Path(__file__).resolve().parent
-DRIFT_FRAMES, DRIFT_NOISE = 1000, 2.0
+DRIFT_NOISE = 2.0  # levels
 BLENDS = ((0.95, 16), (0.9, 12), (0.8, 8), (0.6, 8), (0.4, 8), (0.2, 8))  # w and s
 # Poor light: a quarter of it, a warm cast, the noise that comes with it, and Motion JPEG.
 POOR = Exposure(gain=0.25, white=np.float32([1.12, 1.0, 0.88]), gamma=1.0, haze=0.03, focus=0.5)
@@ -100,15 +100,17 @@ def best_by_hand(inputs: list[Frame], output: list[Frame], motions: Motions, tea
     return max(blends, key=lambda blend: psnr(blend, teacher))
 
 
-def drift(program: Program, frame: Frame, style: str, work: Path) -> float:
-    """Levels by which a still picture wanders in 1,000 frames."""
+def drift(program: Program, frame: Frame, style: str, count: int, work: Path) -> float:
+    """Levels by which a still picture wanders in `count` frames."""
     rng = np.random.default_rng(0)
     film, out = work / "still.avi", work / "still-out.mkv"
-    noise = (DRIFT_NOISE * rng.standard_normal(frame.shape, np.float32) for _ in range(DRIFT_FRAMES))
-    write(film, [(np.float32(frame) + grain).round().clip(0, 255).astype(np.uint8) for grain in noise])
+    noise = (DRIFT_NOISE * rng.standard_normal(frame.shape, np.float32) for _ in range(count))
+    write(film, ((np.float32(frame) + grain).round().clip(0, 255).astype(np.uint8) for grain in noise))
     program(film, out, style)
-    frames = list(read(out, frame.shape[1::-1]))
-    early, late = np.mean(np.float32(frames[30:50]), 0), np.mean(np.float32(frames[-20:]), 0)
+    early, late = np.zeros(frame.shape, np.float32), np.zeros(frame.shape, np.float32)
+    for index, picture in enumerate(read(out, frame.shape[1::-1])):
+        early += picture / np.float32(20) * (30 <= index < 50)
+        late += picture / np.float32(20) * (index >= count - 20)
     return float(np.sqrt(np.mean((late - early) ** 2)))
 
 
@@ -149,7 +151,7 @@ class Evaluation:
     regression: Program | None
     clips: list[Path]
     steps: list[int]
-    drift: bool
+    drift: int  # frames; 0: not
     work: Path
     pictures: Path | None
 
@@ -192,7 +194,7 @@ class Evaluation:
             row["seeds"] = difference(self.run(self.program, clip, style, "seed", seed=1, steps=first),
                                       self.work / f"{clip.stem}-{style}-{first}.mkv", self.size)
         if self.drift:
-            row["drift"] = drift(self.program, inputs[0], style, self.work)
+            row["drift"] = drift(self.program, inputs[0], style, self.drift, self.work)
         if self.pictures:
             middle = len(inputs) // 2
             strip = np.hstack([inputs[middle], teacher[middle], ours[middle]])
@@ -219,7 +221,7 @@ def main() -> None:
     parser.add_argument("--steps", type=lambda x: [int(y) for y in x.split(",")], default=[1])
     parser.add_argument("--size", default="640x384")
     parser.add_argument("--work", type=Path, help="keep the videos here, and take the teachers' from here")
-    parser.add_argument("--drift", action="store_true")
+    parser.add_argument("--drift", type=int, nargs="?", const=1000, default=0, metavar="FRAMES")
     parser.add_argument("--degraded", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--pictures", type=Path, help="write input | teacher | output of the middle frames here")

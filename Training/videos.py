@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -35,9 +35,10 @@ def read(path: Path, size: tuple[int, int]) -> Iterator[Frame]:
         yield fit(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), size)
 
 
-def write(path: Path, frames: list[Frame]) -> None:
-    """Lossless."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"FFV1"), 30, frames[0].shape[1::-1])
+def write(path: Path, frames: Iterable[Frame]) -> None:
+    """Lossless; at least one frame."""
+    writer = None
     for frame in frames:
+        writer = writer or cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"FFV1"), 30, frame.shape[1::-1])
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
