@@ -288,7 +288,7 @@ def trust(frame: Tensor, before: Tensor, flow: Tensor, basis: Tensor) -> Tensor:
     The basis is what the past was painted from: each frame's means, as much of them as the gate has kept. Trust that only
     looked at the frame before let a face that slowly moved on leave its skin on the wall: each frame was like the one
     before it, none was any longer like what was still seen of them. And what is painted around a thing, a line or a glow, lies
-    where the frame never changed: it stayed behind as crumbs until the surroundings were looked at.
+    where the frame never changed: it stayed behind as specks until the surroundings were looked at.
     """
     height, width = frame.shape[-2:]
     moved = F.avg_pool2d(flow, PATCH)

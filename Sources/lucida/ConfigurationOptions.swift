@@ -24,7 +24,8 @@ struct ConfigurationOptions: ParsableArguments {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("base, ink, or a model file (transform.model).", valueName: "model"),
+        help: ArgumentHelp(
+            "base, small, ink, or a model file (transform.model).", valueName: "model"),
         completion: .file(extensions: ["safetensors"]))
     var model: String?
 

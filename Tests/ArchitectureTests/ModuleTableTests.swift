@@ -80,7 +80,7 @@ import Testing
     {
         let names = [
             "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "Models/base.md",
-            "Models/ink.md", "docs/gallery.md", "docs/model.md",
+            "Models/ink.md", "Models/small.md", "docs/gallery.md", "docs/model.md",
         ]
         for name in names {
             let file = Self.root.appending(path: name)

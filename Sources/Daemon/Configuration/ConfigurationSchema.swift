@@ -100,10 +100,11 @@ public enum ConfigurationSchema {
             "transform.fade", \.transform.fade, 0...10,
             "Seconds in which one style turns into another when it is changed live."),
         .text(
-            "transform.model", \.transform.model, "\"base\", \"ink\" or a path", isName,
+            "transform.model", \.transform.model, "\"base\", \"small\", \"ink\" or a path", isName,
             """
-            The network: "base" draws all styles; "ink" that one alone, each frame by itself, for half
-            the work; or a model file (.safetensors) of your own.
+            The network: "base" draws all styles; "small" the same, less finely, for a quarter of the
+            work; "ink" that one alone, each frame by itself, for half; or a model file (.safetensors)
+            of your own.
             """),
         .integer(
             "transform.model_width", \.transform.modelWidth, 16...4096, orZero: true,
