@@ -374,7 +374,11 @@ final class SquareErrorStep: ParallelWork {
     override func willRun() {
         guard motion.isBeforeKnown else { return }
         motion.settle()
-        for histogram in errors + errorsAround + lumaErrors { histogram.clear() }
+        for worker in errors.indices {
+            errors[worker].clear()
+            errorsAround[worker].clear()
+            lumaErrors[worker].clear()
+        }
     }
 
     override func perform(piece: Int, worker: Int) {
