@@ -51,6 +51,8 @@ STEADIER = dict(ink=1.6, pencil=3.3, neon=5.0)  # times the weight of steadiness
 VECTOR_RATE = 1.5
 SPOTS = (8, 16, 64)  # pixels, in width and height, of what a spoilt past has here and there
 ASTRAY = 0.1  # of the full range: a past more wrong than this is asked to stand less, from twice that on not at all
+UNCOVERED = 6.0  # times more than elsewhere a picture counts where there is no past: a few pixels, and the gate has to shut there
+PART_WAY = 0.2  # of the frames are done in several steps
 STILL = 0.3  # pixels of motion under which a picture has to stand
 
 
@@ -161,11 +163,11 @@ def fidelity(y: Tensor, target: Tensor) -> Tensor:
 
 def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tensor, past: Tensor, state: Tensor,
                tau: Tensor, known: Tensor, target: Tensor, wanted: Tensor, seen: Tensor, still: Tensor,
-               temporal: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+               fresh: Tensor, temporal: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Loss, its steady part, output (N, 3, S, S), state and `kept` of one frame.
 
     wanted: what the last output, along the true motion, and the teacher's change make of this frame; seen, still: (N, 1,
-    S, S), where it counts, and where it counts more. The end is asked for the picture before the gate and after it:
+    S, S), where it counts, and where it counts more; fresh: (N, 1, S, S), where there was nothing before. The end is asked for the picture before the gate and after it:
     behind a gate that holds on to the past nothing would be learnt.
     """
     end, gate, after = network.parts(z, frame, state, tau, weights)
@@ -173,7 +175,8 @@ def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tenso
     difference = output - wanted
     unsteady = (seen * (difference.abs() + 8 * difference.square()) + 2 * still * difference.abs()).mean()
     faithful = 0.6 * fidelity(output, target) + 0.4 * fidelity(F.pixel_shuffle(end, PATCH), target)
-    return faithful + temporal * unsteady, unsteady.detach(), output, after, kept(known, gate).detach()
+    uncovered = UNCOVERED * (fresh * (output - target).abs()).mean()
+    return faithful + uncovered + temporal * unsteady, unsteady.detach(), output, after, kept(known, gate).detach()
 
 
 class Unroll:
@@ -275,7 +278,7 @@ class Unroll:
                 z, tau, known, past = begin, nothing, nothing, begin
                 basis = means(batch.frames[:, t])
                 wanted, seen = target, torch.zeros_like(target[:, :1])
-                still = seen
+                still = fresh = seen
             else:
                 with torch.no_grad():
                     flow = self.disturbed(batch.flow[:, t])
@@ -286,16 +289,17 @@ class Unroll:
                     if self.chance() < 0.2:
                         aligned, temporal = self.spoilt(aligned), 0.0
                     wanted, seen, still = self.wanted(batch, t, output)
+                    fresh = 1 - batch.valid[:, t]
                     past = blocks(aligned)
                     z = start_of(past, begin, tau)
                 state = warp(state, slow) * known
             weights, state = whole, with_light(state, batch.light[:, t])
-            if self.chance() < 0.12:
+            if self.chance() < PART_WAY:
                 z, tau, share = self.part_of_the_way(z, tau, (frame, past, state, known), batch.style)
                 weights = self.network.folded(Condition(batch.style, share), self.precision)
             factor = batch.frames.new_tensor(temporal)
             loss, part, output, state, share_kept = self.loss(
-                self.network, weights, z, frame, past, state, tau, known, target, wanted, seen, still, factor)
+                self.network, weights, z, frame, past, state, tau, known, target, wanted, seen, still, fresh, factor)
             total, unsteady = total + loss, unsteady + part
             output = output.detach().clamp(0, 1)
             basis = torch.lerp(means(batch.frames[:, t]), basis, share_kept)
