@@ -66,11 +66,11 @@ static void trust_squares(
         float x = (float)(4 * i) + 1.5f + flow[2 * i];
         float y = (float)(4 * row) + 1.5f + flow[2 * i + 1];
         float error = error_scale * errors[i], other = around_scale * around[i];
-        float alike = has_past * clamp_float(1.5f - 0.5f * (error > other ? error : other), 0, 1);
-        int is_outside = x < 0 || x > right || y < 0 || y > bottom;
-        trust[i] = is_outside ? 0 : has_past * CK_TRUST_MIN + (1 - CK_TRUST_MIN) * alike;
+        float known = x < 0 || x > right || y < 0 || y > bottom ? 0 : has_past;
+        float alike = known * clamp_float(1.5f - 0.5f * (error > other ? error : other), 0, 1);
+        trust[i] = CK_TRUST_MIN * known + (1 - CK_TRUST_MIN) * alike;
         two moved = {};
-        if (alike > 0 && !is_outside) {
+        if (alike > 0) {
             two by = LOAD(two, drift + 2 * i);
             moved = LOAD(two, past->anchor + 2 * (row * past->columns + i));
             if (by[0] != 0 || by[1] != 0) moved = drifted_anchor(past, i, row, by, phase);

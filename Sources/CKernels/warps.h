@@ -166,16 +166,13 @@ INLINE field_place place_in_field(
         above_ + (p).y * (below_ - above_); \
     })
 
-// A square's means in a row and the rows around it, the edges repeated: their sum.
+// Sum of a column's means in a row and the rows around it, the edges repeated.
 INLINE four column_sum(
     const float *means, ptrdiff_t columns, ptrdiff_t rows, ptrdiff_t row, ptrdiff_t column) {
     four sum = {};
+    column = clamp_index(column, 0, columns - 1);
     for (ptrdiff_t y = row - CK_AROUND; y <= row + CK_AROUND; y++)
-        sum += LOAD(
-            four,
-            means
-                + CK_MEANS
-                    * (clamp_index(y, 0, rows - 1) * columns + clamp_index(column, 0, columns - 1)));
+        sum += LOAD(four, means + CK_MEANS * (clamp_index(y, 0, rows - 1) * columns + column));
     return sum;
 }
 

@@ -4,7 +4,7 @@ internal import CKernels
 
 /// How far the past can be trusted, and where textures have moved. One row of squares a piece.
 ///
-/// That of a square is 1/5 and 4/5 of clamp(1 − (e / 2.5 n − 1) / 2, 0, 1): e is what luma and
+/// That of a square is 1/5 + 4/5 · clamp(1 − (e / 2.5 n − 1) / 2, 0, 1): e is what luma and
 /// colour differ by after the motion from the frame before and from the basis, n its median over the
 /// picture and at least one level: what noise and changes of exposure do everywhere. There are two
 /// e (`Motion.errors`, `Motion.errorsAround`), each with its n; the greater e / n counts.
