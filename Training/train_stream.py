@@ -51,7 +51,7 @@ STEADIER = dict(ink=1.6, pencil=3.3, neon=5.0)  # times the weight of steadiness
 VECTOR_RATE = 1.5
 SPOTS = (8, 16, 64)  # pixels, in width and height, of what a spoilt past has here and there
 ASTRAY = 0.1  # of the full range: a past more wrong than this is asked to stand less, from twice that on not at all
-UNCOVERED = 6.0  # times more than elsewhere a picture counts where there is no past: a few pixels, and the gate has to shut there
+UNCOVERED = 6.0  # weight, besides, of what has just come into sight: few pixels, and the gate has to shut there
 PART_WAY = 0.2  # of the frames are done in several steps
 STILL = 0.3  # pixels of motion under which a picture has to stand
 
@@ -167,8 +167,8 @@ def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tenso
     """Loss, its steady part, output (N, 3, S, S), state and `kept` of one frame.
 
     wanted: what the last output, along the true motion, and the teacher's change make of this frame; seen, still: (N, 1,
-    S, S), where it counts, and where it counts more; fresh: (N, 1, S, S), where there was nothing before. The end is asked for the picture before the gate and after it:
-    behind a gate that holds on to the past nothing would be learnt.
+    S, S), where it counts, and where it counts more; fresh: (N, 1, S, S), where there was nothing before. The end is asked
+    for the picture before the gate and after it: behind a gate that holds on to the past nothing would be learnt.
     """
     end, gate, after = network.parts(z, frame, state, tau, weights)
     output = F.pixel_shuffle(end + known * gate * (past - end), PATCH)
