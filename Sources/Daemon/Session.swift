@@ -56,10 +56,11 @@ public struct Session {
             log.info("OPENBLAS_CORETYPE=\(core) is set; unset it to let Lucida choose the kernels")
         }
         let watch = Watch(
-            pipeline: pipeline, sinks: sinks, options: options, log: log,
+            pipeline: pipeline, options: options, log: log,
             notifier: ServiceNotifier(environment: environment), control: control,
             server: options.source == nil ? nil : makeServer(),
-            configurationWatch: options.source.flatMap { ConfigurationWatch(paths: $0.paths) })
+            configurationWatch: options.source.flatMap { ConfigurationWatch(paths: $0.paths) },
+            viewers: ViewerWatch(sinks: sinks))
         let usage = watch.run(signals: signals)
         let summary = pipeline.finish()
         let report = makeReport(
@@ -240,6 +241,8 @@ public struct Session {
         result.policy = isPaced ? .latest : .everyFrame
         result.passesFailuresThrough = configuration.transform.onFailure == .passthrough
         result.reopensLostSource = !options.isOffline
+        result.opensOnDemand = configuration.isOnDemand
+        result.lingerNanoseconds = configuration.camera.lingerNanoseconds
         result.frameClock = source as? any FrameClock
         return result
     }

@@ -17,7 +17,6 @@ struct Watch {
     }
 
     let pipeline: Pipeline
-    let sinks: [any FrameSink]
     let options: SessionOptions
     let log: Logger
     let notifier: ServiceNotifier
@@ -25,6 +24,7 @@ struct Watch {
     /// Nil in a run that nobody can steer, as the one below.
     let server: ControlServer?
     let configurationWatch: ConfigurationWatch?
+    let viewers: ViewerWatch
 
     /// The figures of a live status are about so many last seconds.
     private static let recentSeconds = 4.0
@@ -37,7 +37,7 @@ struct Watch {
         var growth = MemoryGrowth()
         var memoryChanges = control.memoryChanges
         var isReady = false
-        var sourceProblem: String?
+        var trouble: String?
         var wasInterrupted = false
         var readers = 0
         var progressSeconds = 1.0
@@ -47,6 +47,8 @@ struct Watch {
             waitForEvents(signals, milliseconds: waitMilliseconds(elapsed: seconds))
             let now = MonotonicClock.nowNanoseconds
             seconds = Double(now - start) / 1e9
+            viewers.look()
+            pipeline.supervise(isWatched: viewers.isWatched, at: now)
             if let signal = signals.wait(milliseconds: 0) {
                 // A terminal that was closed says so by the same signal, and ends the run.
                 let isReload =
@@ -66,11 +68,11 @@ struct Watch {
                 control.answer(request) { status(seconds) }
             }
             if let limit = options.durationSeconds, seconds >= limit { break }
-            if !isReady && pipeline.framesWritten > 0 {
+            if !isReady && pipeline.hasWritten {
                 isReady = true
                 notifier.ready(statusText(seconds))
             }
-            reportLostSource(&sourceProblem)
+            reportTrouble(&trouble)
             reportReaders(&readers)
             if control.memoryChanges != memoryChanges {
                 memoryChanges = control.memoryChanges
@@ -85,6 +87,7 @@ struct Watch {
             }
         }
         server?.close()
+        viewers.close()
         growth.follow(ProcessStatistics.residentBytes, at: seconds)
         let usage = Usage(
             seconds: seconds,
@@ -108,13 +111,15 @@ struct Watch {
         return true
     }
 
-    /// Sleeps until there is a signal, a changed file or something on the control socket.
+    /// Sleeps until there is a signal, a changed file, somebody who looks, or something on the control
+    /// socket.
     private func waitForEvents(_ signals: SignalWaiter, milliseconds: Int) {
         var descriptors = [pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0)]
         if let configurationWatch {
             descriptors.append(
                 pollfd(fd: configurationWatch.descriptor, events: Int16(POLLIN), revents: 0))
         }
+        descriptors += viewers.descriptors
         if let server { descriptors += server.descriptors }
         let hasWork = server?.hasWork == true
         poll(&descriptors, nfds_t(descriptors.count), hasWork ? 0 : Int32(milliseconds))
@@ -128,12 +133,9 @@ struct Watch {
     }
 
     private func status(_ seconds: Double) -> ControlStatus {
-        let readers = sinks.compactMap { ($0 as? LoopbackSink)?.streamingReaders }
-        return ControlStatus(
+        ControlStatus(
             pipeline: pipeline, recentSeconds: Self.recentSeconds, runSeconds: seconds,
-            source: pipeline.counters.sourceName,
-            readers: readers.isEmpty ? nil : readers.reduce(0, +),
-            control: control)
+            source: pipeline.counters.sourceName, readers: viewers.count, control: control)
     }
 
     private func waitMilliseconds(elapsed: Double) -> Int {
@@ -141,22 +143,22 @@ struct Watch {
         return max(1, min(Self.tickMilliseconds, Int((limit - elapsed) * 1000)))
     }
 
-    /// Says once that the camera is away, and every time that the reason changes.
-    private func reportLostSource(_ lastProblem: inout String?) {
-        let problem = pipeline.counters.sourceProblem
-        let now = pipeline.counters.isSourceLost ? (problem ?? "looking for it") : nil
-        guard now != lastProblem else { return }
-        lastProblem = now
+    /// Says once that the camera is away or does not deliver, and every time that the reason changes.
+    private func reportTrouble(_ last: inout String?) {
+        let now = pipeline.troubleText
+        // An attempt in between is no news.
+        guard now != last, now != nil || pipeline.sourceState != .starting else { return }
+        last = now
         if let now {
-            log.warning("the camera is away, a card is shown until it is back: \(now)")
-        } else {
+            log.warning("a card is shown until pictures come: \(now)")
+        } else if pipeline.sourceState == .live {
             log.info("the camera is back")
         }
     }
 
     /// A second app is refused by the driver, and its own message seldom says why: this one does.
     private func reportReaders(_ readers: inout Int) {
-        let now = sinks.lazy.compactMap { ($0 as? LoopbackSink)?.streamingReaders }.reduce(0, +)
+        let now = viewers.count ?? 0
         if now > 0 && readers == 0 {
             log.info(
                 "an app uses the virtual camera; \(DeviceListing.oneReaderNote)")
@@ -177,7 +179,7 @@ struct Watch {
         let written = pipeline.framesWritten
         let age = (Double(pipeline.latestAgeNanoseconds) / 1e5).rounded() / 10
         let rate = (Double(written) / max(seconds, 0.1) * 10).rounded() / 10
-        return (pipeline.isPaused ? "paused, " : "")
+        return "\(pipeline.viewText), "
             + "\(Int(seconds)) s: \(counters.captured) frames in, \(written) out, "
             + "\(rate) fps, age \(age) ms"
             + (control.transform.workShare?.recent.map {

@@ -12,28 +12,42 @@ final class CaptureStage: @unchecked Sendable {
     private let format: VideoFormat
     private let counters: PipelineCounters
     private let stop: StopFlag
+    private let gate: SourceGate
     private let reopens: Bool
-    private let isOpenAtStart: Bool
+    // Capture thread only; read by the control thread after the join.
+    private(set) var isOpen: Bool
+    private(set) var followed: SourceGate.Wish
     // Capture thread only.
     private var nextSequence: UInt64?
-    private let reopenDelay = Event()
 
+    /// While the source is closed it is looked whether to stop so often.
+    private static let restNanoseconds: Int64 = 1_000_000_000
+
+    /// - Parameter followed: the last wish that needs not be followed any more.
     init(
-        source: any FrameSource, isOpen: Bool, format: VideoFormat, ring: FrameRing<FrameBuffer>,
-        counters: PipelineCounters, stop: StopFlag, reopens: Bool
+        source: any FrameSource, isOpen: Bool, followed: SourceGate.Wish, format: VideoFormat,
+        ring: FrameRing<FrameBuffer>,
+        counters: PipelineCounters, stop: StopFlag, gate: SourceGate, reopens: Bool
     ) {
         self.source = source
         self.format = format
         self.ring = ring
         self.counters = counters
         self.stop = stop
+        self.gate = gate
         self.reopens = reopens
-        isOpenAtStart = isOpen
+        self.isOpen = isOpen
+        self.followed = followed
     }
 
     func run() {
-        let isOpen = isOpenAtStart || reopen()
-        while isOpen, !stop.isSet, !ring.isClosed {
+        while !stop.isSet, !ring.isClosed {
+            gate.aliveNanoseconds = MonotonicClock.nowNanoseconds
+            followWish()
+            guard isOpen else {
+                gate.waitForWish(timeoutNanoseconds: Self.restNanoseconds)
+                continue
+            }
             guard let slot = ring.beginWrite() else {
                 ring.waitForSpace(timeoutNanoseconds: 100_000_000)
                 continue
@@ -75,29 +89,46 @@ final class CaptureStage: @unchecked Sendable {
         case .failed:
             counters.setSourceFailed()
             return false
-        case .deviceLost, .formatChanged: return reopen()
+        case .deviceLost:
+            lose(.absent)
+            return reopens
+        case .formatChanged:
+            // Whatever it delivers now comes out in the size that was planned for.
+            lose(.failed)
+            return reopens
         }
     }
 
-    /// Closes the camera and tries once a second to open it again, in the size that the rest of the
-    /// pipeline was planned for. Not steady state: it may allocate and block.
-    private func reopen() -> Bool {
+    private func lose(_ fault: SourceFault) {
+        close()
+        gate.report(.failed(fault), on: followed)
+    }
+
+    private func close() {
         source.finish()
-        guard reopens else { return false }
-        counters.setSourceLost(true)
+        isOpen = false
         nextSequence = nil
-        while !stop.isSet {
-            if tryToOpen() {
-                counters.setSourceLost(false)
-                return true
-            }
-            // In slices, so that a stop is noticed.
-            for _ in 0..<10 where !stop.isSet { reopenDelay.wait(timeoutNanoseconds: 100_000_000) }
-        }
-        return false
     }
 
-    private func tryToOpen() -> Bool {
+    // MARK: Wishes of the supervision. Not steady state: they may allocate and block.
+
+    private func followWish() {
+        let wish = gate.wish
+        guard wish != followed else { return }
+        followed = wish
+        switch wish.action {
+        case .open:
+            if isOpen { close() }
+            open()
+        case .restart where isOpen:
+            if !source.restart() { lose(.absent) }
+        case .close where isOpen: close()
+        case .restart, .close, nil: break
+        }
+    }
+
+    /// Opens the source in the size that the rest of the pipeline was planned for.
+    private func open() {
         do {
             let found = try source.prepare()
             guard found.width == format.width, found.height == format.height else {
@@ -105,15 +136,19 @@ final class CaptureStage: @unchecked Sendable {
                 counters.setSourceProblem(
                     "it now delivers \(found.width)×\(found.height), "
                         + "but this run was planned for \(format.width)×\(format.height)")
-                return false
+                gate.report(.failed(.failed), on: followed)
+                return
             }
             try source.start()
+            isOpen = true
+            counters.setSourceProblem(nil)
             counters.setSourceName(source.name)
-            return true
+            gate.report(.opened, on: followed)
         } catch {
             source.finish()
             counters.setSourceProblem("\(error)")
-            return false
+            let fault = (error as? any ClassifiedSourceError)?.fault ?? .failed
+            gate.report(.failed(fault), on: followed)
         }
     }
 }

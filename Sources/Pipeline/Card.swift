@@ -64,21 +64,44 @@ public enum Card {
     private static func clamp(_ value: Int, to limit: Int) -> Int { min(max(0, value), limit) }
 }
 
+extension Card {
+    /// What a card is about.
+    enum Kind: UInt8, CaseIterable {
+        /// A picture will come.
+        case starting
+        /// The camera is not there.
+        case noCamera
+        /// Another program films with the camera.
+        case busy
+        /// The camera answers with an error, or does not deliver.
+        case failed
+        /// The user wants to show nothing.
+        case paused
+
+        /// What it says.
+        var message: String {
+            switch self {
+            case .starting: "One moment"
+            case .noCamera: "No camera"
+            case .busy: "Camera in use"
+            case .failed: "Camera error"
+            case .paused: "Paused"
+            }
+        }
+    }
+}
+
 /// The cards of one pipeline.
 struct CardSet: Sendable {
-    /// Before the first transformed frame.
-    let starting: FrameBuffer
-    /// While the camera is away.
-    let noCamera: FrameBuffer
-    /// While the user wants to show nothing.
-    let paused: FrameBuffer
+    private let cards: [FrameBuffer]
 
     init(format: VideoFormat) {
-        starting = FrameBuffer(format: format)
-        noCamera = FrameBuffer(format: format)
-        paused = FrameBuffer(format: format)
-        Card.draw("One moment", into: starting)
-        Card.draw("No camera", into: noCamera)
-        Card.draw("Paused", into: paused)
+        cards = Card.Kind.allCases.map { kind in
+            let card = FrameBuffer(format: format)
+            Card.draw(kind.message, into: card)
+            return card
+        }
     }
+
+    subscript(kind: Card.Kind) -> FrameBuffer { cards[Int(kind.rawValue)] }
 }

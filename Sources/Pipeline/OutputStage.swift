@@ -14,6 +14,8 @@ final class OutputStage: @unchecked Sendable {
     let recent = RecentFrames()
     // Atomic: the pause or resumption that this stage follows already; for the control thread.
     let followedTurn = Atomic<UInt64>(0)
+    // Atomic: whether anything has been written yet, a card or a picture; for the control thread.
+    let hasWritten = Atomic<Bool>(false)
     // Output thread only; read by the control thread after the join.
     private(set) var summary: SinkSummary
 
@@ -22,6 +24,8 @@ final class OutputStage: @unchecked Sendable {
     /// … and from here on a card: an old picture must not pass for a live one. Chrome gives up on
     /// a camera that is silent for a second, so a watched sink never is.
     private static let cardAfterNanoseconds: Int64 = 1_000_000_000
+    /// While nobody looks a card is written so often, which shows that the sink is still there.
+    private static let idleCardNanoseconds: Int64 = 1_000_000_000
 
     private let sink: any FrameSink
     private let cards: CardSet
@@ -33,6 +37,8 @@ final class OutputStage: @unchecked Sendable {
     private var lastFrameTime: Int64?
     private var lastWriteTime: Int64 = 0
     private var turn: UInt64 = 0
+    private var isIdle = false
+    private var shownCard = Card.Kind.starting
     // What a recording shows during a pause; nil for a watched sink, and for frames that come as fast
     // as they can, whose time does not go on meanwhile.
     private var recordedCard: RecordedCard?
@@ -48,7 +54,7 @@ final class OutputStage: @unchecked Sendable {
         self.switches = switches
         self.clock = clock
         summary = SinkSummary(name: sink.name)
-        if !sink.isWatched, ring.policy == .latest { recordedCard = RecordedCard(cards.paused) }
+        if !sink.isWatched, ring.policy == .latest { recordedCard = RecordedCard(cards[.paused]) }
     }
 
     func run() {
@@ -56,8 +62,16 @@ final class OutputStage: @unchecked Sendable {
         while !summary.isLost {
             let isLast = ring.isClosed
             noticePause()
+            noticeViewers()
             if let slot = ring.beginRead() {
-                if PipelineSwitches.isPaused(turn) { drop(slot) } else { write(slot) }
+                if PipelineSwitches.isPaused(turn) {
+                    drop(slot)
+                } else if isIdle {
+                    ring.endRead(slot)
+                    summary.framesUnwatched += 1
+                } else {
+                    write(slot)
+                }
             } else if isLast {
                 break
             } else {
@@ -79,12 +93,26 @@ final class OutputStage: @unchecked Sendable {
         guard now != turn else { return }
         turn = now
         while let slot = ring.beginRead() { drop(slot) }
-        if let shownSlot { ring.endRead(shownSlot) }
-        shownSlot = nil
-        lastFrameTime = nil
+        forgetPicture()
         if sink.isWatched { writeCard() }
         if PipelineSwitches.isPaused(turn) { recordPause() }
         followedTurn.store(now, ordering: .relaxed)
+    }
+
+    /// When the last viewer has gone, nothing of what was shown stays behind; who comes sees a card at
+    /// once.
+    private func noticeViewers() {
+        guard switches.isIdle != isIdle, sink.isWatched else { return }
+        isIdle.toggle()
+        guard isIdle else { return writeCard() }
+        forgetPicture()
+        writeCard { sink.overwrite(with: $0) }
+    }
+
+    private func forgetPicture() {
+        if let shownSlot { ring.endRead(shownSlot) }
+        shownSlot = nil
+        lastFrameTime = nil
     }
 
     private func drop(_ slot: Int) {
@@ -102,6 +130,7 @@ final class OutputStage: @unchecked Sendable {
         shownSlot = slot
         switch status {
         case .written:
+            hasWritten.store(true, ordering: .relaxed)
             recordedCard?.follow(frame.metadata.timestampNanoseconds, writtenAt: now)
             count(frame, started: started, now: now)
         case .again: summary.framesRefused += 1
@@ -127,7 +156,9 @@ final class OutputStage: @unchecked Sendable {
     /// Keeps a watched sink alive while no frame comes.
     private func bridgePause() {
         let now = MonotonicClock.nowNanoseconds
-        guard sink.isWatched, !ring.isClosed, now - lastWriteTime >= Self.repeatAfterNanoseconds
+        let isOtherCard = lastFrameTime == nil && shownCard != card
+        guard sink.isWatched, !ring.isClosed,
+            now - lastWriteTime >= silenceNanoseconds || isOtherCard
         else { return }
         if let lastFrameTime, now - lastFrameTime < Self.cardAfterNanoseconds, let shownSlot {
             if sink.write(ring[shownSlot]) == .lost { summary.isLost = true }
@@ -138,9 +169,14 @@ final class OutputStage: @unchecked Sendable {
         }
     }
 
+    /// For so long nothing has to be written.
+    private var silenceNanoseconds: Int64 {
+        isIdle ? Self.idleCardNanoseconds : Self.repeatAfterNanoseconds
+    }
+
     private var waitNanoseconds: Int64 {
         guard PipelineSwitches.isPaused(turn), let recordedCard else {
-            return Self.repeatAfterNanoseconds
+            return silenceNanoseconds
         }
         let wait = recordedCard.dueTime - MonotonicClock.nowNanoseconds
         return min(max(1_000_000, wait), Self.repeatAfterNanoseconds)
@@ -154,11 +190,19 @@ final class OutputStage: @unchecked Sendable {
         summary.cards += 1
     }
 
-    private func writeCard() {
-        let card =
-            PipelineSwitches.isPaused(turn)
-            ? cards.paused : counters.isSourceLost ? cards.noCamera : cards.starting
-        if sink.write(card) == .lost { summary.isLost = true }
+    private var card: Card.Kind {
+        PipelineSwitches.isPaused(turn) ? .paused : switches.card
+    }
+
+    private func writeCard() { writeCard { sink.write($0) } }
+
+    private func writeCard(by write: (FrameBuffer) -> SinkStatus) {
+        shownCard = card
+        switch write(cards[shownCard]) {
+        case .written: hasWritten.store(true, ordering: .relaxed)
+        case .again: break
+        case .lost: summary.isLost = true
+        }
         summary.cards += 1
         lastWriteTime = MonotonicClock.nowNanoseconds
     }

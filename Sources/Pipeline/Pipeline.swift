@@ -12,6 +12,10 @@ public struct PipelineOptions: Sendable {
     public var passesFailuresThrough = false
     /// Looks for a lost camera again instead of ending the run.
     public var reopensLostSource = true
+    /// Opens a camera when somebody looks and closes it when nobody does; else it is open throughout.
+    public var opensOnDemand = false
+    /// After the last viewer has gone the camera stays open for so long, in nanoseconds.
+    public var lingerNanoseconds: Int64 = 3_000_000_000
     /// Capture timestamp of the frame whose counter a written picture shows, or `nil` if it shows
     /// none. Called by the sink threads; for the `test` source.
     public var frameClock: (any FrameClock)?
@@ -37,13 +41,17 @@ public final class Pipeline {
     private var source: any FrameSource
     private var transform: any FrameTransform
     private let sinks: [any FrameSink]
-    private let options: PipelineOptions
+    private var options: PipelineOptions
     private let switches: PipelineSwitches
     private var surroundings: PipelineFront.Surroundings?
     private var front: PipelineFront?
     private var outputs: [OutputStage] = []
     // Of the sinks.
     private var threads: [RealtimeThread] = []
+    private let gate = SourceGate()
+    private var supervision: Supervision
+    // Frames captured when the supervision was told last.
+    private var capturedBefore: UInt64 = 0
     // Of fronts that were replaced.
     private var past = PipelineSummary()
 
@@ -57,18 +65,25 @@ public final class Pipeline {
         self.sinks = sinks
         self.options = options
         switches = PipelineSwitches(passesFailuresThrough: options.passesFailuresThrough)
+        supervision = Supervision(timing: .patient, isOpen: true, at: 0)
     }
 
-    /// Opens source, transform and sinks, then starts one thread for each.
+    /// Opens source, transform and sinks, then starts one thread for each. A camera that is opened on
+    /// demand stays closed.
     ///
     /// - Throws: what the first part that cannot be prepared throws; everything is closed again.
     public func start() throws {
         do {
-            let format = try source.prepare()
+            let plan = options.opensOnDemand ? source.plan() : nil
+            let format = try plan ?? source.prepare()
             precondition(format.pixelFormat == .rgb24, "the pipeline carries RGB24")
             try transform.prepare(format: format)
             for sink in sinks { try sink.prepare(format: format) }
-            try source.start()
+            if plan == nil { try source.start() }
+            supervision = Supervision(
+                timing: timing(for: source, format.frameRate), isOpen: plan == nil,
+                at: MonotonicClock.nowNanoseconds)
+            switches.isIdle = plan != nil
             try startThreads(format: format)
         } catch {
             requestStop()
@@ -147,6 +162,14 @@ public final class Pipeline {
     /// Whether the camera's own picture is shown when the transform fails. Control thread.
     public func setPassesFailuresThrough(_ isOn: Bool) { switches.passesFailuresThrough = isOn }
 
+    /// Whether a camera is closed while nobody looks, and for how long it stays open before. Control
+    /// thread; takes effect with the next `supervise`.
+    public func setDemand(opensOnDemand: Bool, lingerNanoseconds: Int64) {
+        options.opensOnDemand = opensOnDemand
+        options.lingerNanoseconds = lingerNanoseconds
+        supervision.timing.linger = lingerNanoseconds
+    }
+
     /// Puts another source, another transform or both before the sinks, which repeat their last
     /// picture meanwhile and then show a card. The frames keep their size. A new transform is
     /// prepared while the old one goes on; a new source is opened like one that was lost, again and
@@ -163,25 +186,104 @@ public final class Pipeline {
         if newSource != nil { source.interrupt() }
         front.join()
         front.addFigures(to: &past)
-        var isSourceOpen = !counters.isSourceLost
+        var isSourceOpen = front.isSourceOpen
         if let newSource {
             source.finish()
             source = newSource
             isSourceOpen = false
             switches.readsClock = false
+            counters.setSourceProblem(nil)
         } else if isSourceOpen {
             // What was filmed while nobody took it is old by now.
             isSourceOpen = (try? source.start()) != nil
         }
         if let newTransform { transform = newTransform } else { transform.reset() }
         do {
-            try startFront(surroundings, isSourceOpen: isSourceOpen)
+            try startFront(
+                surroundings, isSourceOpen: isSourceOpen, followed: front.followedWish)
+            if newSource != nil {
+                noteNewSource()
+            } else if front.isSourceOpen && !isSourceOpen {
+                handle(.failed(.failed), at: MonotonicClock.nowNanoseconds)
+            }
         } catch {
             requestStop()
             if self.front?.hasTransformThread != true {
                 for output in outputs { output.ring.close() }
             }
             throw error
+        }
+    }
+
+    // MARK: Supervision
+
+    /// Where things stand with the source. Control thread.
+    public var sourceState: Supervision.State { supervision.state }
+
+    /// Why it is away, if it is. Control thread.
+    public var sourceFault: SourceFault? { supervision.fault }
+
+    /// What has happened to it. Control thread.
+    public var sourceCounts: Supervision.Counts { supervision.counts }
+
+    /// Whether every sink has written something, if only a card. Control thread.
+    public var hasWritten: Bool {
+        outputs.allSatisfy { $0.hasWritten.load(ordering: .relaxed) }
+    }
+
+    /// Lets the supervision see what has happened, and does what it says: opens, restarts or closes the
+    /// source, and chooses the card. To be called some times a second. Control thread; does not block.
+    ///
+    /// - Parameter isWatched: whether somebody looks, or it cannot be told; counts for a camera that
+    ///   is opened on demand.
+    public func supervise(
+        isWatched: Bool = true, at now: Int64 = MonotonicClock.nowNanoseconds
+    ) {
+        for report in gate.takeReports() {
+            switch report {
+            case .opened: handle(.opened, at: now)
+            case .failed(let fault): handle(.failed(fault), at: now)
+            }
+        }
+        let captured = counters.captured
+        if captured != capturedBefore {
+            capturedBefore = captured
+            handle(.picture, at: now)
+        }
+        handle(.watched(isWatched || !isOnDemand), at: now)
+        handle(.time, at: now)
+    }
+
+    private var isOnDemand: Bool { options.opensOnDemand && source.isCamera }
+
+    private func timing(for source: any FrameSource, _ rate: FrameRate) -> Supervision.Timing {
+        var timing = source.isCamera ? Supervision.Timing() : .patient
+        timing.linger = options.lingerNanoseconds
+        timing.allow(rate)
+        return timing
+    }
+
+    private func noteNewSource() {
+        guard let surroundings else { return }
+        supervision.timing = timing(for: source, surroundings.format.frameRate)
+        handle(.replaced, at: MonotonicClock.nowNanoseconds)
+    }
+
+    private func handle(_ event: Supervision.Event, at now: Int64) {
+        if let action = supervision.handle(event, at: now) { gate.want(action) }
+        let (isIdle, card) = (supervision.state == .idle, self.card)
+        guard isIdle != switches.isIdle || card != switches.card else { return }
+        switches.isIdle = isIdle
+        switches.card = card
+        for output in outputs { output.ring.wakeReader() }
+    }
+
+    private var card: Card.Kind {
+        switch (supervision.state, supervision.fault) {
+        case (.stalled, _), (_, .failed): .failed
+        case (_, .absent): .noCamera
+        case (_, .busy): .busy
+        case (_, nil): .starting
         }
     }
 
@@ -200,6 +302,7 @@ public final class Pipeline {
         summary.framesEarly = counters.early
         summary.framesPaused = counters.paused
         summary.isSourceFailed = counters.isSourceFailed
+        summary.supervision = supervision.counts
         summary.sinks = outputs.map { output in
             var sink = output.summary
             sink.framesSkipped = output.ring.skippedFrames
@@ -225,17 +328,19 @@ public final class Pipeline {
         }
         let surroundings = PipelineFront.Surroundings(
             format: format, outputs: outputs.map(\.ring), counters: counters, switches: switches,
-            policy: options.policy, reopensLostSource: options.reopensLostSource)
+            gate: gate, policy: options.policy, reopensLostSource: options.reopensLostSource)
         self.surroundings = surroundings
         counters.setSourceName(source.name)
-        try startFront(surroundings, isSourceOpen: true)
+        try startFront(
+            surroundings, isSourceOpen: supervision.state != .idle, followed: gate.wish)
     }
 
     private func startFront(
-        _ surroundings: PipelineFront.Surroundings, isSourceOpen: Bool
+        _ surroundings: PipelineFront.Surroundings, isSourceOpen: Bool, followed: SourceGate.Wish
     ) throws {
         let front = PipelineFront(
-            source: source, isSourceOpen: isSourceOpen, transform: transform, surroundings)
+            source: source, isSourceOpen: isSourceOpen, followed: followed, transform: transform,
+            surroundings)
         self.front = front
         try front.start()
     }

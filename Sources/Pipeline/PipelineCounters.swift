@@ -13,9 +13,8 @@ public final class PipelineCounters: Sendable {
     private let failedCount = Atomic<UInt64>(0)
     private let earlyCount = Atomic<UInt64>(0)
     private let pausedCount = Atomic<UInt64>(0)
-    private let isSourceLostFlag = Atomic<Bool>(false)
     private let isSourceFailedFlag = Atomic<Bool>(false)
-    // Not steady state: written while the camera is away, hence a lock.
+    // Not steady state: written when the camera is opened, hence a lock.
     private let problem = Mutex<String?>(nil)
     // Written when a source has been opened.
     private let name = Mutex("")
@@ -32,12 +31,9 @@ public final class PipelineCounters: Sendable {
     public var early: UInt64 { earlyCount.load(ordering: .relaxed) }
     /// Frames that came while the pipeline was paused: not transformed, not shown.
     public var paused: UInt64 { pausedCount.load(ordering: .relaxed) }
-    /// Whether the camera is away and looked for.
-    public var isSourceLost: Bool { isSourceLostFlag.load(ordering: .relaxed) }
-
     /// Whether the source broke off before its end.
     public var isSourceFailed: Bool { isSourceFailedFlag.load(ordering: .relaxed) }
-    /// Why a lost camera cannot be opened again; `nil` while it is there. Control thread.
+    /// Why the camera could not be opened the last time; `nil` if it could. Control thread.
     public var sourceProblem: String? { problem.withLock { $0 } }
 
     /// Where frames come from; a camera that is found again may be another. Control thread.
@@ -52,10 +48,6 @@ public final class PipelineCounters: Sendable {
     func countFailed() { failedCount.wrappingAdd(1, ordering: .relaxed) }
     func countEarly() { earlyCount.wrappingAdd(1, ordering: .relaxed) }
     func countPaused() { pausedCount.wrappingAdd(1, ordering: .relaxed) }
-    func setSourceLost(_ isLost: Bool) {
-        if !isLost { setSourceProblem(nil) }
-        isSourceLostFlag.store(isLost, ordering: .relaxed)
-    }
     func setSourceProblem(_ text: String?) { problem.withLock { $0 = text } }
     func setSourceFailed() { isSourceFailedFlag.store(true, ordering: .relaxed) }
 }

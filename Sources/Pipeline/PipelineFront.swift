@@ -13,26 +13,33 @@ final class PipelineFront {
         let outputs: [FrameRing<FrameBuffer>]
         let counters: PipelineCounters
         let switches: PipelineSwitches
+        let gate: SourceGate
         let policy: RingPolicy
         let reopensLostSource: Bool
     }
 
     private let capture: CaptureStage
     private let transformer: TransformStage
+    private let gate: SourceGate
     private let stop = StopFlag()
     private var threads: [RealtimeThread] = []
 
-    /// - Parameter isSourceOpen: otherwise it is opened like one that was lost: again and again.
+    /// - Parameters:
+    ///   - isSourceOpen: otherwise it is opened when the supervision wants it.
+    ///   - followed: the last of its wishes that another front has followed.
     init(
-        source: any FrameSource, isSourceOpen: Bool, transform: any FrameTransform,
+        source: any FrameSource, isSourceOpen: Bool, followed: SourceGate.Wish,
+        transform: any FrameTransform,
         _ surroundings: Surroundings
     ) {
         let ring = FrameRing<FrameBuffer>(policy: surroundings.policy) { _ in
             FrameBuffer(format: surroundings.format)
         }
+        gate = surroundings.gate
         capture = CaptureStage(
-            source: source, isOpen: isSourceOpen, format: surroundings.format, ring: ring,
-            counters: surroundings.counters, stop: stop, reopens: surroundings.reopensLostSource)
+            source: source, isOpen: isSourceOpen, followed: followed, format: surroundings.format,
+            ring: ring, counters: surroundings.counters, stop: stop, gate: surroundings.gate,
+            reopens: surroundings.reopensLostSource)
         transformer = TransformStage(
             transform: transform, input: ring, outputs: surroundings.outputs,
             counters: surroundings.counters, stop: stop, switches: surroundings.switches)
@@ -57,7 +64,14 @@ final class PipelineFront {
     func requestStop(keepsOutputs: Bool) {
         if keepsOutputs { stop.keepOutputs() }
         stop.set()
+        gate.wake()
     }
+
+    /// Whether the source is open. After the join.
+    var isSourceOpen: Bool { capture.isOpen }
+
+    /// The last wish of the supervision that was followed. After the join.
+    var followedWish: SourceGate.Wish { capture.followed }
 
     func join() {
         for thread in threads { thread.join() }

@@ -24,6 +24,8 @@ public struct PipelineSummary: Sendable {
     public var framesPaused: UInt64 = 0
     /// Whether the source broke off before its end.
     public var isSourceFailed = false
+    /// How often the camera was opened, lost, restarted.
+    public var supervision = Supervision.Counts()
     /// From the frame's timestamp to its slot being ready for the transform.
     public var capture = LatencyHistogram()
     /// From there until the transform took it.
@@ -60,6 +62,8 @@ public struct SinkSummary: Sendable {
     public var cards: UInt64 = 0
     /// Transformed frames that were not written because of a pause.
     public var framesPaused: UInt64 = 0
+    /// Transformed frames that were not written because nobody looked any more.
+    public var framesUnwatched: UInt64 = 0
     /// Frames that the sink refused.
     public var framesRefused: UInt64 = 0
     /// Capture timestamp → handed to the sink.

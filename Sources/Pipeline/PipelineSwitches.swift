@@ -3,7 +3,7 @@
 internal import Realtime
 internal import Synchronization
 
-/// Pause, and what is shown when the transform fails. Written by the control thread, read by the
+/// Pause, whether anybody looks, and what is shown without a picture. Written by the control thread, read by the
 /// stages once a frame.
 final class PipelineSwitches: Sendable {
     // Counts pauses and resumptions: odd while paused. A count, so that a stage that looks too late
@@ -31,6 +31,22 @@ final class PipelineSwitches: Sendable {
         guard isPaused != self.isPaused else { return }
         if !isPaused { resumed.store(MonotonicClock.nowNanoseconds, ordering: .relaxed) }
         turns.wrappingAdd(1, ordering: .releasing)
+    }
+
+    // Atomic: relaxed, a card that is a moment late is as good.
+    private let cardKind = Atomic<UInt8>(Card.Kind.starting.rawValue)
+    private let idleFlag = Atomic<Bool>(false)
+
+    /// Whether nobody looks, so that nothing but a card now and then is written.
+    var isIdle: Bool {
+        get { idleFlag.load(ordering: .relaxed) }
+        set { idleFlag.store(newValue, ordering: .relaxed) }
+    }
+
+    /// What is shown while no picture comes and there is no pause.
+    var card: Card.Kind {
+        get { Card.Kind(rawValue: cardKind.load(ordering: .relaxed)) ?? .starting }
+        set { cardKind.store(newValue.rawValue, ordering: .relaxed) }
     }
 
     /// Whether pictures show numbers that the frame clock knows: until another source takes over.

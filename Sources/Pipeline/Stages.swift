@@ -20,9 +20,9 @@ public enum SourceStatus: Sendable, Equatable {
     case formatChanged
 }
 
-/// Where frames come from. The control thread calls `prepare`, `start` and `finish` while no other
-/// thread uses the source; `next` belongs to the capture thread, which also closes, prepares and
-/// starts a lost camera again.
+/// Where frames come from. The control thread calls `plan`, `prepare`, `start` and `finish` while no
+/// other thread uses the source; `next` belongs to the capture thread, which also closes, prepares and
+/// starts a camera while the pipeline runs.
 public protocol FrameSource: AnyObject, Sendable {
     /// For people: `test`, `/dev/video0 (HD Webcam)`, `talk.mp4`.
     var name: String { get }
@@ -30,6 +30,17 @@ public protocol FrameSource: AnyObject, Sendable {
     ///
     /// - Returns: the format of the frames that `next` will fill: always `rgb24`.
     func prepare() throws -> VideoFormat
+    /// Guesses without starting the device, and without fail, what `prepare` will return: for a
+    /// camera that is opened only when somebody looks. From then on `prepare` returns that size.
+    /// Control thread.
+    func plan() -> VideoFormat?
+    /// Whether it is a camera: delivers steadily while it is open, and may be closed and opened again
+    /// at any time. Others are never closed before their end, and may pause as long as they like.
+    var isCamera: Bool { get }
+    /// Stops the stream and starts it again, because no frames come. Capture thread.
+    ///
+    /// - Returns: whether that is done; otherwise the device is lost.
+    func restart() -> Bool
     /// Lets the frames come. After everything else is prepared, so that the first one is not old
     /// before it is looked at.
     func start() throws
@@ -46,6 +57,12 @@ public protocol FrameSource: AnyObject, Sendable {
 }
 
 extension FrameSource {
+    /// Only a camera can be planned for.
+    public func plan() -> VideoFormat? { nil }
+    /// Most are not.
+    public var isCamera: Bool { false }
+    /// Nothing to do for a source that has no stream.
+    public func restart() -> Bool { true }
     /// Nothing to do for a source whose frames wait until they are asked for.
     public func start() throws {}
     /// Nothing to do for a source that never waits longer than 100 ms.
@@ -112,8 +129,15 @@ public protocol FrameSink: AnyObject, Sendable {
     ///
     /// - Realtime: allocates nothing of our own in steady state
     func write(_ frame: FrameBuffer) -> SinkStatus
+    /// Shows `card` in place of all that somebody who looks later could still be handed.
+    func overwrite(with card: FrameBuffer) -> SinkStatus
     /// Finishes the file, or overwrites what a device still holds, and closes it. Idempotent.
     ///
     /// - Returns: whether everything that was written is safe.
     @discardableResult func finish() -> Bool
+}
+
+extension FrameSink {
+    /// A sink that keeps nothing takes the card as a frame.
+    public func overwrite(with card: FrameBuffer) -> SinkStatus { write(card) }
 }

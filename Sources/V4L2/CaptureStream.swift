@@ -64,22 +64,18 @@ public struct CaptureCounters: Sendable, Equatable {
 public final class CaptureStream: @unchecked Sendable {
     /// Buffers asked of the driver: one being filled, one done, one in our hands, one to spare.
     public static let bufferCount: UInt32 = 4
-    /// Without a good frame for so long the stream is restarted; twice, and the camera is lost.
-    public static let stallNanosecondsDefault: Int64 = 3_000_000_000
 
     /// What the camera delivers. Immutable.
     public let format: CaptureFormat
 
     let device: VideoDevice
     let driverFormat: v4l2_format
-    private let stallNanoseconds: Int64
     // Empty while stopped.
     private var buffers = [UnsafeMutableRawBufferPointer]()
     // Capture thread while running.
     private var timestamps = TimestampGuard()
     private var sequences = SequenceCounter()
     private var tally = CaptureCounters()
-    private var lastFrameNanoseconds: Int64 = 0  // the last good one
     private var wasRestarted = false
     private var listensForChanges = false
 
@@ -87,14 +83,11 @@ public final class CaptureStream: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - rate: what to ask for if `mode` names no rate.
-    ///   - stallNanoseconds: how long to wait for a frame before the stream is restarted.
     /// - Throws: `V4L2Error`, for example EBUSY if another program streams from it.
     public init(
-        device: VideoDevice, mode: CameraMode, rate: FrameRate = FrameRate(30),
-        stallNanoseconds: Int64 = CaptureStream.stallNanosecondsDefault
+        device: VideoDevice, mode: CameraMode, rate: FrameRate = FrameRate(30)
     ) throws(V4L2Error) {
         self.device = device
-        self.stallNanoseconds = stallNanoseconds
         driverFormat = try Self.setFormat(of: device, to: mode)
         let accepted = Self.setRate(of: device, to: mode.rate ?? rate)
         format = CaptureFormat(driverFormat.fmt.pix, frameRate: accepted)
@@ -162,7 +155,6 @@ public final class CaptureStream: @unchecked Sendable {
         }
         listenForChanges()
         wasRestarted = false
-        lastFrameNanoseconds = MonotonicClock.nowNanoseconds
     }
 
     /// Stops the stream and unmaps its buffers, in the order drivers expect. Idempotent.
@@ -246,7 +238,7 @@ public final class CaptureStream: @unchecked Sendable {
         let events = listensForChanges ? POLLIN | POLLPRI : POLLIN
         var request = pollfd(fd: device.descriptor, events: Int16(events), revents: 0)
         let ready = poll(&request, 1, timeoutMilliseconds)
-        guard ready > 0 else { return waitOrRestart() == .lost ? .deviceLost : .again }
+        guard ready > 0 else { return .again }
         let happened = Int32(request.revents)
         if happened & (POLLERR | POLLHUP | POLLNVAL) != 0 && happened & POLLIN == 0 {
             return afterFailure()
@@ -277,9 +269,9 @@ public final class CaptureStream: @unchecked Sendable {
         case 0...: break
         case -EAGAIN: return .again
         case -EIO:
-            // A transient fault of the hardware; if it lasts, the stall rule ends it.
+            // A transient fault of the hardware; if it lasts, no frames come, and the stream is restarted.
             tally.flaggedFaulty += 1
-            return waitOrRestart() == .lost ? .deviceLost : .badFrame
+            return .badFrame
         default: return .deviceLost
         }
         guard Int(buffer.index) < buffers.count else { return .deviceLost }
@@ -289,10 +281,8 @@ public final class CaptureStream: @unchecked Sendable {
         let sequence = sequences.accept(buffer.sequence)
         guard isGood(buffer, bytes: mapped, used: used) else {
             requeue(index: buffer.index)
-            // A camera that delivers nothing but faulty frames has stalled as well.
-            return waitOrRestart() == .lost ? .deviceLost : .badFrame
+            return .badFrame
         }
-        lastFrameNanoseconds = now
         wasRestarted = false
         tally.frames += 1
         let kind = buffer.flags & CLINUX_V4L2_BUF_FLAG_TIMESTAMP_MASK
@@ -324,31 +314,27 @@ public final class CaptureStream: @unchecked Sendable {
 
     // MARK: Trouble
 
-    private enum Verdict { case wait, lost }
-
-    /// Nothing good came: wait on, restart the stream once, or give up.
-    private func waitOrRestart() -> Verdict {
-        let now = MonotonicClock.nowNanoseconds
-        guard now - lastFrameNanoseconds > stallNanoseconds else { return .wait }
-        return restart(now: now)
-    }
-
-    /// poll reports an error and no frame: gone if it answers nothing, else stuck.
+    /// poll reports an error and no frame: gone if it answers nothing, else stuck. Once it is restarted
+    /// at once; an error that comes again before any good frame would only be met again and again.
     private func afterFailure() -> CaptureStatus {
         var answer = v4l2_capability()
-        guard device.request(CLINUX_VIDIOC_QUERYCAP, &answer) >= 0 else { return .deviceLost }
-        return restart(now: MonotonicClock.nowNanoseconds) == .lost ? .deviceLost : .again
+        guard !wasRestarted, device.request(CLINUX_VIDIOC_QUERYCAP, &answer) >= 0 else {
+            return .deviceLost
+        }
+        return restart() ? .again : .deviceLost
     }
 
-    private func restart(now: Int64) -> Verdict {
-        guard !wasRestarted else { return .lost }
+    /// Stops the stream and starts it again, which wakes many a stuck camera. Capture thread.
+    ///
+    /// - Returns: whether it runs again; otherwise the device is lost.
+    public func restart() -> Bool {
+        guard !buffers.isEmpty else { return false }
         wasRestarted = true
         tally.restarts += 1
-        lastFrameNanoseconds = now
         streamOff()
         for index in buffers.indices { requeue(index: UInt32(index)) }
         var type = Int32(CLINUX_V4L2_BUF_TYPE_VIDEO_CAPTURE)
-        return device.request(CLINUX_VIDIOC_STREAMON, &type) >= 0 ? .wait : .lost
+        return device.request(CLINUX_VIDIOC_STREAMON, &type) >= 0
     }
 
     private func sourceChanged() -> Bool {

@@ -120,9 +120,10 @@ public enum DeviceDirectory {
         let all = devices()
         let cameras = all.filter { $0.kind == .camera && $0.isUsable }
         if !cameras.isEmpty { return cameras.map(\.path) }
+        let isTaken = all.contains { $0.kind == .camera && $0.usedBy == .other }
         throw V4L2Error(
-            operation: "find a camera", errno: ENODEV, device: "\(nodes)/video*",
-            advice: whyNone(all.filter { $0.kind != .loopback }))
+            operation: "find a camera", errno: isTaken ? EBUSY : ENODEV,
+            device: "\(nodes)/video*", advice: whyNone(all.filter { $0.kind != .loopback }))
     }
 
     /// The loopback to write to for what the user wrote: `auto` or a path.

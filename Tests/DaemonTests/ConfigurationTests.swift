@@ -88,6 +88,7 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
             "camera.pixel_format": .text("mjpeg"), "camera.power_line_frequency": .text("50hz"),
             "camera.exposure_dynamic_framerate": .boolean(true), "camera.mirror": .boolean(true),
             "performance.temporal_reuse": .boolean(false),
+            "camera.on_demand": .boolean(false), "camera.linger": .number(7.5),
             "camera.pace": .text("fast"), "transform.style": .text("oil-2:0.75,ink:0.25"),
             "transform.temporal": .number(0.5), "transform.seed": .integer(7),
             "transform.steps": .integer(4), "transform.stream_batch": .boolean(true),
@@ -124,12 +125,14 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
     @Test func rangesAreHeld() throws {
         let good = [
             "camera.width=16", "camera.width=4096", "camera.rate=1", "camera.rate=240",
-            "camera.rate=7.5", "performance.precision=auto", "performance.precision=int16",
+            "camera.rate=7.5", "camera.linger=0", "camera.linger=60", "performance.precision=auto",
+            "performance.precision=int16",
             "transform.strength=0", "transform.strength=1", "output.crf=0",
         ]
         let bad = [
             "camera.width=15", "camera.width=4097", "camera.width=0", "camera.width=640.0",
             "camera.rate=0.99", "camera.rate=240.01", "camera.rate=nan", "transform.strength=-0.1",
+            "camera.linger=-1", "camera.linger=60.1", "camera.on_demand=1",
             "transform.strength=1.1", "output.crf=52", "performance.threads=65",
             "output.width=641", "output.sinks=[]", "output.sinks=[\"null\", \"null\"]",
             "transform.style=", "transform.style=../etc", "camera.source=file:",

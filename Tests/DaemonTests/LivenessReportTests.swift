@@ -17,6 +17,7 @@ import Video
             input: .init(
                 source: "test", frames: 1800, bad: 0, lostBySource: 0, skipped: 0, failed: 0,
                 early: 0, paused: 0),
+            camera: .init(),
             outputs: [
                 .init(
                     sink: "null", frames: 1800, dropped: 0, skipped: 0, refused: 0, repeated: 0,
@@ -53,6 +54,9 @@ import Video
             report.judged(isPaced: true).reasons == [
                 "1 % of the frames were older than 109.1 ms, 100 are allowed"
             ])
+        report = live()
+        (report.input.frames, report.outputs[0].frames) = (0, 0)
+        #expect(report.judged(isPaced: true).reasons == ["nothing was filmed"])
         report = live()
         report.outputs[0].frames = 1700
         #expect(report.judged(isPaced: true).reasons == ["only 1700 of 1800 frames came out"])

@@ -108,6 +108,7 @@ import Testing
         ("transform.temporal", "0.5"), ("transform.seed", "12"), ("transform.steps", "2"),
         ("transform.stream_batch", "true"), ("transform.fade", "1.5"),
         ("transform.on_failure", "passthrough"), ("log.level", "error"),
+        ("camera.on_demand", "false"), ("camera.linger", "10"),
     ])
     func `every live setting can be set`(key: String, value: String) throws {
         let session = try SteeredSession()

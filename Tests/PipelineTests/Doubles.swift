@@ -195,6 +195,9 @@ final class RecordingSink: FrameSink, @unchecked Sendable {
 func runToEnd(_ pipeline: Pipeline) throws -> PipelineSummary {
     try pipeline.start()
     let pause = Event()
-    while !pipeline.isFinished { pause.wait(timeoutNanoseconds: 1_000_000) }
+    while !pipeline.isFinished {
+        pause.wait(timeoutNanoseconds: 1_000_000)
+        pipeline.supervise()
+    }
     return pipeline.finish()
 }

@@ -31,7 +31,7 @@ private final class ForgettingTransform: FrameTransform, @unchecked Sendable {
     private let picture: UInt8 = 200
 
     private let cards = CardSet(format: smallFormat)
-    private var card: UInt8 { cards.paused.bytes[0] }
+    private var card: UInt8 { cards[.paused].bytes[0] }
 
     /// Lets frames through until `isDone`, which is sure to come.
     private func step(_ source: SteppedSource, until isDone: () -> Bool) {
@@ -126,7 +126,7 @@ private final class ForgettingTransform: FrameTransform, @unchecked Sendable {
     }
 
     @Test func `cards are timed as frames that are written as late`() throws {
-        var card = RecordedCard(cards.paused)
+        var card = RecordedCard(cards[.paused])
         let interval = smallFormat.frameRate.intervalNanoseconds
         card.follow(1000, writtenAt: 51_000)
         #expect(card.next(at: 51_000 + interval - 1) == nil)
@@ -142,7 +142,7 @@ private final class ForgettingTransform: FrameTransform, @unchecked Sendable {
         #expect(card.next(at: later)?.metadata.timestampNanoseconds == later - 50_000)
         #expect(card.next(at: later) == nil)
         // Before the first frame there is nothing to be timed by.
-        var first = RecordedCard(cards.paused)
+        var first = RecordedCard(cards[.paused])
         #expect(first.next(at: 7)?.metadata.timestampNanoseconds == 7)
     }
 

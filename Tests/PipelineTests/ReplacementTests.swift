@@ -44,7 +44,10 @@ private final class FillingTransform: FrameTransform, @unchecked Sendable {
 
     private func more(_ pipeline: Pipeline, _ source: SteppedSource) {
         let count = pipeline.framesWritten
-        step(source) { pipeline.framesWritten >= count + 5 }
+        step(source) {
+            pipeline.supervise()
+            return pipeline.framesWritten >= count + 5
+        }
         #expect(pipeline.framesWritten >= count + 5)
     }
 
@@ -80,7 +83,7 @@ private final class FillingTransform: FrameTransform, @unchecked Sendable {
         pipeline.requestStop()
         let summary = pipeline.finish()
 
-        let card = cards.paused.bytes[0]
+        let card = cards[.paused].bytes[0]
         let pictures = sinks[1].bytes.filter { $0 != card }
         #expect(Set(pictures).isSubset(of: [200, 202, 203, 204]))
         #expect(pictures == pictures.sorted())

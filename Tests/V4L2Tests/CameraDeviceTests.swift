@@ -29,14 +29,12 @@ private let cameraPath = device("LUCIDA_TEST_CAMERA")
     }
 
     private func stream(
-        _ fourCC: FourCC = "YUYV", _ width: Int = 320, _ height: Int = 180,
-        stallNanoseconds: Int64 = CaptureStream.stallNanosecondsDefault
+        _ fourCC: FourCC = "YUYV", _ width: Int = 320, _ height: Int = 180
     ) throws -> (VideoDevice, CaptureStream) {
         let device = try open()
         let stream = try CaptureStream(
             device: device,
-            mode: CameraMode(fourCC: fourCC, width: width, height: height, rate: FrameRate(30)),
-            stallNanoseconds: stallNanoseconds)
+            mode: CameraMode(fourCC: fourCC, width: width, height: height, rate: FrameRate(30)))
         try stream.start()
         return (device, stream)
     }

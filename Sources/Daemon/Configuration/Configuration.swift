@@ -27,6 +27,18 @@ public struct Configuration: Sendable, Equatable {
     /// The defaults.
     public init() {}
 
+    /// Whether a camera may be closed while nobody looks: not while a file or a stream is to have its
+    /// pictures, whoever looks at that.
+    var isOnDemand: Bool {
+        camera.onDemand
+            && output.sinks.allSatisfy { sink in
+                switch sink {
+                case .auto, .device: true
+                case .null, .file, .frames: false
+                }
+            }
+    }
+
     /// The camera, or what stands in for one.
     public struct Camera: Sendable, Equatable {
         /// Where frames come from.
@@ -47,6 +59,10 @@ public struct Configuration: Sendable, Equatable {
         public internal(set) var mirror = false
         /// Speed of a file source.
         public internal(set) var pace = Pace.realtime
+        /// Whether a camera is open only while somebody looks at the virtual camera.
+        public internal(set) var onDemand = true
+        /// Seconds for which it stays open after that, 0…60.
+        public internal(set) var linger = 3.0
         /// Further controls, in the order in which to set them.
         public internal(set) var controls: [CameraControl] = []
 
@@ -57,6 +73,9 @@ public struct Configuration: Sendable, Equatable {
             case .file, .test: pace == .realtime
             }
         }
+
+        /// `linger` in nanoseconds.
+        var lingerNanoseconds: Int64 { Int64(linger * 1e9) }
 
         /// `rate` as a fraction; 29.97 and its like become thousand-and-firsts.
         public var frameRate: FrameRate { FrameRate(nearest: rate) }

@@ -6,7 +6,7 @@ extension ConfigurationSchema {
     static let liveKeys: Set<String> = [
         "transform.style", "transform.strength", "transform.temporal", "transform.seed",
         "transform.steps", "transform.stream_batch", "transform.fade", "transform.on_failure",
-        "log.level",
+        "camera.on_demand", "camera.linger", "log.level",
     ]
 
     /// What a reload changes by opening the source anew behind the last picture.

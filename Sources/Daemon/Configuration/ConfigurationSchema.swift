@@ -63,6 +63,18 @@ public enum ConfigurationSchema {
             Speed of a "file:" source: "realtime" plays it as a camera would, "fast" takes every
             frame as quickly as it can.
             """),
+        .boolean(
+            "camera.on_demand", \.camera.onDemand,
+            """
+            Whether a camera is opened, and its light goes on, only while an app looks at the virtual
+            camera. It stays open throughout in any case where pictures go to a file as well.
+            """),
+        .number(
+            "camera.linger", \.camera.linger, 0...60,
+            """
+            Seconds for which it stays open after the last app has gone: many an app comes and goes
+            some times while it starts.
+            """),
         .text(
             "transform.style", \.transform.style,
             "a style's name, or several with weights as in \"ink:0.7,oil:0.3\"",

@@ -1,6 +1,7 @@
 // What `lucida ctl` and a running Lucida say to each other: one JSON object a line. Any thread.
 
 internal import FoundationEssentials
+public import Pipeline
 
 /// Limits and version of the control protocol.
 enum ControlProtocol {
@@ -194,7 +195,9 @@ public struct ControlReply: Codable, Sendable {
 public struct ControlStatus: Codable, Sendable {
     /// What the viewer of the virtual camera sees.
     public enum State: String, Codable, Sendable {
-        /// No picture has been written yet.
+        /// Nobody looks, and the camera is closed.
+        case idle
+        /// A card, because the camera has not delivered yet.
         case starting
         /// Transformed pictures.
         case live
@@ -202,6 +205,14 @@ public struct ControlStatus: Codable, Sendable {
         case paused
         /// A card, because the camera is away.
         case noCamera
+        /// A card, because another program films with the camera.
+        case cameraBusy
+        /// A card, because the camera answers with errors.
+        case cameraError
+        /// The last picture and then a card, because the camera has stopped delivering.
+        case stalled
+        /// Nobody looks any more, and the camera will soon be closed.
+        case lingering
     }
 
     /// Ages of the frames of the last seconds, capture timestamp → handed to the sink.
@@ -268,8 +279,10 @@ public struct ControlStatus: Codable, Sendable {
     public var source: String
     /// Where they go.
     public var sinks: [Sink]
-    /// Apps that stream from virtual cameras; absent if the driver cannot tell.
+    /// Apps that look at virtual cameras; absent if that cannot be told.
     public var readers: Int?
+    /// How often the camera was opened, lost, restarted.
+    public var camera: Supervision.Counts
     /// Frames a second, of the last seconds.
     public var fps: Double
     /// Absent while no frame is written.

@@ -15,10 +15,11 @@ extension ControlStatus {
         let counters = pipeline.counters
         let settings = control.configuration.transform
         self.init(
-            state: Self.state(of: pipeline), problem: counters.sourceProblem,
+            state: Self.State(pipeline), problem: pipeline.troubleText,
             seconds: rounded(runSeconds, to: 10), source: source,
             sinks: pipeline.sinkCounts.map { Sink(name: $0.name, frames: $0.written) },
-            readers: readers, fps: rounded(recent?.framesPerSecond ?? 0, to: 100),
+            readers: readers, camera: pipeline.sourceCounts,
+            fps: rounded(recent?.framesPerSecond ?? 0, to: 100),
             age: recent.flatMap(Ages.init),
             frames: Frames(
                 captured: counters.captured, written: pipeline.framesWritten,
@@ -34,11 +35,55 @@ extension ControlStatus {
             residentMB: rounded(Double(ProcessStatistics.residentBytes) / 1e6, to: 10),
             configuration: control.file)
     }
+}
 
-    private static func state(of pipeline: Pipeline) -> State {
-        if pipeline.isPaused { return .paused }
-        if pipeline.counters.isSourceLost { return .noCamera }
-        return pipeline.framesWritten > 0 ? .live : .starting
+extension ControlStatus.State {
+    /// What who looks at the virtual camera sees now.
+    init(_ pipeline: Pipeline) {
+        if pipeline.isPaused {
+            self = .paused
+            return
+        }
+        switch (pipeline.sourceState, pipeline.sourceFault) {
+        case (.idle, _): self = .idle
+        case (.live, _): self = pipeline.framesWritten > 0 ? .live : .starting
+        case (.stalled, _): self = .stalled
+        case (.lingering, _): self = .lingering
+        case (.starting, nil), (.waiting, nil): self = .starting
+        case (.starting, .absent), (.waiting, .absent): self = .noCamera
+        case (.starting, .busy), (.waiting, .busy): self = .cameraBusy
+        case (.starting, .failed), (.waiting, .failed): self = .cameraError
+        }
+    }
+
+    /// A few words.
+    var text: String {
+        switch self {
+        case .idle: "idle: nobody is looking"
+        case .starting: "starting, no picture yet"
+        case .live: "live"
+        case .paused: "paused, a card is shown"
+        case .noCamera: "no camera, a card is shown"
+        case .cameraBusy: "camera in use by another program, a card is shown"
+        case .cameraError: "camera error, a card is shown"
+        case .stalled: "the camera has stopped, its stream is restarted"
+        case .lingering: "nobody is looking, the camera is about to be closed"
+        }
+    }
+}
+
+extension Pipeline {
+    /// What who looks at the virtual camera sees, in a few words.
+    var viewText: String { ControlStatus.State(self).text }
+
+    /// Why no picture comes although one is wanted; `nil`: one does, or none is wanted.
+    var troubleText: String? {
+        switch sourceState {
+        case .stalled: "no picture from the camera"
+        case .waiting: counters.sourceProblem ?? "the camera is away"
+        case .starting where sourceFault != nil: counters.sourceProblem ?? "the camera is away"
+        case .idle, .starting, .live, .lingering: nil
+        }
     }
 }
 

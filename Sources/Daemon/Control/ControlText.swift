@@ -1,5 +1,7 @@
 // What a running Lucida answers, for people.
 
+internal import Pipeline
+
 extension ControlReply {
     /// What has changed, and what will only from the next start on.
     public var changeText: String {
@@ -26,6 +28,7 @@ extension ControlStatus {
         ]
         rows += sinks.map { ("to", "\(printable($0.name)): \($0.frames) frames") }
         if let readers { rows.append(("apps", readers == 0 ? "none looks" : "\(readers) look")) }
+        if let text = camera.text { rows.append(("camera", text)) }
         rows += [
             ("rate", "\(decimalText(fps, 2)) fps"), ("frame age", ageText),
             ("frames", framesText), ("model", printable(setup.modelText)), ("look", lookText),
@@ -44,15 +47,8 @@ extension ControlStatus {
     }
 
     private var stateText: String {
-        let word =
-            switch state {
-            case .starting: "starting, no picture yet"
-            case .live: "live"
-            case .paused: "paused, a card is shown"
-            case .noCamera: "no camera, a card is shown"
-            }
         let reason = problem.map { " (\(printable($0)))" } ?? ""
-        return word + reason + ", \(decimalText(seconds, 0)) s"
+        return state.text + reason + ", \(decimalText(seconds, 0)) s"
     }
 
     private var ageText: String {
@@ -81,5 +77,18 @@ extension ControlStatus {
         printable("\(setup.modelSize) of \(setup.size), \(setup.precision)")
             + ", \(threadText(setup.threads))"
             + (workShare.map { ", \(decimalText(100 * $0, 0)) % of the work" } ?? "")
+    }
+}
+
+extension Supervision.Counts {
+    /// What has happened; `nil` if the camera was opened once and nothing else did.
+    var text: String? {
+        let parts = [
+            (refused, "refused"), (lost, "lost"), (restarted, "restarted"),
+            (reopened, "opened anew"), (recovered, "recovered"),
+        ].filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }
+        guard attempts > 1 || !parts.isEmpty else { return nil }
+        return (["opened \(attempts) time\(attempts == 1 ? "" : "s")"] + parts)
+            .joined(separator: ", ")
     }
 }

@@ -158,6 +158,8 @@ final class SessionControl {
             memoryChanges += 1
         }
         pipeline.setPassesFailuresThrough(next.transform.onFailure == .passthrough)
+        pipeline.setDemand(
+            opensOnDemand: next.isOnDemand, lingerNanoseconds: next.camera.lingerNanoseconds)
         if next.log.level != configuration.log.level { setLogLevel(next.log.level, of: &log) }
         configuration = next
         var reply = ControlReply()

@@ -17,8 +17,11 @@ extension LivenessReport {
                 lostBySource: summary.framesLostBySource, skipped: summary.framesSkipped,
                 failed: summary.framesFailed, early: summary.framesEarly,
                 paused: summary.framesPaused),
+            camera: summary.supervision,
             outputs: summary.sinks.map {
-                let kept = summary.framesEarly + summary.framesPaused + $0.framesPaused
+                let kept =
+                    summary.framesEarly + summary.framesPaused + $0.framesPaused
+                    + $0.framesUnwatched
                 return Output($0, framesDue: summary.framesIn - min(summary.framesIn, kept))
             },
             stages: Stages(
@@ -37,6 +40,7 @@ extension LivenessReport {
             "Liveness of \(decimalText(seconds, 1)) s: \(input.source)",
             row("in", "\(input.frames) frames" + lossText(input.losses, showsZeros: 3)),
         ]
+        if let text = camera.text { lines.append(row("camera", text)) }
         for output in outputs { lines += self.lines(of: output) }
         lines += [
             row("capture", Self.times(stages.capture)), row("queue", Self.times(stages.queue)),

@@ -1,7 +1,7 @@
 // The figures that say whether a run was live: printed at its end, and `--report FILE.json`.
 
 public import FoundationEssentials
-internal import Pipeline
+public import Pipeline
 internal import Realtime
 
 /// The liveness summary of one run. The JSON report is this structure; times are milliseconds.
@@ -150,6 +150,8 @@ public struct LivenessReport: Codable, Sendable {
     public var delayFrames: Int
     /// From the source.
     public var input: Input
+    /// How often the camera was opened, lost, restarted.
+    public var camera: Supervision.Counts
     /// To each sink; the first is the one that the headline figures are about.
     public var outputs: [Output]
     /// Between the two.
@@ -184,6 +186,7 @@ extension LivenessReport {
     func judged(isPaced: Bool, ageLimitMilliseconds: Double = 100) -> Verdict {
         var reasons: [String] = []
         if !isPaced { reasons.append("the source was read as fast as possible, not filmed") }
+        if input.frames == 0 { reasons.append("nothing was filmed") }
         if lookAheadFrames > 0 { reasons.append("it looked \(lookAheadFrames) frames ahead") }
         if let output = outputs.first {
             if output.age.p99 > ageLimitMilliseconds {

@@ -28,7 +28,7 @@ struct ServiceNotifier {
         addressLength = socklen_t(MemoryLayout<sa_family_t>.size + path.count)
     }
 
-    /// The service works: the first transformed frame has been written.
+    /// The service works: the first card or transformed frame has been written.
     func ready(_ status: String) { send("READY=1\nSTATUS=\(status)") }
 
     /// One line for `systemctl status`.

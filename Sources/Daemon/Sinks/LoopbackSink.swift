@@ -3,7 +3,6 @@
 internal import LibAV
 internal import Logging
 internal import Pipeline
-internal import Synchronization
 internal import V4L2
 internal import Video
 
@@ -21,16 +20,8 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
     private var encoder: Encoder?
     private var picture: FrameBuffer?
     private var exitCard: FrameBuffer?
-    private var writesUntilLook = 0
-    // Atomic: written by the output thread, read by the control thread. -1: the driver cannot tell.
-    private let readerCount = Atomic<Int>(-1)
-
-    /// Apps that stream from the device, as of the last second; `nil` if the driver cannot tell.
-    /// Any thread.
-    var streamingReaders: Int? {
-        let count = readerCount.load(ordering: .relaxed)
-        return count < 0 ? nil : count
-    }
+    /// The device, once prepared. Control thread only.
+    private(set) var path: String?
 
     private enum Encoder {
         case raw(Scaler)
@@ -57,6 +48,7 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
             frameRate: format.frameRate, colorRange: pixelFormat == .mjpeg ? .full : .limited)
         let device = try LoopbackOutput(path: path, format: output)
         name = "\(path) (\(device.card))"
+        self.path = path
         picture = FrameBuffer(format: output)
         encoder =
             pixelFormat == .mjpeg
@@ -70,14 +62,22 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
 
     func write(_ frame: FrameBuffer) -> SinkStatus {
         guard let device, let bytes = encode(frame) else { return .again }
-        lookForReaders(device)
         switch device.write(bytes) {
         case .written: return .written
         case .again: return .again
-        case .lost:
-            log.error("\(device.lastError.map { "\($0)" } ?? "the virtual camera \(name) is gone")")
-            return .lost
+        case .lost: return lost(device)
         }
+    }
+
+    func overwrite(with card: FrameBuffer) -> SinkStatus {
+        guard let device, let bytes = encode(card) else { return .again }
+        if device.overwriteAll(with: bytes) { return .written }
+        return device.lastError == nil ? .again : lost(device)
+    }
+
+    private func lost(_ device: LoopbackOutput) -> SinkStatus {
+        log.error("\(device.lastError.map { "\($0)" } ?? "the virtual camera \(name) is gone")")
+        return .lost
     }
 
     func finish() -> Bool {
@@ -86,14 +86,6 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
         self.device = nil
         encoder = nil
         return true
-    }
-
-    /// Once in thirty frames: it is a system call or two.
-    private func lookForReaders(_ device: LoopbackOutput) {
-        writesUntilLook -= 1
-        guard writesUntilLook < 0 else { return }
-        writesUntilLook = 30
-        readerCount.store(device.streamingReaders() ?? -1, ordering: .relaxed)
     }
 
     private func encode(_ frame: FrameBuffer) -> UnsafeRawBufferPointer? {

@@ -48,6 +48,23 @@ final class CameraSource: FrameSource, @unchecked Sendable {
         name = deviceName
     }
 
+    let isCamera = true
+
+    /// Looks at the first camera that can be looked at, without setting anything.
+    func plan() -> VideoFormat? {
+        let mode = (try? DeviceDirectory.cameraPaths(for: deviceName))?.lazy.compactMap { path in
+            try? self.mode(of: VideoDevice(path: path))
+        }.first
+        let size =
+            output
+            ?? FrameSize(
+                width: mode?.width ?? settings.width, height: mode?.height ?? settings.height)
+        frameSize = size
+        return VideoFormat(
+            pixelFormat: .rgb24, width: size.width, height: size.height,
+            frameRate: mode?.rate ?? settings.frameRate)
+    }
+
     /// Opens the first camera that works. Opened anew, whatever it delivers then comes out in the
     /// size of the first time.
     func prepare() throws -> VideoFormat {
@@ -110,6 +127,8 @@ final class CameraSource: FrameSource, @unchecked Sendable {
             return isGood ? .frame : .badFrame
         }
     }
+
+    func restart() -> Bool { stream?.restart() ?? false }
 
     func finish() {
         guard let stream else { return }

@@ -200,7 +200,8 @@ def devices_in_use(found):
             [lucida.BINARY, "devices", "--json"], capture_output=True, text=True, timeout=60
         )
         found["usable"] = {device["path"]: device["usable"] for device in json.loads(listed.stdout)}
-        with lucida.Lucida("run", "--source", "auto", "--sink", "auto", *PLAIN) as daemon:
+        eager = ("--set", "camera.on_demand=false")
+        with lucida.Lucida("run", "--source", "auto", "--sink", "auto", *eager, *PLAIN) as daemon:
             steps.wait_until(lambda: "virtual camera" in daemon.log(), START_SECONDS)
             found["camera_goes_on"] = camera.frame() is not None
             found["status"] = daemon.terminate()

@@ -107,7 +107,12 @@ def doctor(found):
     program = "/usr/local/bin/lucida doctor --json"
     found["before"] = sh(program)
     found["mending"] = sh("systemctl enable lucida")
-    found["after"] = sh(program)
+    # The camera is in use while an app looks.
+    with v4l2.Device(lucida.LOOPBACK) as reader:
+        reader.set_format(pipeline.WIDTH, pipeline.HEIGHT, "YUYV")
+        reader.start()
+        pipeline.frame_with_bars(reader)
+        found["after"] = sh(program)
     sh("printf '\\n' >> /usr/local/lib/systemd/system/lucida.service")
     found["changed"] = sh(program)
     sh("systemctl daemon-reload")

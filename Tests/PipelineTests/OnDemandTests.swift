@@ -1,0 +1,270 @@
+// A camera that is open only while somebody looks, and what viewers see meanwhile.
+
+import Realtime
+import Synchronization
+import Testing
+import Video
+
+@testable import Pipeline
+
+/// A camera that delivers all the time while it is open, and can be made to fail.
+private final class DoubleCamera: FrameSource, @unchecked Sendable {
+    struct Refusal: ClassifiedSourceError { let fault: SourceFault }
+    enum Trouble: Int, AtomicRepresentable { case none, absent, busy, stalled, lost, hopeless }
+
+    let name = "double"
+    let isCamera = true
+    let trouble = Atomic<Trouble>(.none)
+    let openCount = Atomic<Int>(0)
+    let restartCount = Atomic<Int>(0)
+    let isOpen = Atomic<Bool>(false)
+    private let nap = Event()
+    // Capture thread only.
+    private var number: UInt64 = 0
+
+    func plan() -> VideoFormat? { smallFormat }
+
+    func prepare() throws -> VideoFormat {
+        switch trouble.load(ordering: .relaxed) {
+        case .absent: throw Refusal(fault: .absent)
+        case .busy: throw Refusal(fault: .busy)
+        default: break
+        }
+        isOpen.store(true, ordering: .relaxed)
+        openCount.wrappingAdd(1, ordering: .relaxed)
+        return smallFormat
+    }
+
+    func next(into frame: FrameBuffer) -> SourceStatus {
+        nap.wait(timeoutNanoseconds: 1_000_000)
+        switch trouble.load(ordering: .relaxed) {
+        case .stalled, .hopeless: return .again
+        case .lost: return .deviceLost
+        default: break
+        }
+        frame.bytes.copyBytes(from: repeatElement(5, count: frame.usedBytes))
+        frame.metadata = FrameMetadata(
+            timestampNanoseconds: MonotonicClock.nowNanoseconds, sequence: number)
+        number += 1
+        return .frame
+    }
+
+    func restart() -> Bool {
+        restartCount.wrappingAdd(1, ordering: .relaxed)
+        if trouble.load(ordering: .relaxed) == .stalled { set(.none) }
+        return true
+    }
+
+    func finish() { isOpen.store(false, ordering: .relaxed) }
+
+    var opened: Int { openCount.load(ordering: .relaxed) }
+    var restarted: Int { restartCount.load(ordering: .relaxed) }
+    var isFilming: Bool { isOpen.load(ordering: .relaxed) }
+
+    func set(_ trouble: Trouble) { self.trouble.store(trouble, ordering: .relaxed) }
+}
+
+/// Keeps what was written last, and whether everything was overwritten with it.
+private final class WindowSink: FrameSink {
+    let name = "window"
+    let isWatched = true
+    let shown = Atomic<UInt8>(0)
+    let overwriteCount = Atomic<Int>(0)
+    // The number of the card that was written last, by its pixels, or -1 for a picture.
+    let card = Atomic<Int>(-1)
+    private let cards = CardSet(format: smallFormat)
+
+    func prepare(format: VideoFormat) throws {}
+
+    func write(_ frame: FrameBuffer) -> SinkStatus {
+        shown.store(frame.bytes[0], ordering: .relaxed)
+        let found = Card.Kind.allCases.first { kind in
+            zip(frame.bytes, cards[kind].bytes).allSatisfy { $0 == $1 }
+        }
+        card.store(found.map { Int($0.rawValue) } ?? -1, ordering: .relaxed)
+        return .written
+    }
+
+    func overwrite(with card: FrameBuffer) -> SinkStatus {
+        overwriteCount.wrappingAdd(1, ordering: .relaxed)
+        return write(card)
+    }
+
+    func finish() -> Bool { true }
+
+    var shownCard: Card.Kind? {
+        Card.Kind(rawValue: UInt8(max(0, card.load(ordering: .relaxed)))).flatMap {
+            card.load(ordering: .relaxed) < 0 ? nil : $0
+        }
+    }
+}
+
+/// A pipeline whose supervision has a clock of the test's own.
+private final class Stage {
+    let camera = DoubleCamera()
+    let sink = WindowSink()
+    let pipeline: Pipeline
+    var now = MonotonicClock.nowNanoseconds
+    private let nap = Event()
+
+    init() throws {
+        var options = PipelineOptions()
+        options.opensOnDemand = true
+        pipeline = Pipeline(
+            source: camera, transform: MarkingTransform(), sinks: [sink], options: options)
+        try pipeline.start()
+    }
+
+    /// Lets the threads work, without time for the supervision, until something holds.
+    func settle(isWatched: Bool, until isDone: () -> Bool) -> Bool {
+        for _ in 0..<30_000 {
+            pipeline.supervise(isWatched: isWatched, at: now)
+            if isDone() { return true }
+            nap.wait(timeoutNanoseconds: 1_000_000)
+        }
+        return false
+    }
+
+    func settle(in state: Supervision.State, isWatched: Bool = true) -> Bool {
+        settle(isWatched: isWatched) { pipeline.sourceState == state }
+    }
+
+    func pass(seconds: Double, isWatched: Bool = true) {
+        now += Int64(seconds * 1e9)
+        pipeline.supervise(isWatched: isWatched, at: now)
+    }
+
+    var isShowingPicture: Bool { sink.shown.load(ordering: .relaxed) == 133 }
+
+    func finish() -> PipelineSummary {
+        pipeline.requestStop()
+        return pipeline.finish()
+    }
+}
+
+@Suite struct OnDemandTests {
+    @Test(.timeLimit(.minutes(1)))
+    func `nobody looks, and the camera stays closed behind a card`() throws {
+        let stage = try Stage()
+        #expect(stage.settle(isWatched: false) { stage.pipeline.hasWritten })
+        stage.pass(seconds: 100, isWatched: false)
+        #expect(stage.pipeline.sourceState == .idle)
+        #expect(stage.sink.shownCard == .starting)
+        let summary = stage.finish()
+        #expect(stage.camera.opened == 0)
+        #expect(summary.framesIn == 0 && summary.supervision == .init())
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `who looks sees the camera, and it is closed some time after they have gone`() throws {
+        let stage = try Stage()
+        for _ in 0..<3 {
+            #expect(stage.settle(in: .live))
+            #expect(stage.settle(isWatched: true) { stage.isShowingPicture })
+            stage.pass(seconds: 0, isWatched: false)
+            #expect(stage.pipeline.sourceState == .lingering)
+            stage.pass(seconds: 2.9, isWatched: false)
+            #expect(stage.camera.isFilming)
+            let covered = stage.sink.overwriteCount.load(ordering: .relaxed)
+            stage.pass(seconds: 0.1, isWatched: false)
+            #expect(stage.pipeline.sourceState == .idle)
+            #expect(stage.settle(isWatched: false) { !stage.camera.isFilming })
+            // Nothing of the picture stays for whoever comes next.
+            let isCovered = stage.settle(isWatched: false) {
+                stage.sink.overwriteCount.load(ordering: .relaxed) == covered + 1
+            }
+            #expect(isCovered && stage.sink.shownCard == .starting)
+        }
+        let summary = stage.finish()
+        #expect(summary.supervision.attempts == 3)
+        #expect(stage.camera.opened == 3)
+        let sink = summary.sinks[0]
+        #expect(
+            sink.framesOut + sink.framesUnwatched + sink.framesSkipped + summary.framesSkipped
+                == summary.framesIn)
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `probes that come and go open it once`() throws {
+        let stage = try Stage()
+        for _ in 0..<5 {
+            #expect(stage.settle(in: .live))
+            stage.pass(seconds: 1, isWatched: false)
+            stage.pass(seconds: 1.5, isWatched: false)
+        }
+        #expect(stage.finish().supervision.attempts == 1)
+    }
+
+    @Test(.timeLimit(.minutes(1)), arguments: [SourceFault.absent, .busy])
+    func `a camera that cannot be opened is tried again behind a card that says why`(
+        _ fault: SourceFault
+    ) throws {
+        let stage = try Stage()
+        stage.camera.set(fault == .busy ? .busy : .absent)
+        for attempt in 1...3 {
+            #expect(stage.settle(in: .waiting))
+            #expect(stage.pipeline.sourceCounts.attempts == UInt64(attempt))
+            let card = fault == .busy ? Card.Kind.busy : .noCamera
+            #expect(stage.settle(isWatched: true) { stage.sink.shownCard == card })
+            if attempt == 3 { stage.camera.set(.none) }
+            stage.pass(seconds: 1)
+        }
+        #expect(stage.settle(in: .live))
+        #expect(stage.settle(isWatched: true) { stage.isShowingPicture })
+        let counts = stage.finish().supervision
+        #expect(counts.refused == 3 && counts.recovered == 1 && counts.attempts == 4)
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `a stalled camera is restarted, and opened anew if that does not help`() throws {
+        let stage = try Stage()
+        #expect(stage.settle(in: .live))
+        stage.camera.set(.stalled)
+        // Until no picture is under way any more; then time goes on.
+        #expect(settleSilent(stage))
+        stage.pass(seconds: 1)
+        #expect(stage.pipeline.sourceState == .stalled)
+        #expect(stage.settle(in: .live))
+        #expect(stage.camera.restarted == 1)
+        stage.camera.set(.hopeless)
+        #expect(settleSilent(stage))
+        stage.pass(seconds: 1)
+        #expect(stage.pipeline.sourceState == .stalled)
+        stage.pass(seconds: 1)
+        #expect(stage.pipeline.sourceState == .starting)
+        stage.camera.set(.none)
+        #expect(stage.settle(in: .live))
+        let counts = stage.finish().supervision
+        #expect(counts.restarted == 2 && counts.reopened == 1 && counts.recovered == 2)
+        #expect(stage.camera.opened == 2)
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `a camera that is unplugged and comes back goes on`() throws {
+        let stage = try Stage()
+        #expect(stage.settle(in: .live))
+        stage.camera.set(.lost)
+        #expect(stage.settle(in: .waiting))
+        stage.camera.set(.absent)
+        stage.pass(seconds: 1)
+        #expect(stage.settle(in: .waiting))
+        stage.camera.set(.none)
+        stage.pass(seconds: 1)
+        #expect(stage.settle(in: .live))
+        #expect(stage.settle(isWatched: true) { stage.isShowingPicture })
+        let counts = stage.finish().supervision
+        #expect(counts.lost == 1 && counts.refused == 1 && counts.recovered == 1)
+    }
+
+    /// Until the capture thread delivers nothing more.
+    private func settleSilent(_ stage: Stage) -> Bool {
+        var before = stage.pipeline.counters.captured
+        var silences = 0
+        return stage.settle(isWatched: true) {
+            let now = stage.pipeline.counters.captured
+            silences = now == before ? silences + 1 : 0
+            before = now
+            return silences > 50
+        }
+    }
+}
