@@ -146,9 +146,9 @@ final class CaptureStage: @unchecked Sendable {
             gate.report(.opened, on: followed)
         } catch {
             source.finish()
-            counters.setSourceProblem("\(error)")
-            let fault = (error as? any ClassifiedSourceError)?.fault ?? .failed
-            gate.report(.failed(fault), on: followed)
+            let known = error as? any ClassifiedSourceError
+            counters.setSourceProblem("\(error)", user: known?.user)
+            gate.report(.failed(known?.fault ?? .failed), on: followed)
         }
     }
 }

@@ -1,5 +1,6 @@
 // The pictures shown instead of the camera: before the first frame, without a camera, on exit.
 
+internal import Synchronization
 public import Video
 
 /// A placeholder picture with a few words on it. Drawn by the control thread, ahead of time.
@@ -91,9 +92,12 @@ extension Card {
     }
 }
 
-/// The cards of one pipeline.
-struct CardSet: Sendable {
+/// The cards of one pipeline. The control thread makes them, and draws the one of a busy camera anew
+/// when it knows who has it.
+final class CardSet: Sendable {
     private let cards: [FrameBuffer]
+    // What is shown instead of the card `busy`. Held for as long as a reference takes to copy.
+    private let busy = Mutex<(user: String, card: FrameBuffer)?>(nil)
 
     init(format: VideoFormat) {
         cards = Card.Kind.allCases.map { kind in
@@ -103,5 +107,22 @@ struct CardSet: Sendable {
         }
     }
 
-    subscript(kind: Card.Kind) -> FrameBuffer { cards[Int(kind.rawValue)] }
+    subscript(kind: Card.Kind) -> FrameBuffer {
+        let other = kind == .busy ? busy.withLock { $0?.card } : nil
+        return other ?? cards[Int(kind.rawValue)]
+    }
+
+    /// Names the program that has the camera. Control thread.
+    ///
+    /// - Returns: whether that is news.
+    func setUser(_ user: String?) -> Bool {
+        guard busy.withLock({ $0?.user }) != user else { return false }
+        let drawn = user.map { user in
+            let card = FrameBuffer(format: cards[0].format)
+            Card.draw("Used by \(user)", into: card)
+            return (user: user, card: card)
+        }
+        busy.withLock { $0 = drawn }
+        return true
+    }
 }

@@ -38,7 +38,7 @@ final class OutputStage: @unchecked Sendable {
     private var lastWriteTime: Int64 = 0
     private var turn: UInt64 = 0
     private var isIdle = false
-    private var shownCard = Card.Kind.starting
+    private var shownCard: FrameBuffer?
     // What a recording shows during a pause; nil for a watched sink, and for frames that come as fast
     // as they can, whose time does not go on meanwhile.
     private var recordedCard: RecordedCard?
@@ -156,7 +156,7 @@ final class OutputStage: @unchecked Sendable {
     /// Keeps a watched sink alive while no frame comes.
     private func bridgePause() {
         let now = MonotonicClock.nowNanoseconds
-        let isOtherCard = lastFrameTime == nil && shownCard != card
+        let isOtherCard = lastFrameTime == nil && shownCard !== cards[card]
         guard sink.isWatched, !ring.isClosed,
             now - lastWriteTime >= silenceNanoseconds || isOtherCard
         else { return }
@@ -197,8 +197,9 @@ final class OutputStage: @unchecked Sendable {
     private func writeCard() { writeCard { sink.write($0) } }
 
     private func writeCard(by write: (FrameBuffer) -> SinkStatus) {
-        shownCard = card
-        switch write(cards[shownCard]) {
+        let frame = cards[card]
+        shownCard = frame
+        switch write(frame) {
         case .written: hasWritten.store(true, ordering: .relaxed)
         case .again: break
         case .lost: summary.isLost = true

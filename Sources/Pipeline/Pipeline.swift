@@ -46,6 +46,7 @@ public final class Pipeline {
     private var surroundings: PipelineFront.Surroundings?
     private var front: PipelineFront?
     private var outputs: [OutputStage] = []
+    private var cards: CardSet?
     // Of the sinks.
     private var threads: [RealtimeThread] = []
     private let gate = SourceGate()
@@ -272,7 +273,8 @@ public final class Pipeline {
     private func handle(_ event: Supervision.Event, at now: Int64) {
         if let action = supervision.handle(event, at: now) { gate.want(action) }
         let (isIdle, card) = (supervision.state == .idle, self.card)
-        guard isIdle != switches.isIdle || card != switches.card else { return }
+        let isOther = cards?.setUser(card == .busy ? counters.sourceUser : nil) == true
+        guard isIdle != switches.isIdle || card != switches.card || isOther else { return }
         switches.isIdle = isIdle
         switches.card = card
         for output in outputs { output.ring.wakeReader() }
@@ -313,6 +315,7 @@ public final class Pipeline {
 
     private func startThreads(format: VideoFormat) throws {
         let cards = CardSet(format: format)
+        self.cards = cards
         for sink in sinks {
             let ring = FrameRing<FrameBuffer>(policy: options.policy) { _ in
                 FrameBuffer(format: format)

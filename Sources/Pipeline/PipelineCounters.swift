@@ -15,7 +15,7 @@ public final class PipelineCounters: Sendable {
     private let pausedCount = Atomic<UInt64>(0)
     private let isSourceFailedFlag = Atomic<Bool>(false)
     // Not steady state: written when the camera is opened, hence a lock.
-    private let problem = Mutex<String?>(nil)
+    private let problem = Mutex<(text: String, user: String?)?>(nil)
     // Written when a source has been opened.
     private let name = Mutex("")
 
@@ -34,7 +34,10 @@ public final class PipelineCounters: Sendable {
     /// Whether the source broke off before its end.
     public var isSourceFailed: Bool { isSourceFailedFlag.load(ordering: .relaxed) }
     /// Why the camera could not be opened the last time; `nil` if it could. Control thread.
-    public var sourceProblem: String? { problem.withLock { $0 } }
+    public var sourceProblem: String? { problem.withLock { $0?.text } }
+
+    /// The program that had the camera then, where that is known. Control thread.
+    public var sourceUser: String? { problem.withLock { $0?.user } }
 
     /// Where frames come from; a camera that is found again may be another. Control thread.
     public var sourceName: String { name.withLock { $0 } }
@@ -48,6 +51,8 @@ public final class PipelineCounters: Sendable {
     func countFailed() { failedCount.wrappingAdd(1, ordering: .relaxed) }
     func countEarly() { earlyCount.wrappingAdd(1, ordering: .relaxed) }
     func countPaused() { pausedCount.wrappingAdd(1, ordering: .relaxed) }
-    func setSourceProblem(_ text: String?) { problem.withLock { $0 = text } }
+    func setSourceProblem(_ text: String?, user: String? = nil) {
+        problem.withLock { $0 = text.map { ($0, user) } }
+    }
     func setSourceFailed() { isSourceFailedFlag.store(true, ordering: .relaxed) }
 }

@@ -27,6 +27,8 @@ public enum SourceFault: UInt8, Sendable, CaseIterable {
 public protocol ClassifiedSourceError: Error {
     /// What is wrong with the camera.
     var fault: SourceFault { get }
+    /// The program that has it, where that is known.
+    var user: String? { get }
 }
 
 /// Decides when the camera is opened, restarted and closed.

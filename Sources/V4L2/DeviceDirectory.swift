@@ -97,10 +97,7 @@ public enum DeviceDirectory {
     /// Every `/dev/video*`, in numerical order, opened and asked.
     public static func devices() -> [DeviceReport] {
         let names = stablePaths()
-        let paths = entries(of: nodes).compactMap { name in
-            name.hasPrefix("video") ? Int(name.dropFirst(5)) : nil
-        }.sorted().map { "\(nodes)/video\($0)" }
-        return paths.map { report(path: $0, stablePaths: names[$0] ?? []) }
+        return nodePaths().map { report(path: $0, stablePaths: names[$0] ?? []) }
     }
 
     /// The paths to try, in this order, for what the user wrote: `auto`, a path, or a name in
@@ -124,6 +121,18 @@ public enum DeviceDirectory {
         throw V4L2Error(
             operation: "find a camera", errno: isTaken ? EBUSY : ENODEV,
             device: "\(nodes)/video*", advice: whyNone(all.filter { $0.kind != .loopback }))
+    }
+
+    /// Where a camera is now that was seen before, under whatever number: what has its driver and name
+    /// and is attached to the same port first, then what is attached elsewhere.
+    public static func paths(of camera: DeviceCapabilities) -> [String] {
+        let found = nodePaths().compactMap { path -> (path: String, isSamePort: Bool)? in
+            guard let now = try? VideoDevice(path: path).capabilities, now.isCapture,
+                now.driver == camera.driver, now.card == camera.card
+            else { return nil }
+            return (path, now.busInfo == camera.busInfo)
+        }
+        return found.filter(\.isSamePort).map(\.path) + found.filter { !$0.isSamePort }.map(\.path)
     }
 
     /// The loopback to write to for what the user wrote: `auto` or a path.
@@ -262,6 +271,12 @@ public enum DeviceDirectory {
     }
 
     // MARK: Folders
+
+    private static func nodePaths() -> [String] {
+        entries(of: nodes).compactMap { name in
+            name.hasPrefix("video") ? Int(name.dropFirst(5)) : nil
+        }.sorted().map { "\(nodes)/video\($0)" }
+    }
 
     private static func stablePaths() -> [String: [String]] {
         var names = [String: [String]]()

@@ -9,7 +9,10 @@ import Video
 
 /// A camera that delivers all the time while it is open, and can be made to fail.
 private final class DoubleCamera: FrameSource, @unchecked Sendable {
-    struct Refusal: ClassifiedSourceError { let fault: SourceFault }
+    struct Refusal: ClassifiedSourceError {
+        let fault: SourceFault
+        let user: String?
+    }
     enum Trouble: Int, AtomicRepresentable { case none, absent, busy, stalled, lost, hopeless }
 
     let name = "double"
@@ -26,8 +29,8 @@ private final class DoubleCamera: FrameSource, @unchecked Sendable {
 
     func prepare() throws -> VideoFormat {
         switch trouble.load(ordering: .relaxed) {
-        case .absent: throw Refusal(fault: .absent)
-        case .busy: throw Refusal(fault: .busy)
+        case .absent: throw Refusal(fault: .absent, user: nil)
+        case .busy: throw Refusal(fault: .busy, user: "recorder")
         default: break
         }
         isOpen.store(true, ordering: .relaxed)
@@ -73,6 +76,8 @@ private final class WindowSink: FrameSink {
     // The number of the card that was written last, by its pixels, or -1 for a picture.
     let card = Atomic<Int>(-1)
     private let cards = CardSet(format: smallFormat)
+
+    init() { _ = cards.setUser("recorder") }
 
     func prepare(format: VideoFormat) throws {}
 

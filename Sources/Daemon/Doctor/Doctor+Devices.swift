@@ -119,7 +119,7 @@ extension Doctor {
     }
 
     private static func secondReader(
-        _ device: DeviceReport, _ readers: [Machine.Holder]
+        _ device: DeviceReport, _ readers: [DeviceUser]
     ) -> Finding {
         let names = readers.map(\.text).joined(separator: ", ")
         return .warning(
@@ -216,11 +216,6 @@ extension Doctor {
     }
 }
 
-extension Machine.Holder {
-    /// `chrome (process 1234)`
-    var text: String { "\(name) (process \(process))" }
-}
-
 extension Machine {
     /// The path of a virtual camera in `output.sinks`; nil: "auto".
     var namedLoopback: String? {
@@ -238,7 +233,7 @@ extension Machine {
     }
 
     /// Programs other than Lucida that have a virtual camera open.
-    func readers(of device: DeviceReport) -> [Holder] {
+    func readers(of device: DeviceReport) -> [DeviceUser] {
         holders(of: device.path).filter { $0.name != "lucida" }
     }
 

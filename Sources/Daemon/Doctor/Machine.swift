@@ -116,23 +116,8 @@ struct Machine {
 
     // MARK: Programs that hold a device
 
-    /// A process that has a device open.
-    struct Holder {
-        let process: Int
-        let name: String
-    }
-
     /// Who has `path` open, as far as this user may see; not this process.
-    func holders(of path: String) -> [Holder] {
-        list("/proc").compactMap { Int($0) }.filter { $0 != Int(getpid()) }.sorted().compactMap {
-            process in
-            let folder = "/proc/\(process)/fd"
-            guard list(folder).contains(where: { link("\(folder)/\($0)") == path }) else {
-                return nil
-            }
-            return Holder(process: process, name: read("/proc/\(process)/comm") ?? "unknown")
-        }
-    }
+    func holders(of path: String) -> [DeviceUser] { DeviceUser.all(of: path, root: root) }
 
     // MARK: The configuration
 

@@ -21,6 +21,8 @@ final class CameraSource: FrameSource, @unchecked Sendable {
     // What the rest of the pipeline was planned for: fixed by the first `prepare` that succeeds.
     // This and the two below: one thread at a time, as above.
     private var frameSize: FrameSize?
+    // The camera that was open last, to be found again.
+    private var identity: DeviceCapabilities?
     private var stream: CaptureStream?
     private var converter: Converter?
 
@@ -68,17 +70,40 @@ final class CameraSource: FrameSource, @unchecked Sendable {
     /// Opens the first camera that works. Opened anew, whatever it delivers then comes out in the
     /// size of the first time.
     func prepare() throws -> VideoFormat {
+        do {
+            return try openFirst()
+        } catch let error as V4L2Error {
+            throw CameraFault(error)
+        }
+    }
+
+    private func openFirst() throws -> VideoFormat {
         var refusal: V4L2Error?
-        for path in try DeviceDirectory.cameraPaths(for: deviceName) {
+        for path in try paths() {
             do {
                 return try open(path)
             } catch let error as V4L2Error where error.isTaken {
                 // Another program was faster, or it was pulled out: with `auto` there may be more.
-                refusal = error
+                refusal = refusal?.errno == EBUSY ? refusal : error
             }
         }
         throw refusal
             ?? V4L2Error(operation: "find a camera", errno: ENODEV, device: deviceName)
+    }
+
+    /// Where to look: at the camera that was open before first of all, under whatever number it has now.
+    private func paths() throws -> [String] {
+        guard let identity else { return try DeviceDirectory.cameraPaths(for: deviceName) }
+        let same = DeviceDirectory.paths(of: identity)
+        do throws(V4L2Error) {
+            // What a path leads to now may be another camera that took its number.
+            let named = try DeviceDirectory.cameraPaths(for: deviceName)
+            let first = named.filter(same.contains) + same.filter { !named.contains($0) }
+            return first + named.filter { !first.contains($0) }
+        } catch {
+            guard same.isEmpty else { return same }
+            throw error
+        }
     }
 
     private func open(_ path: String) throws -> VideoFormat {
@@ -97,6 +122,7 @@ final class CameraSource: FrameSource, @unchecked Sendable {
         self.stream = stream
         self.converter = converter
         frameSize = size
+        identity = device.capabilities
         name = "\(device.path) (\(device.capabilities.card))"
         log.info(
             "camera \(name): \(camera.fourCC) \(camera.width)×\(camera.height) \(camera.frameRate) fps"

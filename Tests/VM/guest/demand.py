@@ -15,7 +15,8 @@ import steps
 import v4l2
 
 SETTLE_SECONDS = 40
-LINGER_SECONDS = 3
+# Long enough to be seen by a `lucida ctl` that takes its time here.
+LINGER_SECONDS = 8
 
 
 def camera_is_open(daemon):
@@ -60,7 +61,8 @@ def start_reader(reader):
 
 def run(found):
     """One daemon through all that readers do."""
-    with lucida.run_camera(*pipeline.PLAIN) as daemon:
+    linger = ("--set", f"camera.linger={LINGER_SECONDS}")
+    with lucida.run_camera(*pipeline.PLAIN, *linger) as daemon:
         found["is_idle"] = reaches("idle")
         idle(found, daemon)
         a_reader(found, daemon)
