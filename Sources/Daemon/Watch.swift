@@ -38,6 +38,7 @@ struct Watch {
         var memoryChanges = control.memoryChanges
         var isReady = false
         var trouble: String?
+        var fedTime = start
         var wasInterrupted = false
         var readers = 0
         var progressSeconds = 1.0
@@ -72,6 +73,7 @@ struct Watch {
                 isReady = true
                 notifier.ready(statusText(seconds))
             }
+            feedWatchdog(&fedTime, at: now)
             reportTrouble(&trouble)
             reportReaders(&readers)
             if control.memoryChanges != memoryChanges {
@@ -123,6 +125,15 @@ struct Watch {
         if let server { descriptors += server.descriptors }
         let hasWork = server?.hasWork == true
         poll(&descriptors, nfds_t(descriptors.count), hasWork ? 0 : Int32(milliseconds))
+    }
+
+    /// Four times in the watchdog's time, if the pipeline does its work: a thread that hangs starves it.
+    private func feedWatchdog(_ last: inout Int64, at now: Int64) {
+        guard let time = notifier.watchdogNanoseconds, now - last >= time / 4,
+            pipeline.provesLife()
+        else { return }
+        last = now
+        notifier.alive()
     }
 
     /// Before it is ready, systemd is not told of a reload: `ready` would be taken for that.

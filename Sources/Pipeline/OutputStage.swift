@@ -14,8 +14,8 @@ final class OutputStage: @unchecked Sendable {
     let recent = RecentFrames()
     // Atomic: the pause or resumption that this stage follows already; for the control thread.
     let followedTurn = Atomic<UInt64>(0)
-    // Atomic: whether anything has been written yet, a card or a picture; for the control thread.
-    let hasWritten = Atomic<Bool>(false)
+    // Atomic: how often anything was written, card or picture; for the control thread.
+    let writeCount = Atomic<UInt64>(0)
     // Output thread only; read by the control thread after the join.
     private(set) var summary: SinkSummary
 
@@ -42,6 +42,9 @@ final class OutputStage: @unchecked Sendable {
     // What a recording shows during a pause; nil for a watched sink, and for frames that come as fast
     // as they can, whose time does not go on meanwhile.
     private var recordedCard: RecordedCard?
+
+    /// Whether it writes something at any time, if only a card.
+    var isNeverSilent: Bool { sink.isWatched }
 
     init(
         sink: any FrameSink, ring: FrameRing<FrameBuffer>, cards: CardSet,
@@ -130,7 +133,7 @@ final class OutputStage: @unchecked Sendable {
         shownSlot = slot
         switch status {
         case .written:
-            hasWritten.store(true, ordering: .relaxed)
+            writeCount.wrappingAdd(1, ordering: .relaxed)
             recordedCard?.follow(frame.metadata.timestampNanoseconds, writtenAt: now)
             count(frame, started: started, now: now)
         case .again: summary.framesRefused += 1
@@ -161,7 +164,11 @@ final class OutputStage: @unchecked Sendable {
             now - lastWriteTime >= silenceNanoseconds || isOtherCard
         else { return }
         if let lastFrameTime, now - lastFrameTime < Self.cardAfterNanoseconds, let shownSlot {
-            if sink.write(ring[shownSlot]) == .lost { summary.isLost = true }
+            switch sink.write(ring[shownSlot]) {
+            case .written: writeCount.wrappingAdd(1, ordering: .relaxed)
+            case .again: break
+            case .lost: summary.isLost = true
+            }
             summary.framesRepeated += 1
             lastWriteTime = now
         } else {
@@ -200,7 +207,7 @@ final class OutputStage: @unchecked Sendable {
         let frame = cards[card]
         shownCard = frame
         switch write(frame) {
-        case .written: hasWritten.store(true, ordering: .relaxed)
+        case .written: writeCount.wrappingAdd(1, ordering: .relaxed)
         case .again: break
         case .lost: summary.isLost = true
         }

@@ -53,6 +53,8 @@ public final class Pipeline {
     private var supervision: Supervision
     // Frames captured when the supervision was told last.
     private var capturedBefore: UInt64 = 0
+    // When life was proved last.
+    private var lifeSigns = LifeSigns()
     // Of fronts that were replaced.
     private var past = PipelineSummary()
 
@@ -229,7 +231,7 @@ public final class Pipeline {
 
     /// Whether every sink has written something, if only a card. Control thread.
     public var hasWritten: Bool {
-        outputs.allSatisfy { $0.hasWritten.load(ordering: .relaxed) }
+        outputs.allSatisfy { $0.writeCount.load(ordering: .relaxed) > 0 }
     }
 
     /// Lets the supervision see what has happened, and does what it says: opens, restarts or closes the
@@ -253,6 +255,36 @@ public final class Pipeline {
         }
         handle(.watched(isWatched || !isOnDemand), at: now)
         handle(.time, at: now)
+    }
+
+    /// Whether every thread has shown since the last time this was true that it does not hang: the
+    /// capture thread by coming back from the driver, the sinks' by writing a picture or a card, and
+    /// while a camera delivers the transform's by being done with frames. Control thread.
+    public func provesLife() -> Bool {
+        let signs = LifeSigns(
+            capture: gate.aliveNanoseconds,
+            writes: outputs.filter { $0.isNeverSilent && !$0.isFinished.load(ordering: .acquiring) }
+                .map { $0.writeCount.load(ordering: .relaxed) },
+            done: framesWritten + counters.failed + counters.early + counters.paused)
+        // A file may pause as long as it likes.
+        let isDelivering = supervision.state == .live && source.isCamera
+        guard signs.isAll(after: lifeSigns, isDelivering: isDelivering) else { return false }
+        lifeSigns = signs
+        return true
+    }
+
+    /// How far each kind of thread has come.
+    private struct LifeSigns {
+        var capture: Int64 = 0
+        var writes: [UInt64] = []
+        var done: UInt64 = 0
+
+        func isAll(after last: LifeSigns, isDelivering: Bool) -> Bool {
+            // After a sink has ended there are fewer.
+            let isSame = writes.count == last.writes.count
+            return capture > last.capture && (!isDelivering || done > last.done)
+                && (!isSame || zip(writes, last.writes).allSatisfy(>))
+        }
     }
 
     private var isOnDemand: Bool { options.opensOnDemand && source.isCamera }

@@ -1,5 +1,6 @@
 import Pipeline
 import Realtime
+import Synchronization
 import Video
 
 let smallFormat = VideoFormat(pixelFormat: .rgb24, width: 32, height: 18, frameRate: FrameRate(30))
@@ -66,6 +67,7 @@ final class BlockingTransform: FrameTransform, @unchecked Sendable {
     let delayFrames = 0
     let begun = Event()
     let release = Event()
+    private let isOpen = Atomic(false)
 
     func prepare(format: VideoFormat) throws {}
 
@@ -73,11 +75,17 @@ final class BlockingTransform: FrameTransform, @unchecked Sendable {
         _ input: FrameBuffer, into output: FrameBuffer, elapsedNanoseconds: Int64
     ) -> TransformResult {
         begun.set()
-        waitLong(release)
+        if !isOpen.load(ordering: .acquiring) { waitLong(release) }
         return .picture
     }
 
     func reset() {}
+
+    /// Holds up no frame any more.
+    func releaseAll() {
+        isOpen.store(true, ordering: .releasing)
+        release.set()
+    }
 }
 
 /// Waits for something that is sure to come, but not for ever.

@@ -13,7 +13,9 @@ private final class DoubleCamera: FrameSource, @unchecked Sendable {
         let fault: SourceFault
         let user: String?
     }
-    enum Trouble: Int, AtomicRepresentable { case none, absent, busy, stalled, lost, hopeless }
+    enum Trouble: Int, AtomicRepresentable {
+        case none, absent, busy, stalled, lost, hopeless, hangsInOpen, hangsInNext
+    }
 
     let name = "double"
     let isCamera = true
@@ -31,6 +33,7 @@ private final class DoubleCamera: FrameSource, @unchecked Sendable {
         switch trouble.load(ordering: .relaxed) {
         case .absent: throw Refusal(fault: .absent, user: nil)
         case .busy: throw Refusal(fault: .busy, user: "recorder")
+        case .hangsInOpen: hang()
         default: break
         }
         isOpen.store(true, ordering: .relaxed)
@@ -43,6 +46,7 @@ private final class DoubleCamera: FrameSource, @unchecked Sendable {
         switch trouble.load(ordering: .relaxed) {
         case .stalled, .hopeless: return .again
         case .lost: return .deviceLost
+        case .hangsInNext: hang()
         default: break
         }
         frame.bytes.copyBytes(from: repeatElement(5, count: frame.usedBytes))
@@ -50,6 +54,14 @@ private final class DoubleCamera: FrameSource, @unchecked Sendable {
             timestampNanoseconds: MonotonicClock.nowNanoseconds, sequence: number)
         number += 1
         return .frame
+    }
+
+    /// Until the trouble is over.
+    private func hang() {
+        let trouble = trouble.load(ordering: .relaxed)
+        while self.trouble.load(ordering: .relaxed) == trouble {
+            nap.wait(timeoutNanoseconds: 1_000_000)
+        }
     }
 
     func restart() -> Bool {
@@ -112,11 +124,11 @@ private final class Stage {
     var now = MonotonicClock.nowNanoseconds
     private let nap = Event()
 
-    init() throws {
+    init(transform: any FrameTransform = MarkingTransform()) throws {
         var options = PipelineOptions()
         options.opensOnDemand = true
         pipeline = Pipeline(
-            source: camera, transform: MarkingTransform(), sinks: [sink], options: options)
+            source: camera, transform: transform, sinks: [sink], options: options)
         try pipeline.start()
     }
 
@@ -259,6 +271,72 @@ private final class Stage {
         #expect(stage.settle(isWatched: true) { stage.isShowingPicture })
         let counts = stage.finish().supervision
         #expect(counts.lost == 1 && counts.refused == 1 && counts.recovered == 1)
+    }
+
+    // MARK: Proof of life
+
+    /// Whether life is proved `count` times more.
+    private func isAlive(_ stage: Stage, isWatched: Bool, times count: Int = 3) -> Bool {
+        var proofs = 0
+        return stage.settle(isWatched: isWatched) {
+            proofs += stage.pipeline.provesLife() ? 1 : 0
+            return proofs == count
+        }
+    }
+
+    /// Whether no life is proved however often one looks, once what had been under way is done.
+    private func isStarving(_ stage: Stage) -> Bool {
+        var looks = 0
+        var silence = 0
+        let hasStarved = stage.settle(isWatched: true) {
+            looks += 1
+            silence = stage.pipeline.provesLife() ? 0 : silence + 1
+            // Sinks write at least once in 150 ms, the capture thread comes back once in a second.
+            return silence > 1500
+        }
+        return hasStarved && looks < 10_000
+    }
+
+    @Test(.timeLimit(.minutes(2)))
+    func `life is proved by frames, and by cards while nobody looks or the camera is away`() throws
+    {
+        let stage = try Stage()
+        #expect(isAlive(stage, isWatched: false))
+        #expect(stage.pipeline.sourceState == .idle)
+        #expect(stage.settle(in: .live))
+        #expect(isAlive(stage, isWatched: true))
+        stage.camera.set(.absent)
+        stage.camera.set(.lost)
+        #expect(stage.settle(in: .waiting))
+        #expect(isAlive(stage, isWatched: true))
+        _ = stage.finish()
+    }
+
+    @Test(.timeLimit(.minutes(2)))
+    func `a capture thread that hangs in opening or in waiting proves nothing`() throws {
+        let stage = try Stage()
+        stage.camera.set(.hangsInOpen)
+        #expect(stage.settle(in: .starting))
+        #expect(isStarving(stage))
+        stage.camera.set(.none)
+        #expect(stage.settle(in: .live))
+        #expect(isAlive(stage, isWatched: true))
+        stage.camera.set(.hangsInNext)
+        #expect(isStarving(stage))
+        stage.camera.set(.none)
+        #expect(isAlive(stage, isWatched: true))
+        _ = stage.finish()
+    }
+
+    @Test(.timeLimit(.minutes(2)))
+    func `a transform that hangs proves nothing`() throws {
+        let transform = BlockingTransform()
+        let stage = try Stage(transform: transform)
+        #expect(stage.settle(isWatched: true) { stage.pipeline.counters.captured > 10 })
+        #expect(stage.settle(in: .live))
+        #expect(isStarving(stage))
+        transform.releaseAll()
+        _ = stage.finish()
     }
 
     /// Until the capture thread delivers nothing more.

@@ -8,8 +8,11 @@ internal import Realtime
 struct ServiceNotifier {
     private let address: sockaddr_un?
     private let addressLength: socklen_t
+    /// Without a word from us for so long systemd restarts the service; `nil`: it does not.
+    let watchdogNanoseconds: Int64?
 
     init(environment: [String: String]) {
+        watchdogNanoseconds = Self.watchdog(environment)
         let path = Array((environment["NOTIFY_SOCKET"] ?? "").utf8)
         var address = sockaddr_un()
         let room = MemoryLayout.size(ofValue: address.sun_path)
@@ -30,6 +33,18 @@ struct ServiceNotifier {
 
     /// The service works: the first card or transformed frame has been written.
     func ready(_ status: String) { send("READY=1\nSTATUS=\(status)") }
+
+    /// Frames come, or it was verified that none are wanted: the watchdog may wait on.
+    func alive() { send("WATCHDOG=1") }
+
+    /// sd_watchdog_enabled(3): microseconds, and the process that they are meant for.
+    private static func watchdog(_ environment: [String: String]) -> Int64? {
+        guard let microseconds = environment["WATCHDOG_USEC"].flatMap(Int64.init),
+            microseconds > 0, microseconds < Int64.max / 1000
+        else { return nil }
+        let process = environment["WATCHDOG_PID"].flatMap(Int32.init)
+        return process == nil || process == getpid() ? microseconds * 1000 : nil
+    }
 
     /// One line for `systemctl status`.
     func status(_ status: String) { send("STATUS=\(status)") }

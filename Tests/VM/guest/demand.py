@@ -74,7 +74,7 @@ def run(found):
 
 
 def idle(found, daemon):
-    before, seconds = processor_seconds(daemon), 20
+    before, seconds = processor_seconds(daemon), 10
     looks = []
     for _ in range(seconds):
         time.sleep(1)

@@ -1,0 +1,136 @@
+"""Cameras that fail in every way that vivid can: what readers see, and what the daemon counts."""
+
+import contextlib
+import subprocess
+import time
+
+import demand
+import lucida
+import pipeline
+import steps
+import v4l2
+
+EAGER = ("--set", "camera.on_demand=false")
+
+
+def inject(control, value=1):
+    """Presses one of vivid's buttons, or sets a control of its error injection."""
+    subprocess.run(
+        ["v4l2-ctl", "-d", lucida.CAMERA, "-c", f"{control}={value}"], timeout=60, check=True
+    )
+
+
+def counts():
+    return demand.status().get("camera", {})
+
+
+def count_reaches(name, least):
+    return steps.wait_until(lambda: counts().get(name, 0) >= least, demand.SETTLE_SECONDS) is True
+
+
+def next_picture(reader):
+    """A picture of the camera, after all that is still to be read has been."""
+    while reader.frame(0) is not None:
+        pass
+    return pipeline.frame_with_bars(reader) is not None
+
+
+@contextlib.contextmanager
+def daemon_and_reader(found, *arguments, source=f"v4l2:{lucida.CAMERA}"):
+    """A daemon, and a reader who sees its pictures."""
+    with lucida.run_camera(*pipeline.PLAIN, *arguments, source=source) as daemon:
+        with v4l2.Device(lucida.LOOPBACK) as reader:
+            found["format"] = pipeline.started_reader(reader, daemon)
+            found["before"] = next_picture(reader)
+            try:
+                yield daemon, reader
+                found["camera"] = counts()
+                found["exit"] = daemon.terminate()
+            finally:
+                found["log"] = daemon.log()
+
+
+def stalled(found):
+    """No picture comes: the stream is restarted, which does not help, then the camera opened anew."""
+    with daemon_and_reader(found) as (daemon, reader):
+        inject("percentage_of_dropped_buffers", 100)
+        found["is_reopened"] = count_reaches("reopened", 1)
+        card = steps.wait_until(
+            lambda: (frame := reader.frame(1)) and pipeline.bars_in(frame) < 8, 30, pause=0
+        )
+        found["shows_a_card"] = card is True
+        found["restarted"] = counts()["restarted"]
+        inject("percentage_of_dropped_buffers", 0)
+        found["after"] = next_picture(reader)
+        found["is_live"] = demand.reaches("live")
+
+
+def broken_stream(found):
+    """The driver gives its stream up."""
+    with daemon_and_reader(found) as (daemon, reader):
+        inject("inject_fatal_streaming_error")
+        found["after"] = next_picture(reader)
+        found["is_live"] = demand.reaches("live")
+
+
+def busy(found):
+    """Another program has the camera first; its name is told, and it goes."""
+    with v4l2.Device(lucida.CAMERA) as other:
+        other.start()
+        with lucida.run_camera(*pipeline.PLAIN) as daemon, v4l2.Device(lucida.LOOPBACK) as reader:
+            try:
+                found["format"] = pipeline.started_reader(reader, daemon)
+                found["is_busy"] = demand.reaches("cameraBusy")
+                found["problem"] = demand.status().get("problem")
+                found["bars_in_card"] = pipeline.bars_in(reader.frame(5))
+                other.stop()
+                found["after"] = next_picture(reader)
+                found["camera"] = counts()
+                found["exit"] = daemon.terminate()
+            finally:
+                found["log"] = daemon.log()
+
+
+def replugged(found):
+    """Unplugged, away for a while, and back under another number."""
+    with daemon_and_reader(found) as (daemon, reader):
+        inject("disconnect")
+        found["is_missing"] = demand.reaches("noCamera")
+        found["is_closed"] = not demand.camera_is_open(daemon)
+        subprocess.run(["rmmod", "vivid"], check=True, timeout=60)
+        time.sleep(3)
+        found["is_still_missing"] = demand.state() == "noCamera"
+        subprocess.run(
+            ["modprobe", "vivid", "n_devs=1", "node_types=0x1", "vid_cap_nr=3"],
+            check=True, timeout=60,
+        )
+        lucida.CAMERA = "/dev/video3"
+        lucida.set_camera()
+        found["after"] = next_picture(reader)
+        found["source"] = demand.status()["source"]
+
+
+def no_camera_at_the_start(found):
+    """The daemon starts, shows a card, and the camera comes later."""
+    subprocess.run(["rmmod", "vivid"], check=True, timeout=60)
+    with lucida.run_camera(*pipeline.PLAIN, source="auto") as daemon:
+        with v4l2.Device(lucida.LOOPBACK) as reader:
+            try:
+                found["format"] = pipeline.started_reader(reader, daemon)
+                found["is_missing"] = demand.reaches("noCamera")
+                found["bars_in_card"] = pipeline.bars_in(reader.frame(5))
+                subprocess.run(
+                    ["modprobe", "vivid", "n_devs=1", "node_types=0x1", "vid_cap_nr=0"],
+                    check=True, timeout=60,
+                )
+                lucida.CAMERA = "/dev/video0"
+                lucida.set_camera()
+                found["after"] = next_picture(reader)
+                found["exit"] = daemon.terminate()
+            finally:
+                found["log"] = daemon.log()
+
+
+if __name__ == "__main__":
+    lucida.set_camera()
+    steps.run(stalled, broken_stream, busy, replugged, no_camera_at_the_start)

@@ -1,0 +1,63 @@
+"""Cameras that fail: a card says so, and pictures come again without a restart."""
+
+import unittest
+
+import case
+import vm
+
+
+class RecoveryTests:
+    def test_a_stalled_camera_is_restarted_then_opened_anew(self):
+        found = self.facts("stalled")
+        self.assertTrue(found["before"] and found["is_reopened"], found.get("log"))
+        self.assertGreaterEqual(found["restarted"], 1)
+        self.assertTrue(found["shows_a_card"])
+        self.assertTrue(found["after"] and found["is_live"], found["log"])
+        self.assertGreaterEqual(found["camera"]["recovered"], 1)
+        self.assertEqual(found["exit"], 0, found["log"])
+
+    def test_a_stream_that_the_driver_gives_up_goes_on(self):
+        found = self.facts("broken_stream")
+        self.assertTrue(found["before"] and found["after"] and found["is_live"], found["log"])
+        self.assertEqual(found["exit"], 0, found["log"])
+
+    def test_a_busy_camera_is_waited_for_and_its_user_named(self):
+        found = self.facts("busy")
+        self.assertTrue(found["is_busy"], found.get("log"))
+        self.assertIn("python3", found["problem"])
+        self.assertLess(found["bars_in_card"], 8)
+        self.assertTrue(found["after"], found["log"])
+        self.assertGreaterEqual(found["camera"]["refused"], 1)
+        self.assertEqual(found["camera"]["lost"], 0)
+        self.assertEqual(found["exit"], 0, found["log"])
+
+    def test_a_replugged_camera_is_found_under_another_number(self):
+        found = self.facts("replugged")
+        self.assertTrue(found["before"] and found["is_missing"], found.get("log"))
+        self.assertTrue(found["is_closed"] and found["is_still_missing"], found["log"])
+        self.assertTrue(found["after"], found["log"])
+        self.assertIn("/dev/video3", found["source"])
+        self.assertGreaterEqual(found["camera"]["lost"], 1)
+        self.assertEqual(found["exit"], 0, found["log"])
+
+    def test_a_daemon_without_a_camera_waits_for_one(self):
+        found = self.facts("no_camera_at_the_start")
+        self.assertTrue(found["is_missing"], found.get("log"))
+        self.assertLess(found["bars_in_card"], 8)
+        self.assertTrue(found["after"], found["log"])
+        self.assertEqual(found["exit"], 0, found["log"])
+
+
+def recovery_tests(loopback_version):
+    class Tests(RecoveryTests, case.MachineTestCase):
+        command = f"exec /usr/bin/python3 {case.GUEST}/recovery.py"
+        options = {"loopback": loopback_version, "timeout_seconds": 480}
+
+    Tests.__name__ = Tests.__qualname__ = "Recovery_" + loopback_version.replace(".", "_")
+    return Tests
+
+
+Recovery_0_12_7, Recovery_0_13_2, Recovery_0_15_0 = map(recovery_tests, vm.LOOPBACK_VERSIONS)
+
+if __name__ == "__main__":
+    unittest.main()
