@@ -229,9 +229,13 @@ public final class Pipeline {
     /// What has happened to it. Control thread.
     public var sourceCounts: Supervision.Counts { supervision.counts }
 
-    /// Whether every sink has written something, if only a card. Control thread.
+    /// Whether something has been written, if only a card, and to every virtual camera. Control thread.
     public var hasWritten: Bool {
-        outputs.allSatisfy { $0.writeCount.load(ordering: .relaxed) > 0 }
+        let unwritten = outputs.filter { $0.writeCount.load(ordering: .relaxed) == 0 }
+        return unwritten.count < outputs.count
+            && unwritten.allSatisfy {
+                !$0.isNeverSilent || $0.isFinished.load(ordering: .acquiring)
+            }
     }
 
     /// Lets the supervision see what has happened, and does what it says: opens, restarts or closes the

@@ -51,7 +51,8 @@ final class TransformStage: @unchecked Sendable {
             let isLast = input.isClosed
             guard let slot = input.beginRead() else {
                 if isLast { break }
-                input.waitForFrame(timeoutNanoseconds: 100_000_000)
+                // A capture thread that leaves closes the ring and so ends the wait.
+                input.waitForFrame(timeoutNanoseconds: 1_000_000_000)
                 continue
             }
             let goesOn = handle(input[slot])

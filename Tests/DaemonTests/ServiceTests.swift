@@ -74,8 +74,25 @@ import Video
         let fields = try #require(receive()).split(separator: "=")
         #expect(fields.count == 3 && fields[1] == "1\nMONOTONIC_USEC")
         #expect(UInt64(fields[2]) ?? 0 > 0)
+        notifier.alive()
+        #expect(receive() == "WATCHDOG=1")
         notifier.stopping()
         #expect(receive() == "STOPPING=1")
+    }
+
+    @Test func `the watchdog's time is the one that is meant for this process`() {
+        func time(_ microseconds: String?, _ process: String? = nil) -> Int64? {
+            var environment = ["NOTIFY_SOCKET": "/x"]
+            environment["WATCHDOG_USEC"] = microseconds
+            environment["WATCHDOG_PID"] = process
+            return ServiceNotifier(environment: environment).watchdogNanoseconds
+        }
+        #expect(time("30000000") == 30_000_000_000)
+        #expect(time("30000000", "\(getpid())") == 30_000_000_000)
+        #expect(time("30000000", "1") == nil)
+        for text in [nil, "", "0", "-1", "soon", "9223372036854775807"] {
+            #expect(time(text) == nil, "\(text ?? "nil")")
+        }
     }
 
     @Test(arguments: [0, 3])

@@ -31,7 +31,7 @@ class DemandTests:
         found = self.facts("run")
         self.assertTrue(found["is_lingering"] and found["is_open_while_lingering"])
         self.assertTrue(found["is_idle_again"] and found["is_closed_again"], found["log"])
-        self.assertGreaterEqual(found["seconds_to_idle"], 7)
+        self.assertGreaterEqual(found["seconds_to_idle"], 4)
 
     def test_who_comes_later_sees_nothing_of_the_camera_at_first(self):
         found = self.facts("run")

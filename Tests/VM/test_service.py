@@ -87,6 +87,11 @@ class ServiceTests(case.MachineTestCase):
         self.assertTrue(found["is_restarted"], found["log"])
         self.assertTrue(found["shows_the_camera"], found["log"])
 
+    def test_feeds_the_watchdog_while_nobody_looks(self):
+        found = self.facts("watchdog")
+        self.assertTrue(found["is_told"])
+        self.assertIn("idle: nobody is looking", found["state"]["StatusText"])
+
     def test_stops_cleanly(self):
         found = self.facts("stop")
         self.assertEqual(found["status"], 0, found["log"])

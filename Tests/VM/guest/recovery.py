@@ -94,7 +94,8 @@ def busy(found):
 def replugged(found):
     """Unplugged, away for a while, and back under another number."""
     with daemon_and_reader(found) as (daemon, reader):
-        inject("disconnect")
+        with open("/sys/bus/platform/drivers/vivid/unbind", "w") as file:
+            file.write("vivid.0")
         found["is_missing"] = demand.reaches("noCamera")
         found["is_closed"] = not demand.camera_is_open(daemon)
         subprocess.run(["rmmod", "vivid"], check=True, timeout=60)

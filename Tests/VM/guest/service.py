@@ -133,6 +133,17 @@ def restart_after_a_kill(found):
         found["log"] = journal()
 
 
+def watchdog(found):
+    """Whether the service tells systemd again and again that all is well, though nobody looks."""
+
+    def told():
+        return sh("systemctl show lucida -p WatchdogTimestampMonotonic --value")[1]
+
+    first = told()
+    found["is_told"] = steps.wait_until(lambda: told() != first, 60, pause=1)
+    found["state"] = state()
+
+
 def stop(found):
     found["status"], found["output"] = sh("systemctl stop lucida")
     found["state"] = state()
@@ -151,4 +162,4 @@ def journal():
 
 if __name__ == "__main__":
     lucida.set_camera()
-    steps.run(install, start, sandbox, control, doctor, restart_after_a_kill, stop, uninstall)
+    steps.run(install, start, sandbox, control, doctor, restart_after_a_kill, watchdog, stop, uninstall)
