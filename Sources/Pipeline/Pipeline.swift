@@ -242,7 +242,7 @@ public final class Pipeline {
     /// source, and chooses the card. To be called some times a second. Control thread; does not block.
     ///
     /// - Parameter isWatched: whether somebody looks, or it cannot be told; counts for a camera that
-    ///   is opened on demand.
+    ///   is opened on demand, as a pause does.
     public func supervise(
         isWatched: Bool = true, at now: Int64 = MonotonicClock.nowNanoseconds
     ) {
@@ -257,7 +257,8 @@ public final class Pipeline {
             capturedBefore = captured
             handle(.picture, at: now)
         }
-        handle(.watched(isWatched || !isOnDemand), at: now)
+        // During a pause nobody sees the camera, whoever looks.
+        handle(.watched(isWatched && !isPaused || !isOnDemand), at: now)
         handle(.time, at: now)
     }
 
@@ -308,7 +309,7 @@ public final class Pipeline {
 
     private func handle(_ event: Supervision.Event, at now: Int64) {
         if let action = supervision.handle(event, at: now) { gate.want(action) }
-        let (isIdle, card) = (supervision.state == .idle, self.card)
+        let (isIdle, card) = (supervision.state == .idle && !isPaused, self.card)
         let isOther = cards?.setUser(card == .busy ? counters.sourceUser : nil) == true
         guard isIdle != switches.isIdle || card != switches.card || isOther else { return }
         switches.isIdle = isIdle

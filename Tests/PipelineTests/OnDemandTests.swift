@@ -85,6 +85,7 @@ private final class WindowSink: FrameSink {
     let isWatched = true
     let shown = Atomic<UInt8>(0)
     let overwriteCount = Atomic<Int>(0)
+    let writeCount = Atomic<Int>(0)
     // The number of the card that was written last, by its pixels, or -1 for a picture.
     let card = Atomic<Int>(-1)
     private let cards = CardSet(format: smallFormat)
@@ -94,6 +95,7 @@ private final class WindowSink: FrameSink {
     func prepare(format: VideoFormat) throws {}
 
     func write(_ frame: FrameBuffer) -> SinkStatus {
+        writeCount.wrappingAdd(1, ordering: .relaxed)
         shown.store(frame.bytes[0], ordering: .relaxed)
         let found = Card.Kind.allCases.first { kind in
             zip(frame.bytes, cards[kind].bytes).allSatisfy { $0 == $1 }
@@ -199,6 +201,29 @@ private final class Stage {
         #expect(
             sink.framesOut + sink.framesUnwatched + sink.framesSkipped + summary.framesSkipped
                 == summary.framesIn)
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `a pause closes the camera, too, and its end opens it`() throws {
+        let stage = try Stage()
+        #expect(stage.settle(in: .live))
+        stage.pipeline.setPaused(true)
+        stage.pass(seconds: 0)
+        stage.pass(seconds: 3)
+        #expect(stage.pipeline.sourceState == .idle)
+        #expect(stage.settle(isWatched: true) { !stage.camera.isFilming })
+        // Who looks gets cards as before: the sink is not left alone as it is while nobody looks.
+        let covered = stage.sink.overwriteCount.load(ordering: .relaxed)
+        let before = stage.sink.writeCount.load(ordering: .relaxed)
+        let goesOn = stage.settle(isWatched: true) {
+            stage.sink.writeCount.load(ordering: .relaxed) > before + 10
+        }
+        #expect(goesOn && stage.sink.shownCard == .paused)
+        #expect(stage.sink.overwriteCount.load(ordering: .relaxed) == covered)
+        stage.pipeline.setPaused(false)
+        #expect(stage.settle(in: .live))
+        #expect(stage.settle(isWatched: true) { stage.isShowingPicture })
+        #expect(stage.finish().supervision.attempts == 2)
     }
 
     @Test(.timeLimit(.minutes(1)))

@@ -33,9 +33,9 @@ class DemandTests:
         self.assertTrue(found["is_idle_again"] and found["is_closed_again"], found["log"])
         self.assertGreaterEqual(found["seconds_to_idle"], 4)
 
-    def test_who_comes_later_sees_nothing_of_the_camera_at_first(self):
+    def test_who_comes_later_sees_nothing_that_was_filmed_before(self):
         found = self.facts("run")
-        self.assertLess(found["bars_in_late_frame"], ALL_BARS / 2)
+        self.assertLess(max(found["bars_in_late_frames"]), ALL_BARS / 2)
         self.assertTrue(found["is_idle_after_late_reader"])
 
     def test_probes_open_the_camera_once_at_most(self):

@@ -54,9 +54,14 @@ final class CameraSource: FrameSource, @unchecked Sendable {
 
     /// Looks at the first camera that can be looked at, without setting anything.
     func plan() -> VideoFormat? {
-        let mode = (try? DeviceDirectory.cameraPaths(for: deviceName))?.lazy.compactMap { path in
-            try? self.mode(of: VideoDevice(path: path))
-        }.first
+        var mode: CameraMode?
+        do throws(V4L2Error) {
+            for path in try DeviceDirectory.cameraPaths(for: deviceName) where mode == nil {
+                mode = try? self.mode(of: VideoDevice(path: path))
+            }
+        } catch {
+            log.warning("no camera now, it is looked for when an app wants it: \(error)")
+        }
         let size =
             output
             ?? FrameSize(
