@@ -109,6 +109,10 @@ bench: release ## Measure engine and pipeline
 test-ring: packages ## The frame ring under ThreadSanitizer, and once deliberately weakened
 	@scripts/test-ring.sh
 
+soak: release ## Every fault 20 times on each driver, and 100,000 frames with random ones (an hour or more)
+	LUCIDA_SOAK=100000 swift test --filter SoakTests
+	cd Tests/VM && LUCIDA_SOAK_ROUNDS=20 python3 -m unittest -v test_soak
+
 fuzz: packages ## Mutate models, configurations, videos and JPEGs twenty times as long as the tests do
 	LUCIDA_FUZZ_ROUNDS=20 swift test --filter '[Ff]uzz|mutations|stalledThreads'
 
@@ -128,5 +132,5 @@ packages: ## Install the libraries that the build needs, if any is missing
 test-packages: ## Install what the tests need beyond that
 	@scripts/install-packages.sh $(PACKAGES) $(TEST_PACKAGES)
 
-.PHONY: help run test build release install uninstall format lint bench test-ring fuzz vm-test clean \
+.PHONY: help run test build release install uninstall format lint bench test-ring fuzz soak vm-test clean \
         packages test-packages

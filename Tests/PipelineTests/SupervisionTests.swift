@@ -266,7 +266,7 @@ import Video
 }
 
 /// Steele, Lea and Flood 2014: the same numbers each time.
-private struct SplitMix: RandomNumberGenerator {
+struct SplitMix: RandomNumberGenerator {
     var state: UInt64
 
     mutating func next() -> UInt64 {

@@ -32,18 +32,22 @@ def camera_is_open(daemon):
     return False
 
 
-def status():
-    """What `lucida ctl status --json` prints, without the seconds that it takes here to start; {} if
-    nobody answers."""
+def ask(command):
+    """What `lucida ctl` prints as JSON, without the seconds that it takes here to start; {} if nobody
+    answers."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(SETTLE_SECONDS)
         try:
             client.connect(f"{os.environ['XDG_RUNTIME_DIR']}/lucida/control.sock")
-            client.sendall(b'{"version":1,"command":"status"}\n')
+            client.sendall(json.dumps({"version": 1, "command": command}).encode() + b"\n")
             with client.makefile() as answer:
-                return json.loads(answer.readline())["status"]
+                return json.loads(answer.readline())
         except (OSError, ValueError):
             return {}
+
+
+def status():
+    return ask("status").get("status", {})
 
 
 def state():

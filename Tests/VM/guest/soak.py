@@ -1,0 +1,122 @@
+"""One daemon and one reader through every fault, again and again: do pictures come again, is anything left?"""
+
+import os
+import subprocess
+import time
+
+import demand
+import lucida
+import pipeline
+import recovery
+import steps
+import v4l2
+
+ROUNDS = int(os.environ.get("SOAK_ROUNDS", "1"))
+CONFIGURATION = "soak.toml"
+UNBIND, BIND = (f"/sys/bus/platform/drivers/vivid/{name}" for name in ("unbind", "bind"))
+
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def stall(reader):
+    recovery.inject("percentage_of_dropped_buffers", 100)
+    time.sleep(2.5)
+    recovery.inject("percentage_of_dropped_buffers", 0)
+
+
+def broken_stream(reader):
+    recovery.inject("inject_fatal_streaming_error")
+
+
+def lost(reader):
+    """The nodes vanish and come back as soon as they are closed."""
+    recovery.inject("disconnect")
+
+
+def unplugged(reader):
+    write(UNBIND, "vivid.0")
+    time.sleep(1.5)
+    write(BIND, "vivid.0")
+    lucida.set_camera()
+
+
+def refused_start(reader):
+    """The camera is lost, and then refuses to stream once."""
+    recovery.inject("inject_vidioc_streamon_error")
+    recovery.inject("inject_fatal_streaming_error")
+
+
+def reader_leaves(reader):
+    reader.stop()
+    time.sleep(4)
+    demand.start_reader(reader)
+
+
+def reader_probes(reader):
+    for _ in range(4):
+        reader.stop()
+        demand.start_reader(reader)
+
+
+def paused(reader):
+    demand.ask("pause")
+    time.sleep(1)
+    demand.ask("resume")
+
+
+def reloaded(reader):
+    """The camera is opened anew with another rate."""
+    reloaded.rate = 55 - reloaded.rate
+    write(CONFIGURATION, f"[camera]\nrate = {reloaded.rate}\n")
+    demand.ask("reload")
+
+
+reloaded.rate = 30
+FAULTS = [
+    stall, broken_stream, lost, unplugged, refused_start, reader_leaves, reader_probes, paused,
+    reloaded,
+]
+
+
+def footprint(daemon):
+    process = f"/proc/{daemon.process.pid}"
+    with open(f"{process}/statm") as file:
+        pages = int(file.read().split()[1])
+    return {
+        "resident": pages * os.sysconf("SC_PAGE_SIZE"),
+        "descriptors": len(os.listdir(f"{process}/fd")),
+        "threads": len(os.listdir(f"{process}/task")),
+    }
+
+
+def soak(found):
+    write(CONFIGURATION, "")
+    found["footprints"] = []
+    found["failed"] = []
+    found["done"] = {}
+    with lucida.run_camera("--config", CONFIGURATION, *pipeline.PLAIN) as daemon:
+        with v4l2.Device(lucida.LOOPBACK) as reader:
+            try:
+                found["format"] = pipeline.started_reader(reader, daemon)
+                found["before"] = recovery.next_picture(reader)
+                for number in range(ROUNDS + 1):
+                    for fault in FAULTS:
+                        fault(reader)
+                        name = fault.__name__
+                        found["done"][name] = found["done"].get(name, 0) + 1
+                        if not recovery.next_picture(reader):
+                            found["failed"].append(f"{name}, round {number}: {demand.status()}")
+                    # The first round warms up.
+                    found["footprints"].append(footprint(daemon))
+                found["camera"] = recovery.counts()
+                found["exit"] = daemon.terminate()
+            finally:
+                found["log"] = daemon.log()[-8000:]
+
+
+if __name__ == "__main__":
+    lucida.set_camera()
+    steps.run(soak)

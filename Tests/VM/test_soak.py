@@ -1,0 +1,49 @@
+"""Every fault after every other, under one reader: `make soak` does so 20 times on each driver version."""
+
+import os
+import unittest
+
+import case
+import vm
+
+ROUNDS = int(os.environ.get("LUCIDA_SOAK_ROUNDS", "1"))
+
+
+class SoakTests:
+    def test_pictures_come_again_after_every_fault(self):
+        found = self.facts("soak")
+        self.assertTrue(found["before"], found.get("log"))
+        self.assertEqual(found["failed"], [], found["log"])
+        self.assertEqual(set(found["done"].values()), {ROUNDS + 1})
+        self.assertEqual(found["exit"], 0, found["log"])
+
+    def test_nothing_is_left_behind(self):
+        first, *later = self.facts("soak")["footprints"]
+        print(f"{self.version}: first {first}, last {later[-1]}", flush=True)
+        for name in ("descriptors", "threads"):
+            self.assertEqual({now[name] for now in later}, {first[name]})
+        # Of a few rounds nothing can be said about memory.
+        if ROUNDS >= 20:
+            self.assertLessEqual(later[-1]["resident"] - later[0]["resident"], 1 << 20)
+
+
+def soak_tests(loopback_version):
+    class Tests(SoakTests, case.MachineTestCase):
+        version = loopback_version
+        command = f"SOAK_ROUNDS={ROUNDS} exec /usr/bin/python3 {case.GUEST}/soak.py"
+        options = {"loopback": loopback_version, "timeout_seconds": 300 + 150 * ROUNDS}
+
+        @classmethod
+        def setUpClass(cls):
+            if ROUNDS == 1 and cls.version != vm.LOOPBACK_VERSIONS[-1]:
+                raise unittest.SkipTest("one version is enough for one round (make soak)")
+            super().setUpClass()
+
+    Tests.__name__ = Tests.__qualname__ = "Soak_" + loopback_version.replace(".", "_")
+    return Tests
+
+
+Soak_0_12_7, Soak_0_13_2, Soak_0_15_0 = map(soak_tests, vm.LOOPBACK_VERSIONS)
+
+if __name__ == "__main__":
+    unittest.main()
