@@ -41,7 +41,11 @@ class PipelineTests:
 
     def test_ffmpeg_reads_the_colours(self):
         found = self.facts("ffmpeg")
-        self.assertEqual(found["bars"], [ALL_BARS] * 4, found["errors"])
+        # Cards until the camera delivers, then pictures, and nothing between the two.
+        self.assertEqual(len(found["bars"]), 90, found["errors"])
+        self.assertIn(ALL_BARS, found["bars"])
+        others = [bars for bars in found["bars"] if bars != ALL_BARS]
+        self.assertLess(max(others, default=0), ALL_BARS / 2)
 
     def test_sigterm_ends_it_cleanly(self):
         self.assertEqual(self.facts("a_reader_that_opens_first")["status"], 0)
