@@ -8,7 +8,7 @@ final class SourceGate: Sendable {
     /// A wish, with its number: the same wish can be made again.
     struct Wish: Equatable {
         let number: UInt64
-        /// `nil` at the start: the source is as it is.
+        /// `nil` at the start: the source stays as it is.
         var action: Supervision.Action? {
             switch number & 3 {
             case 1: .open
@@ -48,8 +48,8 @@ final class SourceGate: Sendable {
         isChanged.set()
     }
 
-    /// What has become of the last wish since the last call. What became of earlier ones no longer
-    /// matters, but that a source is open since the start may still change.
+    /// What has become of the last wish since the last call; what became of earlier ones no longer
+    /// matters. Before the first wish: of the source as it was at the start.
     func takeReports() -> [Report] {
         let now = word.load(ordering: .relaxed)
         return reports.withLock { reports in
