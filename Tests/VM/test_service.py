@@ -6,7 +6,7 @@ import unittest
 
 import case
 
-CAPTURE = 0x1
+CAPTURE, OUTPUT = 0x1, 0x2
 
 
 class ServiceTests(case.MachineTestCase):
@@ -18,6 +18,21 @@ class ServiceTests(case.MachineTestCase):
         self.assertEqual(found["status"], 0, found["log"])
         # It returns 0 for unknown keys, too: any output is a complaint.
         self.assertEqual(found["verify"], "")
+
+    def test_the_camera_is_there_before_any_lucida_runs(self):
+        found = self.facts("device")
+        self.assertEqual(found["status"], 0, found["output"] + found["log"])
+        self.assertEqual(found["flags"] & (CAPTURE | OUTPUT), CAPTURE, found["log"])
+        self.assertEqual(found["format"], [128, 72, "YUYV"])
+        self.assertEqual(found["cards"], [True] * 3, found["log"])
+        self.assertNotEqual(found["user"], "root")
+        self.assertEqual(found["socket"], "srw-rw---- video")
+
+    def test_the_camera_stays_when_its_holder_is_killed_or_restarted(self):
+        found = self.facts("device")
+        self.assertTrue(found["is_back"] and found["cards_again"], found["log"])
+        self.assertEqual(found["restarted"][0], 0, found["log"])
+        self.assertEqual(found["cards_after_restart"], [True] * 3, found["log"])
 
     def test_is_ready_when_the_camera_can_be_opened(self):
         found = self.facts("start")
@@ -84,6 +99,7 @@ class ServiceTests(case.MachineTestCase):
 
     def test_comes_back_after_a_kill_under_an_open_reader(self):
         found = self.facts("restart_after_a_kill")
+        self.assertTrue(found["shows_a_card"], found["log"])
         self.assertTrue(found["is_restarted"], found["log"])
         self.assertTrue(found["shows_the_camera"], found["log"])
 
@@ -92,6 +108,9 @@ class ServiceTests(case.MachineTestCase):
         self.assertEqual(found["status"], 0, found["log"])
         self.assertEqual(found["state"]["ActiveState"], "inactive", found["log"])
         self.assertEqual(found["state"]["Result"], "success", found["log"])
+        # Whoever reads goes on, and sees a card.
+        self.assertNotIn(None, found["bars_after"], found["log"])
+        self.assertLess(found["bars_after"][-1], 4)
 
     def test_uninstalls(self):
         found = self.facts("uninstall")

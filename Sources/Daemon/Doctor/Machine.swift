@@ -43,7 +43,8 @@ struct Machine {
     static func current(configPath: String?, environment: [String: String]) -> Machine {
         Machine(
             environment: environment, kernel: kernelRelease(), user: .current,
-            devices: DeviceDirectory.devices(),
+            devices: HeldDevice.describe(
+                DeviceDirectory.devices(), socket: HolderSocketPath.of(environment)),
             configuration: loadConfiguration(configPath, environment),
             processors: ProcessorAffinity.current, run: runSystemProgram,
             mayUse: { access($0, R_OK | W_OK) == 0 },
