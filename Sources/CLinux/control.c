@@ -52,8 +52,9 @@ int clinux_send_message(int socket, const void *bytes, int count, int descriptor
 int clinux_receive_message(int socket, void *bytes, int count, int *descriptor) {
     struct iovec data = {.iov_base = bytes, .iov_len = (size_t)count};
     union rights rights;
+    // Room for one descriptor and no padding: a second one would fit into that and be ours to close.
     struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = rights.bytes,
-                             .msg_controllen = sizeof rights.bytes};
+                             .msg_controllen = CMSG_LEN(sizeof(int))};
     *descriptor = -1;
     ssize_t received;
     do {

@@ -213,7 +213,9 @@ public final class LoopbackOutput: @unchecked Sendable {
 
     /// Overwrites the buffers with `card`, leaves the device usable for the next writer and closes
     /// it. The sink's thread when it is done, or whoever owns the sink before it ran. Idempotent.
-    public func close(card: UnsafeRawBufferPointer?) {
+    ///
+    /// - Parameter isLast: false if somebody may yet write through the same opening.
+    public func close(card: UnsafeRawBufferPointer?, isLast: Bool = true) {
         if let card { overwriteAll(with: card) }
         guard let device else { return }
         if isHeldElsewhere {
@@ -223,7 +225,13 @@ public final class LoopbackOutput: @unchecked Sendable {
         // An app that is streaming may restart its stream while we are away (Chrome does after a
         // second without frames); without keep_format the driver would turn it away.
         let isWatched = (streamingReaders() ?? 0) > 0
-        if hasWritten && !isWatched { Self.keepFormat(false, of: device) }
+        if hasWritten && !isWatched {
+            Self.keepFormat(false, of: device)
+            // 0.13 counts a writer until it says this, and lets nobody set another format as long as
+            // anyone has the device open, be it only to look what it is. From 0.14 on nothing can be
+            // written through the same opening afterwards.
+            if isLast { Self.streamOff(device) }
+        }
         // The version that does not tell its readers is 0.12, which must be told who wrote.
         if hasWritten && !tellsReaders { Self.streamOn(device) }
         self.device = nil
@@ -321,6 +329,11 @@ public final class LoopbackOutput: @unchecked Sendable {
     private static func streamOn(_ device: VideoDevice) {
         var type = Int32(CLINUX_V4L2_BUF_TYPE_VIDEO_OUTPUT)
         _ = device.request(CLINUX_VIDIOC_STREAMON, &type)
+    }
+
+    private static func streamOff(_ device: VideoDevice) {
+        var type = Int32(CLINUX_V4L2_BUF_TYPE_VIDEO_OUTPUT)
+        _ = device.request(CLINUX_VIDIOC_STREAMOFF, &type)
     }
 
     /// The rate is what readers are told; a driver that refuses it only tells less.

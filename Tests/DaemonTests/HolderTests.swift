@@ -166,12 +166,19 @@ import Video
     }
 
     @Test func `what is no loopback is not written to`() throws {
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        defer { close(ends[0]) }
+        #expect(throws: V4L2Error.self) {
+            try LoopbackOutput(adopting: ends[1], path: "/dev/null")
+        }
+        // It was closed: nobody is left who could write.
+        var byte: UInt8 = 0
+        #expect(read(ends[0], &byte, 1) == 0)
         let null = open("/dev/null", O_RDWR)
         #expect(throws: V4L2Error.self) {
             try LoopbackOutput(adopting: null, path: "/dev/null")
         }
-        // It was closed.
-        #expect(fcntl(null, F_GETFD) == -1)
         let other = open("/dev/zero", O_RDWR)
         #expect(throws: V4L2Error.self) {
             try LoopbackOutput(adopting: other, path: "/dev/null")

@@ -87,8 +87,10 @@ class HolderTests:
 
     def test_another_size_is_taken_over_by_the_holder(self):
         found = self.facts("another_size")
-        self.assertEqual(found["format"], [160, 90, "YUYV"], found["log"])
-        self.assertTrue(found["shows"], found["log"])
+        log = found["log"] + found["daemon_log"]
+        self.assertTrue(found["was_lent"] and found["has_it"], log)
+        self.assertEqual(found["format"], [160, 90, "YUYV"], log)
+        self.assertTrue(found["shows"], log)
         self.assertCards(found["cards"], found["log"])
         self.assertEqual(found["stored"], 1)
         self.assertEqual(found["offers"], "capture ")

@@ -41,7 +41,10 @@ class PipelineTests:
 
     def test_ffmpeg_reads_the_colours(self):
         found = self.facts("ffmpeg")
-        self.assertEqual(found["bars"], [ALL_BARS] * 4, found["errors"])
+        # While ffmpeg starts, a camera may get no processor time for a second: then there is a card.
+        pictures = [bars for bars in found["bars"] if bars >= ALL_BARS / 2]
+        self.assertGreaterEqual(len(pictures), 4, (found["bars"], found["errors"]))
+        self.assertEqual(set(pictures), {ALL_BARS}, found["bars"])
 
     def test_sigterm_ends_it_cleanly(self):
         self.assertEqual(self.facts("a_reader_that_opens_first")["status"], 0)

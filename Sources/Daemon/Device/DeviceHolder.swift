@@ -156,13 +156,12 @@ public final class DeviceHolder {
         }
     }
 
-    /// Closes our descriptor and the one in the store.
+    /// Leaves the device as its last writer does, the store's descriptor first: whoever wants another
+    /// format must find a device that nobody writes to. The old format is still known afterwards: it
+    /// is what to go back to.
     private func drop() {
         notifier.removeStored(Self.storedName)
-        held?.output.isHeldElsewhere = true
-        held?.output.close(card: nil)
-        // The format stays: it is what to go back to.
-        held?.isOpen = false
+        held?.close(card: .starting)
     }
 
     private var status: String {
@@ -174,7 +173,8 @@ public final class DeviceHolder {
         guard let held, held.isOpen else { return }
         let isOurs = use == .nobody
         held.output.isHeldElsewhere = !isOurs
-        held.close(card: isOurs ? .off : nil)
+        // After a restart the next holder goes on with what systemd has kept.
+        held.close(card: isOurs ? .off : nil, isLast: false)
     }
 
     // MARK: Borrowers
@@ -220,6 +220,8 @@ public final class DeviceHolder {
         do {
             let output = try LoopbackOutput(adopting: own, path: path)
             keep(try HeldOutput(output))
+            // An app that comes before the first frame finds a camera, too.
+            show(.all)
             log.info("\(status), as a lucida has opened it")
             return HolderReply(text: "done")
         } catch {
@@ -334,9 +336,9 @@ private final class HeldOutput {
         return output.write(bytes) != .lost
     }
 
-    func close(card: Placeholder?) {
+    func close(card: Placeholder?, isLast: Bool = true) {
         isOpen = false
-        output.close(card: card.flatMap(bytes))
+        output.close(card: card.flatMap(bytes), isLast: isLast)
     }
 
     private func bytes(_ card: Placeholder) -> UnsafeRawBufferPointer? {

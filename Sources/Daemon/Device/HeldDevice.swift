@@ -2,6 +2,7 @@
 // `close` by the sink's thread when it is done.
 
 internal import Glibc
+internal import Realtime
 internal import V4L2
 internal import Video
 
@@ -22,6 +23,8 @@ final class HeldDevice {
 
     // Longer than the holder may have to wait for systemd.
     private static let answerMilliseconds: Int32 = 5000
+    // An app that lists cameras has closed them long before; one that films has not.
+    private static let lookNanoseconds: Int64 = 2_000_000_000
 
     private let socket: Int32
     private var isClosed = false
@@ -126,7 +129,7 @@ extension HeldDevice {
             }
             device.close(card: nil)
             _ = held.drop()
-            device = try LoopbackOutput(path: path, format: format)
+            device = try openReleased(path, format: format)
         case .nothing: device = try openAnew()
         case .busy:
             throw V4L2Error(
@@ -136,6 +139,22 @@ extension HeldDevice {
         }
         device.isHeldElsewhere = held.give(device)
         return (device, device.isHeldElsewhere ? held : nil)
+    }
+
+    /// Opens the device that the holder has just let go. Before 0.13 the driver keeps a format for as
+    /// long as anybody has the device open, be it only to look what it is, so that is waited for.
+    private static func openReleased(
+        _ path: String, format: VideoFormat
+    ) throws(V4L2Error) -> LoopbackOutput {
+        let end = MonotonicClock.nowNanoseconds + lookNanoseconds
+        while true {
+            do throws(V4L2Error) {
+                return try LoopbackOutput(path: path, format: format)
+            } catch {
+                guard MonotonicClock.nowNanoseconds < end else { throw error }
+                usleep(50_000)
+            }
+        }
     }
 }
 

@@ -179,9 +179,8 @@ class Holder:
         if self.stored:
             # What systemd does: descriptors from 3 on, their names, the process they are for.
             environment.update(LISTEN_FDS="1", LISTEN_FDNAMES="lucida-writer")
-            command = [
-                "/bin/sh", "-c", f'LISTEN_PID=$$ exec "$@" 3<&{self.stored[0]}', "sh", *command
-            ]
+            moved = f"3<&{self.stored[0]} {self.stored[0]}<&-"
+            command = ["/bin/bash", "-c", f'LISTEN_PID=$$ exec "$@" {moved}', "bash", *command]
         self.is_ready.clear()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
@@ -328,14 +327,20 @@ def holder_dies(found):
 def another_size(found):
     size = (160, 90)
     with Holder("--config", configuration("auto")) as holder:
+        # Somebody who only looks at cameras meanwhile, as browsers do.
+        looks = os.open(lucida.LOOPBACK, os.O_RDWR)
         with daemon("--strength", "0", "--size", "160x90") as process:
+            found["was_lent"] = steps.wait_until(lambda: "a lucida writes" in holder.log(), 60)
+            os.close(looks)
+            found["has_it"] = steps.wait_until(lambda: "as a lucida has opened" in holder.log(), 60)
             with v4l2.Device(lucida.LOOPBACK) as reader:
-                found["format"] = steps.wait_until(lambda: attempt(reader, size), 30)
+                found["format"] = started(reader, size)
                 found["shows"] = steps.wait_until(
-                    lambda: pipeline.bars_in(reader.frame(1), *size) == 8, 30, pause=0)
+                    lambda: pipeline.bars_in(reader.frame(1), *size) == 8, 60, pause=0)
                 process.process.kill()
                 process.wait(10)
                 found["cards"] = cards(reader, 8, size)[-4:]
+            found["daemon_log"] = process.log()
         found["stored"] = len(holder.stored)
         found["offers"] = offers()
         found["log"] = holder.log()
@@ -343,14 +348,6 @@ def another_size(found):
         found["status"] = holder.process.wait(20)
         holder.forget()
         found["offers_then"] = offers()
-
-
-def attempt(reader, size):
-    """Streaming in that size, or not yet."""
-    if v4l2.refusal(lambda: reader.set_format(*size, "YUYV")) or reader.format()[:2] != size:
-        reader.stop()
-        return None
-    return None if v4l2.refusal(reader.start) else reader.format()
 
 
 def idle(found):

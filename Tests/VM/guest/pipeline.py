@@ -87,7 +87,7 @@ def ffmpeg(found):
         with v4l2.Device(lucida.LOOPBACK) as other:
             found["instead_of_640x480"] = other.set_format(640, 480, "YUYV")
         done = subprocess.run(
-            f"ffmpeg -loglevel error -f v4l2 -i {lucida.LOOPBACK} -frames:v 4 -f rawvideo "
+            f"ffmpeg -loglevel error -f v4l2 -i {lucida.LOOPBACK} -frames:v 12 -f rawvideo "
             "-pix_fmt yuyv422 -",
             shell=True, capture_output=True, timeout=60,
         )
