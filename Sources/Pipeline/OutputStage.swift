@@ -33,6 +33,8 @@ final class OutputStage: @unchecked Sendable {
     private var lastFrameTime: Int64?
     private var lastWriteTime: Int64 = 0
     private var turn: UInt64 = 0
+    // Output thread only: whether a card is all that readers can be given.
+    private var isCovered = false
     // What a recording shows during a pause; nil for a watched sink, and for frames that come as fast
     // as they can, whose time does not go on meanwhile.
     private var recordedCard: RecordedCard?
@@ -98,6 +100,7 @@ final class OutputStage: @unchecked Sendable {
         let status = sink.write(frame)
         let now = MonotonicClock.nowNanoseconds
         lastWriteTime = now
+        isCovered = false
         if let shownSlot { ring.endRead(shownSlot) }
         shownSlot = slot
         switch status {
@@ -158,7 +161,10 @@ final class OutputStage: @unchecked Sendable {
         let card =
             PipelineSwitches.isPaused(turn)
             ? cards.paused : counters.isSourceLost ? cards.noCamera : cards.starting
-        if sink.write(card) == .lost { summary.isLost = true }
+        // The first one takes the place of all pictures, of an earlier run's, too.
+        let status = isCovered ? sink.write(card) : sink.cover(with: card)
+        isCovered = isCovered || status == .written
+        if status == .lost { summary.isLost = true }
         summary.cards += 1
         lastWriteTime = MonotonicClock.nowNanoseconds
     }

@@ -112,8 +112,15 @@ public protocol FrameSink: AnyObject, Sendable {
     ///
     /// - Realtime: allocates nothing of our own in steady state
     func write(_ frame: FrameBuffer) -> SinkStatus
+    /// Shows a card in place of everything that was written before and a reader may still be given.
+    func cover(with card: FrameBuffer) -> SinkStatus
     /// Finishes the file, or overwrites what a device still holds, and closes it. Idempotent.
     ///
     /// - Returns: whether everything that was written is safe.
     @discardableResult func finish() -> Bool
+}
+
+extension FrameSink {
+    /// A sink that keeps nothing for readers.
+    public func cover(with card: FrameBuffer) -> SinkStatus { write(card) }
 }

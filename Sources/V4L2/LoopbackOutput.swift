@@ -192,9 +192,9 @@ public final class LoopbackOutput: @unchecked Sendable {
     /// Drivers 0.12 and 0.13 hand the last picture to a reader that comes later; after this it is
     /// the card.
     ///
-    /// - Returns: whether all were written.
+    /// - Returns: what became of the last that was tried.
     @discardableResult
-    public func overwriteAll(with card: UnsafeRawBufferPointer) -> Bool {
+    public func overwriteAll(with card: UnsafeRawBufferPointer) -> LoopbackStatus {
         guard format.pixelFormat == .mjpeg, card.count < imageBytesMax else {
             return writeRepeatedly(card)
         }
@@ -206,9 +206,12 @@ public final class LoopbackOutput: @unchecked Sendable {
         return writeRepeatedly(UnsafeRawBufferPointer(padded))
     }
 
-    private func writeRepeatedly(_ picture: UnsafeRawBufferPointer) -> Bool {
-        for _ in 0..<Self.bufferCountMax where write(picture) != .written { return false }
-        return true
+    private func writeRepeatedly(_ picture: UnsafeRawBufferPointer) -> LoopbackStatus {
+        for _ in 0..<Self.bufferCountMax {
+            let status = write(picture)
+            if status != .written { return status }
+        }
+        return .written
     }
 
     /// Overwrites the buffers with `card`, leaves the device usable for the next writer and closes

@@ -110,7 +110,7 @@ import Video
                 while isOrderly == nil && rounds < 1000 {
                     var descriptors = listener.descriptors
                     poll(&descriptors, nfds_t(descriptors.count), 10)
-                    listener.serve { message, _ in
+                    listener.serve(borrower: { nil }) { message, _ in
                         heard.append(message.text)
                         return answers.isEmpty ? .refused : answers.removeFirst()
                     } ended: {
@@ -206,6 +206,87 @@ import Video
         #expect(HolderSocketPath.listening(service) == "/run/a/writer.sock")
         // The daemon has a folder of its own.
         #expect(HolderSocketPath.of(service) == "/run/lucida-device/writer.sock")
+    }
+
+    @Test func `whoever is silent has to leave for others, whoever borrows stays`() throws {
+        let path = folder.appending(path: "socket").path
+        let listener = try HolderListener(path: path)
+        var borrower: Int32?
+        var gone: [Int32] = []
+        func serve() {
+            listener.serve(borrower: { borrower }) { message, client in
+                if message.text == "take auto" { borrower = client }
+                return HolderReply(text: message.text)
+            } ended: { client, _ in
+                gone.append(client)
+            }
+        }
+        func connect() throws -> Int32 {
+            let client = makeUnixSocket(SOCK_SEQPACKET, nonBlocking: true)
+            try #require(withSocketAddress(path) { Glibc.connect(client, $0, $1) } == 0)
+            serve()
+            return client
+        }
+        func answer(_ client: Int32, to text: String) -> String? {
+            guard DescriptorMessage.send(text, to: client) else { return nil }
+            serve()
+            guard case .message(let reply) = DescriptorMessage.receive(from: client) else {
+                return nil
+            }
+            return reply.text
+        }
+        let first = try connect()
+        #expect(answer(first, to: "take auto") == "take auto")
+        let silent = try (0..<3 * HolderListener.clientsMax).map { _ in try connect() }
+        defer { for client in silent + [first] { close(client) } }
+        let late = try connect()
+        defer { close(late) }
+        #expect(answer(late, to: "status") == "status")
+        #expect(answer(first, to: "status") == "status")
+        #expect(gone.count == silent.count + 2 - HolderListener.clientsMax)
+        guard case .end = DescriptorMessage.receive(from: silent[0]) else {
+            Issue.record("the first silent one is still there")
+            return
+        }
+    }
+
+    @Test func `of several descriptors in a message one is taken, and none is left open`() throws {
+        var pair: [Int32] = [-1, -1]
+        try #require(socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0, &pair) == 0)
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        defer { for descriptor in [pair[0], pair[1], ends[0]] { close(descriptor) } }
+        // struct cmsghdr with two descriptors: cmsg(3).
+        var text = Array("give /dev/video7".utf8)
+        try text.withUnsafeMutableBytes { bytes in
+            var data = iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
+            var control = [UInt8](repeating: 0, count: 24)
+            try control.withUnsafeMutableBytes { rights in
+                rights.storeBytes(of: 24, as: Int.self)
+                rights.storeBytes(of: SOL_SOCKET, toByteOffset: 8, as: Int32.self)
+                rights.storeBytes(of: 1, toByteOffset: 12, as: Int32.self)
+                rights.storeBytes(of: ends[1], toByteOffset: 16, as: Int32.self)
+                rights.storeBytes(of: ends[1], toByteOffset: 20, as: Int32.self)
+                try withUnsafeMutablePointer(to: &data) { pointer in
+                    var message = msghdr()
+                    message.msg_iov = pointer
+                    message.msg_iovlen = 1
+                    message.msg_control = rights.baseAddress
+                    message.msg_controllen = rights.count
+                    try #require(sendmsg(pair[0], &message, 0) == bytes.count)
+                }
+            }
+        }
+        close(ends[1])
+        guard case .message(let message) = DescriptorMessage.receive(from: pair[1]) else {
+            Issue.record("nothing came")
+            return
+        }
+        #expect(message.text == "give /dev/video7")
+        close(try #require(message.descriptor))
+        // Nobody is left who could write.
+        var end = pollfd(fd: ends[0], events: Int16(POLLIN), revents: 0)
+        #expect(poll(&end, 1, 0) == 1 && Int32(end.revents) & POLLHUP != 0)
     }
 
     // MARK: Configuration

@@ -165,6 +165,8 @@ final class RecordingSink: FrameSink, @unchecked Sendable {
     private(set) var bytes: [UInt8] = []
     private(set) var sequences: [UInt64] = []
     private(set) var timestamps: [Int64] = []
+    /// Which of `bytes` took the place of everything before.
+    private(set) var covers: [Int] = []
     private(set) var finishCount = 0
 
     init(
@@ -183,6 +185,11 @@ final class RecordingSink: FrameSink, @unchecked Sendable {
         sequences.append(frame.metadata.sequence)
         timestamps.append(frame.metadata.timestampNanoseconds)
         return status(bytes.count)
+    }
+
+    func cover(with card: FrameBuffer) -> SinkStatus {
+        covers.append(bytes.count)
+        return write(card)
     }
 
     func finish() -> Bool {

@@ -113,6 +113,37 @@ class HolderTests:
         self.assertTrue(found["after"], found["log"])
         self.assertEqual(found["status"], 0, found["log"])
 
+    def test_a_reading_ffmpeg_goes_on_across_a_kill(self):
+        found = self.facts("a_reading_ffmpeg")
+        self.assertEqual(found["card_before"], 0, found["log"])
+        self.assertIsNotNone(found["picture"], found["log"])
+        # What the driver, ffmpeg and the pipe from it had in hand already.
+        self.assertLessEqual(found["card_after_kill"], 30, found["log"])
+        self.assertIsNotNone(found["picture_again"], found["log"])
+        self.assertTrue(found["is_running"])
+        # Cards and whole pictures, nothing between.
+        self.assertEqual([bars for bars in found["kinds"] if 4 <= bars < 8], [])
+
+    def test_silent_clients_keep_nobody_out(self):
+        found = self.facts("a_silent_client")
+        self.assertTrue(found["shows"], found["log"])
+        self.assertEqual(found["status"], 0)
+
+    def test_without_a_driver_it_says_what_to_do(self):
+        found = self.facts("another_number")
+        for status, output in (found["without_driver"], found["prepare_without"]):
+            self.assertEqual(status, 1, output)
+            self.assertRegex(output, "sudo (modprobe v4l2loopback|apt install v4l2loopback)")
+
+    def test_auto_finds_the_device_at_another_number(self):
+        found = self.facts("another_number")
+        status, output = found["by_its_old_number"]
+        self.assertEqual(status, 1)
+        self.assertIn("/dev/video10", output)
+        self.assertCards(found["cards"], found["log"])
+        self.assertTrue(found["shows"], found["log"])
+        self.assertEqual(found["status"], 0, found["log"])
+
     def test_it_is_listed_as_ours_to_use(self):
         self.assertEqual(self.facts("idle")["listed"], [[True, "nobody"]])
 
@@ -138,7 +169,7 @@ def device_tests(loopback_version):
     class Tests(DriverTests, HolderTests, case.MachineTestCase):
         version = loopback_version
         command = f"exec /usr/bin/python3 {case.GUEST}/device.py"
-        options = {"loopback": loopback_version, "timeout_seconds": 400}
+        options = {"loopback": loopback_version, "timeout_seconds": 900}
 
     Tests.__name__ = Tests.__qualname__ = "Loopback_" + loopback_version.replace(".", "_")
     return Tests

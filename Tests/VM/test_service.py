@@ -11,7 +11,7 @@ CAPTURE, OUTPUT = 0x1, 0x2
 
 class ServiceTests(case.MachineTestCase):
     command = f"exec /usr/bin/python3 {case.GUEST}/service.py"
-    options = {"loopback": "0.15.0", "systemd": True, "timeout_seconds": 420}
+    options = {"loopback": "0.15.0", "systemd": True, "timeout_seconds": 900}
 
     def test_installs(self):
         found = self.facts("install")
@@ -54,9 +54,14 @@ class ServiceTests(case.MachineTestCase):
 
     def test_systemd_finds_little_exposed(self):
         text = self.facts("sandbox")["security"]
-        exposure = re.search(r"exposure level for lucida.service: ([0-9.]+)", text)
-        self.assertIsNotNone(exposure, text)
-        self.assertLessEqual(float(exposure[1]), 1.0, text)
+        self.assertLessEqual(self.exposure("lucida", text), 1.0, text)
+        text = self.facts("device")["security"]
+        self.assertLessEqual(self.exposure("lucida-device", text), 0.5, text)
+
+    def exposure(self, unit, text):
+        found = re.search(rf"exposure level for {unit}.service: ([0-9.]+)", text)
+        self.assertIsNotNone(found, text)
+        return float(found[1])
 
     def test_is_steered_by_the_group_video(self):
         found = self.facts("control")
@@ -84,12 +89,19 @@ class ServiceTests(case.MachineTestCase):
 
         def service(name):
             findings = json.loads(found[name][1])["findings"]
-            return {f["id"]: f.get("command") for f in findings if f["id"].startswith("service")}
+            return {
+                f["id"]: f.get("command")
+                for f in findings if f["id"].startswith(("service", "holder"))
+            }
 
         # Installed and started, but not for the next boot.
         enable = "sudo systemctl enable lucida"
-        self.assertEqual(service("before"), {"service": None, "service.not_enabled": enable})
-        self.assertEqual(service("after"), {"service": None})
+        self.assertEqual(
+            service("before"),
+            {"service": None, "service.not_enabled": enable, "holder.not_enabled": enable + "-device"},
+        )
+        # One enables the other.
+        self.assertEqual(service("after"), {"service": None, "holder": None})
         reload = "sudo systemctl daemon-reload && sudo systemctl restart lucida"
         self.assertEqual(service("changed").get("service.reload_needed"), reload)
         # The service films, and its user's processes are not hidden from root.

@@ -44,13 +44,6 @@ struct DescriptorMessage {
                 text: String(decoding: bytes[..<Int(count)], as: UTF8.self),
                 descriptor: descriptor < 0 ? nil : descriptor))
     }
-
-    /// A socket of sequenced packets, not inherited; negative with `errno` if there is none.
-    static func makeSocket() -> Int32 {
-        socket(
-            AF_UNIX,
-            Int32(SOCK_SEQPACKET.rawValue) | Int32(O_CLOEXEC) | Int32(O_NONBLOCK), 0)
-    }
 }
 
 /// Where the holder of the virtual camera listens.

@@ -82,7 +82,7 @@ public final class DeviceHolder {
                 // The configuration counts at the start alone; a hang-up changes nothing.
                 if signal != SIGHUP { isStopping = true }
             }
-            listener.serve {
+            listener.serve(borrower: { borrower }) {
                 answer($0, from: $1)
             } ended: {
                 end(of: $0, isOrderly: $1)
@@ -98,13 +98,19 @@ public final class DeviceHolder {
     /// The opening that the holder before us had, if there is one and it is alive.
     private func takeFromStore() -> Bool {
         for descriptor in PassedDescriptors.take(Self.storedName, environment: environment) {
-            guard held == nil, let path = DevicePath.of(descriptor) else {
+            guard held == nil else {
                 close(descriptor)
+                continue
+            }
+            guard let path = DevicePath.of(descriptor) else {
+                close(descriptor)
+                log.warning("the device in the file descriptor store is gone")
+                notifier.removeStored(Self.storedName)
                 continue
             }
             do {
                 let output = try LoopbackOutput(adopting: descriptor, path: path)
-                held = try HeldOutput(output)
+                keep(try HeldOutput(output))
                 use = output.isWrittenElsewhere() ? .unknown : .nobody
             } catch {
                 log.warning("what was in the file descriptor store is of no use: \(error)")
@@ -198,6 +204,10 @@ public final class DeviceHolder {
 
     private var path: String { held?.output.path ?? "" }
 
+    private var borrower: Int32? {
+        if case .borrower(let client) = use { client } else { nil }
+    }
+
     private func lend(_ name: String, to client: Int32) -> HolderReply {
         guard use == .nobody else { return HolderReply(text: "busy") }
         let ours = held?.isOpen == true ? path : deviceName
@@ -214,7 +224,8 @@ public final class DeviceHolder {
     }
 
     private func adopt(_ descriptor: Int32, path: String) -> HolderReply {
-        guard held?.isOpen != true else { return .refused }
+        let isWanted = deviceName == "auto" || DevicePath.isSame(path, deviceName)
+        guard isWanted, held?.isOpen != true else { return .refused }
         let own = dup(descriptor)
         guard own >= 0, fcntl(own, F_SETFD, FD_CLOEXEC) == 0 else { return .refused }
         do {
@@ -329,11 +340,7 @@ private final class HeldOutput {
     /// - Returns: whether the device is still there.
     func show(_ card: Placeholder, inAllBuffers: Bool) -> Bool {
         guard let bytes = bytes(card) else { return true }
-        if inAllBuffers {
-            output.overwriteAll(with: bytes)
-            return output.lastError == nil
-        }
-        return output.write(bytes) != .lost
+        return (inAllBuffers ? output.overwriteAll(with: bytes) : output.write(bytes)) != .lost
     }
 
     func close(card: Placeholder?, isLast: Bool = true) {

@@ -33,7 +33,7 @@ final class HeldDevice {
     ///
     /// - Throws: `V4L2Error` if this user may not connect.
     static func connect(to path: String) throws(V4L2Error) -> HeldDevice? {
-        let socket = DescriptorMessage.makeSocket()
+        let socket = makeUnixSocket(SOCK_SEQPACKET, nonBlocking: true)
         guard socket >= 0 else { return nil }
         if withSocketAddress(path, { Glibc.connect(socket, $0, $1) }) == 0 {
             return HeldDevice(socket: socket)

@@ -1,6 +1,5 @@
 // The socket of the holder of the virtual camera, and who is connected to it. One thread.
 
-internal import CLinux
 internal import FoundationEssentials
 internal import Glibc
 
@@ -14,74 +13,60 @@ struct HolderReply {
 
 /// Accepts borrowers and carries their messages; what those mean is the holder's.
 ///
-/// Who may open the device may borrow it: the socket has the mode and the group of the node, 0660
-/// and `video`. A message is one packet of at most 512 bytes, nothing is kept between two of them, and
-/// nobody is waited for.
+/// Who may open the device may borrow it. A message is one packet of at most 512 bytes, nothing is kept
+/// between two of them, and nobody is waited for: who connects and says nothing has to leave for who
+/// comes later.
 final class HolderListener {
-    private static let clientsMax = 8
+    static let clientsMax = 8
 
-    private let path: String
-    private let listener: Int32
-    private let lock: Int32
+    private let listener: UnixListener
+    // Those who have been here longest first.
     private var clients: [Int32] = []
 
     /// Listens at `path`. What an ended process has left there is removed.
     ///
     /// - Throws: why that cannot be.
     init(path: String) throws(ControlError) {
-        self.path = path
-        mkdir(URL(filePath: path).deletingLastPathComponent().path, 0o755)
-        lock = open(path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard lock >= 0 else { throw Self.failure("write", path + ".lock") }
-        guard clinux_try_lock(lock) == 0 else {
-            Glibc.close(lock)
-            throw ControlError("another lucida holds the virtual camera already (\(path))")
-        }
-        unlink(path)
-        listener = DescriptorMessage.makeSocket()
-        let isBound =
-            listener >= 0 && withSocketAddress(path) { bind(listener, $0, $1) } == 0
-        guard isBound, chmod(path, 0o660) == 0, listen(listener, 8) == 0 else {
-            let error = Self.failure("listen at", path)
-            if listener >= 0 { Glibc.close(listener) }
-            Glibc.close(lock)
-            throw error
-        }
-        // In the service the group is this process's own; elsewhere as far as it may.
-        if let video = getgrnam("video") { _ = lchown(path, uid_t.max, video.pointee.gr_gid) }
+        listener = try UnixListener(
+            path: path, type: SOCK_SEQPACKET,
+            whenTaken: "another lucida holds the virtual camera already (\(path))")
     }
 
     deinit {
         for client in clients { Glibc.close(client) }
-        unlink(path)
-        Glibc.close(listener)
-        Glibc.close(lock)
-    }
-
-    private static func failure(_ action: String, _ path: String) -> ControlError {
-        ControlError("cannot \(action) \(path): \(String(cString: strerror(errno)))")
+        listener.close()
     }
 
     /// What to wait for.
     var descriptors: [pollfd] {
-        let all = (clients.count < Self.clientsMax ? [listener] : []) + clients
-        return all.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        ([listener.descriptor] + clients).map {
+            pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+        }
     }
 
     /// Answers what has come, and says who has gone.
     ///
     /// - Parameters:
+    ///   - borrower: the client that may stay for as long as it likes.
     ///   - answer: what to say to a message of a client.
     ///   - ended: a client has gone, in order or not.
     func serve(
-        _ answer: (DescriptorMessage, Int32) -> HolderReply,
+        borrower: () -> Int32?, _ answer: (DescriptorMessage, Int32) -> HolderReply,
         ended: (Int32, Bool) -> Void
     ) {
         for client in clients { serve(client, answer, ended) }
-        // Those who wait longest go first, beyond the limit none.
-        while clients.count < Self.clientsMax {
-            let client = clinux_accept(listener)
-            guard client >= 0 else { return }
+        // So many at a time, lest those who come without end keep the others waiting.
+        for _ in 0..<Self.clientsMax {
+            guard let client = listener.accept() else { return }
+            guard listener.isForPeer(of: client) else {
+                Glibc.close(client)
+                continue
+            }
+            if clients.count == Self.clientsMax,
+                let silent = clients.first(where: { $0 != borrower() })
+            {
+                end(silent, isOrderly: false, ended)
+            }
             clients.append(client)
             serve(client, answer, ended)
         }
@@ -117,11 +102,16 @@ final class HolderListener {
 
 /// Paths of devices.
 enum DevicePath {
-    /// The node that a descriptor was opened by; nil if it has gone since.
+    /// The node of an open video device; nil if it has gone since. By its number: the name that
+    /// /proc has for it is one of the mount namespace that it was opened in, which ends with a service.
     static func of(_ descriptor: Int32) -> String? {
-        let path = try? FileManager.default.destinationOfSymbolicLink(
-            atPath: "/proc/self/fd/\(descriptor)")
-        return path.flatMap { $0.hasPrefix("/dev/") && access($0, F_OK) == 0 ? $0 : nil }
+        var own = stat()
+        guard fstat(descriptor, &own) == 0, own.st_mode & S_IFMT == S_IFCHR else { return nil }
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/dev")) ?? []
+        return names.lazy.filter { $0.hasPrefix("video") }.map { "/dev/" + $0 }.first {
+            var node = stat()
+            return stat($0, &node) == 0 && node.st_rdev == own.st_rdev
+        }
     }
 
     /// Whether both are the same device.

@@ -30,6 +30,8 @@ struct Machine {
     var program: String
     /// What systemd says of the service, asked once; empty before.
     var serviceState: [String: String] = [:]
+    /// The same of the one that keeps the virtual camera there.
+    var holderState: [String: String] = [:]
 
     /// Who runs the doctor.
     struct User {

@@ -64,7 +64,17 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
     func write(_ frame: FrameBuffer) -> SinkStatus {
         guard let device, let bytes = picture?.encode(frame) else { return .again }
         lookForReaders(device)
-        switch device.write(bytes) {
+        return status(device.write(bytes), of: device)
+    }
+
+    /// In all buffers of the driver: pauses and lost cameras are no steady state.
+    func cover(with card: FrameBuffer) -> SinkStatus {
+        guard let device, let bytes = picture?.encode(card) else { return .again }
+        return status(device.overwriteAll(with: bytes), of: device)
+    }
+
+    private func status(_ status: LoopbackStatus, of device: LoopbackOutput) -> SinkStatus {
+        switch status {
         case .written: return .written
         case .again: return .again
         case .lost:

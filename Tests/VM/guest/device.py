@@ -187,7 +187,7 @@ class Holder:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
                 pass_fds=self.stored[:1],
             )
-        if not self.is_ready.wait(60):
+        if not self.is_ready.wait(120):
             raise RuntimeError(self.log())
 
     def play_systemd(self):
@@ -231,9 +231,9 @@ class Holder:
         self.forget()
 
 
-def started(device, size=SIZE):
+def started(device, size=SIZE, count=2):
     device.set_format(*size, "YUYV")
-    device.start()
+    device.start(count)
     return device.format()
 
 
@@ -249,7 +249,7 @@ def stale_after(reader, action):
         pass
     action()
     began, stale = time.monotonic(), 0
-    while time.monotonic() - began < 20:
+    while time.monotonic() - began < 60:
         frame = reader.frame(1)
         if frame is not None:
             if pipeline.bars_in(frame) < 4:
@@ -291,7 +291,7 @@ def hold(found):
 
 def run_daemon_briefly(*arguments, **keywords):
     with daemon(*arguments, **keywords) as process:
-        return [process.wait(30), process.log()[-600:]]
+        return [process.wait(120), process.log()[-600:]]
 
 
 def late_reader(size=SIZE):
@@ -320,6 +320,74 @@ def holder_dies(found):
             found["cards_then"] = cards(reader, 4)
             with daemon() as process:
                 found["after"] = pipeline.frame_with_bars(reader) is not None
+                found["status"] = process.terminate()
+        found["log"] = holder.log()
+
+
+def a_reading_ffmpeg(found):
+    """An app that cannot be steered: what it gets while one Lucida is killed and another starts."""
+    with Holder("--config", configuration("auto")) as holder:
+        app = subprocess.Popen(
+            ["ffmpeg", "-loglevel", "error", "-f", "v4l2", "-i", lucida.LOOPBACK, "-f", "rawvideo",
+             "-pix_fmt", "yuyv422", "-"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        try:
+            def reads(is_wanted, frames=2000):
+                """Frames until one of that kind comes; None if none does."""
+                for count in range(frames):
+                    bars = pipeline.bars_in(app.stdout.read(SIZE[0] * SIZE[1] * 2))
+                    found.setdefault("kinds", []).append(bars)
+                    if is_wanted(bars):
+                        return count
+                return None
+
+            found["card_before"] = reads(lambda bars: bars < 4)
+            with daemon() as first:
+                found["picture"] = reads(lambda bars: bars == 8)
+                first.process.kill()
+                found["card_after_kill"] = reads(lambda bars: bars < 4)
+            with daemon():
+                found["picture_again"] = reads(lambda bars: bars == 8)
+                found["is_running"] = app.poll() is None
+        finally:
+            app.kill()
+            app.wait()
+        found["kinds"] = sorted(set(found["kinds"]))
+        found["log"] = holder.log()
+
+
+def a_silent_client(found):
+    """Those who connect and say nothing keep nobody else from the camera."""
+    with Holder("--config", configuration("auto")) as holder:
+        silent = []
+        for _ in range(20):
+            silent.append(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            silent[-1].connect(SOCKET)
+        with v4l2.Device(lucida.LOOPBACK) as reader:
+            started(reader)
+            with daemon() as process:
+                found["shows"] = pipeline.frame_with_bars(reader) is not None
+                found["status"] = process.terminate()
+        for client in silent:
+            client.close()
+        found["log"] = holder.log()
+
+
+def another_number(found):
+    """The driver away, and back with its device at another number."""
+    subprocess.run(["rmmod", "v4l2loopback"], check=True)
+    found["without_driver"] = run("device", "hold", "--config", configuration("auto"))
+    found["prepare_without"] = run("device", "prepare", "--config", configuration("auto"))
+    driver = f"{os.environ['LUCIDA_ROOT']}/.build/vm/v4l2loopback-{os.environ['VM_LOOPBACK']}.ko"
+    subprocess.run(
+        ["insmod", driver, "video_nr=11", "exclusive_caps=1", "card_label=Lucida"], check=True)
+    found["by_its_old_number"] = run(
+        "device", "hold", "--config", configuration(lucida.LOOPBACK))
+    with Holder("--config", configuration("auto")) as holder:
+        with v4l2.Device("/dev/video11") as reader:
+            started(reader)
+            found["cards"] = cards(reader, 3)
+            with daemon() as process:
+                found["shows"] = pipeline.frame_with_bars(reader) is not None
                 found["status"] = process.terminate()
         found["log"] = holder.log()
 
@@ -376,5 +444,5 @@ if __name__ == "__main__":
     lucida.set_camera()
     steps.run(
         nobody_holds, holder_keeps_it_to_itself, descriptor_is_handed_on, hold, holder_dies,
-        another_size, idle, prepare,
+        a_reading_ffmpeg, a_silent_client, another_size, idle, prepare, another_number,
     )

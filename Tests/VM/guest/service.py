@@ -61,6 +61,7 @@ def device(found):
         found["cards"] = [reader.frame(2) is not None for _ in range(3)]
         found["user"] = sh("ps -o user= -p $(systemctl show lucida-device -p MainPID --value)")[1].strip()
         found["socket"] = sh("stat -c '%A %G' /run/lucida-device/writer.sock")[1].strip()
+        found["security"] = sh("systemd-analyze security --no-pager lucida-device")[1]
         sh("systemctl kill -s KILL lucida-device")
         found["is_back"] = steps.wait_until(
             lambda: "active" == sh("systemctl is-active lucida-device")[1].strip()
