@@ -70,8 +70,8 @@ install: ## Install binary, models, configuration, service, manual page and comp
 	install -D -m 644 Config/modules-load.d/lucida.conf \
 	  "$(DESTDIR)$(SYSCONFDIR)/modules-load.d/lucida.conf"
 	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system"
-	sed 's|@PREFIX@|$(PREFIX)|' systemd/lucida.service \
-	  > "$(DESTDIR)$(PREFIX)/lib/systemd/system/lucida.service"
+	for unit in lucida lucida-device; do sed 's|@PREFIX@|$(PREFIX)|' systemd/$$unit.service \
+	  > "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit.service"; done
 	install -D -m 644 $(SHARE)/lucida.1 "$(DESTDIR)$(PREFIX)/share/man/man1/lucida.1"
 	install -D -m 644 $(SHARE)/lucida.bash \
 	  "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lucida"
@@ -83,8 +83,9 @@ install: ## Install binary, models, configuration, service, manual page and comp
 
 uninstall: ## Remove what install put there; the configuration stays
 	@if test -z "$(DESTDIR)" && command -v systemctl >/dev/null; then \
-	  systemctl disable --now lucida 2>/dev/null || true; fi
-	rm -f "$(DESTDIR)$(PREFIX)/bin/lucida" "$(DESTDIR)$(PREFIX)/lib/systemd/system/lucida.service"
+	  systemctl disable --now lucida lucida-device 2>/dev/null || true; fi
+	rm -f "$(DESTDIR)$(PREFIX)/bin/lucida" "$(DESTDIR)$(PREFIX)/lib/systemd/system/lucida.service" \
+	  "$(DESTDIR)$(PREFIX)/lib/systemd/system/lucida-device.service"
 	rm -rf "$(DESTDIR)$(PREFIX)/share/lucida"
 	rm -f "$(DESTDIR)$(PREFIX)/share/man/man1/lucida.1" \
 	  "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/lucida" \

@@ -17,7 +17,10 @@ public struct DeviceListing {
 
     /// Looks at the machine now.
     public static func current() -> DeviceListing {
-        DeviceListing(devices: DeviceDirectory.devices())
+        DeviceListing(
+            devices: HeldDevice.describe(
+                DeviceDirectory.devices(),
+                socket: HolderSocketPath.of(ProcessInfo.processInfo.environment)))
     }
 
     /// The camera that `auto` means.

@@ -221,13 +221,19 @@ public struct Session {
         }
     }
 
+    private func loopbackSink(_ name: String) -> LoopbackSink {
+        LoopbackSink(
+            deviceName: name, pixelFormat: configuration.output.pixelFormat,
+            holderSocket: HolderSocketPath.of(environment), log: log)
+    }
+
     private func makeSink(_ name: SinkName) throws -> any FrameSink {
         let output = configuration.output
         switch name {
         case .auto:
-            return LoopbackSink(deviceName: "auto", pixelFormat: output.pixelFormat, log: log)
+            return loopbackSink("auto")
         case .device(let path):
-            return LoopbackSink(deviceName: path, pixelFormat: output.pixelFormat, log: log)
+            return loopbackSink(path)
         case .null: return NullSink()
         case .file(let path):
             return FileSink(

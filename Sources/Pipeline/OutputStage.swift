@@ -39,6 +39,8 @@ final class OutputStage: @unchecked Sendable {
     private var turn: UInt64 = 0
     private var isIdle = false
     private var shownCard: FrameBuffer?
+    // Output thread only: whether a card is all that readers can be given.
+    private var isCovered = false
     // What a recording shows during a pause; nil for a watched sink, and for frames that come as fast
     // as they can, whose time does not go on meanwhile.
     private var recordedCard: RecordedCard?
@@ -109,7 +111,7 @@ final class OutputStage: @unchecked Sendable {
         isIdle.toggle()
         guard isIdle else { return writeCard() }
         forgetPicture()
-        writeCard { sink.overwrite(with: $0) }
+        writeCard()
     }
 
     private func forgetPicture() {
@@ -129,6 +131,7 @@ final class OutputStage: @unchecked Sendable {
         let status = sink.write(frame)
         let now = MonotonicClock.nowNanoseconds
         lastWriteTime = now
+        isCovered = false
         if let shownSlot { ring.endRead(shownSlot) }
         shownSlot = slot
         switch status {
@@ -201,13 +204,15 @@ final class OutputStage: @unchecked Sendable {
         PipelineSwitches.isPaused(turn) ? .paused : switches.card
     }
 
-    private func writeCard() { writeCard { sink.write($0) } }
-
-    private func writeCard(by write: (FrameBuffer) -> SinkStatus) {
+    private func writeCard() {
         let frame = cards[card]
         shownCard = frame
-        switch write(frame) {
-        case .written: writeCount.wrappingAdd(1, ordering: .relaxed)
+        // The first one takes the place of all pictures, of an earlier run's, too.
+        let status = isCovered ? sink.write(frame) : sink.overwrite(with: frame)
+        switch status {
+        case .written:
+            isCovered = true
+            writeCount.wrappingAdd(1, ordering: .relaxed)
         case .again: break
         case .lost: summary.isLost = true
         }

@@ -52,6 +52,17 @@ extension VideoDevice {
         let capabilities = DeviceCapabilities(answer)
         guard capabilities.isCapture else { return false }
         if !capabilities.isOutput, (try? controlValue("keep_format")) == 0 { return true }
+        return isChanging(from: before)
+    }
+
+    /// Whether anybody, through whatever descriptor, writes now: a writer's own descriptor sees the
+    /// driver's buffers on every version. Takes a quarter of a second.
+    func isWritten() -> Bool {
+        guard let before = bufferStamps() else { return false }
+        return isChanging(from: before)
+    }
+
+    private func isChanging(from before: [[Int]]) -> Bool {
         usleep(250_000)
         return bufferStamps() != before
     }

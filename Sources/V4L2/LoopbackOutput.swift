@@ -45,6 +45,10 @@ public final class LoopbackOutput: @unchecked Sendable {
     /// Why a `write` returned `.lost`, where the driver said so. Sink thread only.
     public private(set) var lastError: V4L2Error?
 
+    /// Whether somebody else keeps a descriptor of the same opening, so that the driver knows nothing
+    /// of our leaving: then `close` leaves the device as it is. Whoever owns this object.
+    public var isHeldElsewhere = false
+
     // nil once closed. Used by one thread at a time: control before the sink's thread runs and after
     // it has ended.
     private var device: VideoDevice?
@@ -75,7 +79,66 @@ public final class LoopbackOutput: @unchecked Sendable {
         try Self.check(answer, wanted: format, device: device)
     }
 
+    /// Goes on with a descriptor through which somebody has written already, in the format that it
+    /// has. To the driver the writer stays the same one, so readers notice nothing.
+    ///
+    /// - Parameters:
+    ///   - descriptor: closed by this object, or at once if this throws.
+    ///   - path: the device that it must belong to.
+    /// - Throws: `V4L2Error` if it is no v4l2loopback device, another one than `path`, or gone.
+    public init(adopting descriptor: Int32, path: String) throws(V4L2Error) {
+        self.path = path
+        let device = try VideoDevice(adopting: descriptor, path: path)
+        card = device.capabilities.card
+        try Self.requireLoopback(device)
+        let answer = try Self.presentFormat(of: device)
+        guard let pixels = FourCC(rawValue: answer.pixelformat).pixelFormat, answer.width > 0,
+            answer.height > 0
+        else {
+            throw V4L2Error(
+                operation: "go on with an open descriptor", errno: 0, device: path,
+                advice: "its format is \(FourCC(rawValue: answer.pixelformat)), not one of ours")
+        }
+        format = VideoFormat(
+            pixelFormat: pixels, width: Int(answer.width), height: Int(answer.height),
+            frameRate: Self.rate(of: device) ?? FrameRate(30),
+            colorRange: pixels == .mjpeg ? .full : .limited)
+        imageBytes =
+            pixels == .mjpeg
+            ? nil : pixels.imageBytes(width: format.width, height: format.height)
+        imageBytesMax = max(Int(answer.sizeimage), imageBytes ?? 0)
+        tellsReaders = Self.subscribeToReaders(device)
+        self.device = device
+    }
+
     deinit { close(card: nil) }
+
+    /// The descriptor, for handing on; nil once closed. It stays this object's.
+    public var descriptor: Int32? { device?.descriptor }
+
+    /// What the driver offers now, as `DeviceCapabilities`; nil once closed or if the device is gone.
+    public func presentCapabilities() -> DeviceCapabilities? {
+        var answer = v4l2_capability()
+        guard let device, device.request(CLINUX_VIDIOC_QUERYCAP, &answer) >= 0 else { return nil }
+        return DeviceCapabilities(answer)
+    }
+
+    /// The rate that readers are told.
+    public func setRate(_ rate: FrameRate) {
+        if let device { Self.setRate(of: device, to: rate) }
+    }
+
+    /// Whether somebody writes through another descriptor of the same opening. Takes a quarter of a
+    /// second; a writer of fewer than four pictures a second is taken for nobody.
+    public func isWrittenElsewhere() -> Bool { device?.isWritten() == true }
+
+    /// After somebody else has written through the same opening: settles again what that may have
+    /// changed, and asks the driver anew who reads.
+    public func resume() {
+        hasWritten = false
+        readerCount = 0
+        if let device { _ = Self.subscribeToReaders(device) }
+    }
 
     // MARK: Steady state
 
@@ -129,9 +192,9 @@ public final class LoopbackOutput: @unchecked Sendable {
     /// Drivers 0.12 and 0.13 hand the last picture to a reader that comes later; after this it is
     /// the card.
     ///
-    /// - Returns: whether all were written.
+    /// - Returns: what became of the last that was tried.
     @discardableResult
-    public func overwriteAll(with card: UnsafeRawBufferPointer) -> Bool {
+    public func overwriteAll(with card: UnsafeRawBufferPointer) -> LoopbackStatus {
         guard format.pixelFormat == .mjpeg, card.count < imageBytesMax else {
             return writeRepeatedly(card)
         }
@@ -143,20 +206,35 @@ public final class LoopbackOutput: @unchecked Sendable {
         return writeRepeatedly(UnsafeRawBufferPointer(padded))
     }
 
-    private func writeRepeatedly(_ picture: UnsafeRawBufferPointer) -> Bool {
-        for _ in 0..<Self.bufferCountMax where write(picture) != .written { return false }
-        return true
+    private func writeRepeatedly(_ picture: UnsafeRawBufferPointer) -> LoopbackStatus {
+        for _ in 0..<Self.bufferCountMax {
+            let status = write(picture)
+            if status != .written { return status }
+        }
+        return .written
     }
 
     /// Overwrites the buffers with `card`, leaves the device usable for the next writer and closes
     /// it. The sink's thread when it is done, or whoever owns the sink before it ran. Idempotent.
-    public func close(card: UnsafeRawBufferPointer?) {
+    ///
+    /// - Parameter isLast: false if somebody may yet write through the same opening.
+    public func close(card: UnsafeRawBufferPointer?, isLast: Bool = true) {
         if let card { overwriteAll(with: card) }
         guard let device else { return }
+        if isHeldElsewhere {
+            self.device = nil
+            return
+        }
         // An app that is streaming may restart its stream while we are away (Chrome does after a
         // second without frames); without keep_format the driver would turn it away.
         let isWatched = (streamingReaders() ?? 0) > 0
-        if hasWritten && !isWatched { Self.keepFormat(false, of: device) }
+        if hasWritten && !isWatched {
+            Self.keepFormat(false, of: device)
+            // 0.13 counts a writer until it says this, and lets nobody set another format as long as
+            // anyone has the device open, be it only to look what it is. From 0.14 on nothing can be
+            // written through the same opening afterwards.
+            if isLast { Self.streamOff(device) }
+        }
         // The version that does not tell its readers is 0.12, which must be told who wrote.
         if hasWritten && !tellsReaders { Self.streamOn(device) }
         self.device = nil
@@ -209,14 +287,33 @@ public final class LoopbackOutput: @unchecked Sendable {
 
     private static func open(_ path: String) throws(V4L2Error) -> VideoDevice {
         let device = try VideoDevice(path: path)
-        guard device.capabilities.isLoopback else {
-            throw V4L2Error(
-                operation: "write to it", errno: 0, device: path,
-                advice: "it is not a virtual camera but \(device.capabilities.card) "
-                    + "(driver \(device.capabilities.driver)); load one with "
-                    + "sudo modprobe v4l2loopback exclusive_caps=1 card_label=Lucida")
-        }
+        try requireLoopback(device)
         return device
+    }
+
+    private static func requireLoopback(_ device: VideoDevice) throws(V4L2Error) {
+        guard !device.capabilities.isLoopback else { return }
+        throw V4L2Error(
+            operation: "write to it", errno: 0, device: device.path,
+            advice: "it is not a virtual camera but \(device.capabilities.card) "
+                + "(driver \(device.capabilities.driver)); load one with "
+                + "sudo modprobe v4l2loopback exclusive_caps=1 card_label=Lucida")
+    }
+
+    private static func presentFormat(
+        of device: VideoDevice
+    ) throws(V4L2Error) -> v4l2_pix_format {
+        var format = v4l2_format()
+        format.type = CLINUX_V4L2_BUF_TYPE_VIDEO_OUTPUT
+        try device.perform("read its format", CLINUX_VIDIOC_G_FMT, &format)
+        return format.fmt.pix
+    }
+
+    private static func rate(of device: VideoDevice) -> FrameRate? {
+        var parameters = v4l2_streamparm()
+        parameters.type = CLINUX_V4L2_BUF_TYPE_VIDEO_OUTPUT
+        guard device.request(CLINUX_VIDIOC_G_PARM, &parameters) >= 0 else { return nil }
+        return FrameRate(interval: parameters.parm.output.timeperframe)
     }
 
     /// 0.12 lets several programs write to one device; an advisory lock keeps two of us apart.
@@ -235,6 +332,11 @@ public final class LoopbackOutput: @unchecked Sendable {
     private static func streamOn(_ device: VideoDevice) {
         var type = Int32(CLINUX_V4L2_BUF_TYPE_VIDEO_OUTPUT)
         _ = device.request(CLINUX_VIDIOC_STREAMON, &type)
+    }
+
+    private static func streamOff(_ device: VideoDevice) {
+        var type = Int32(CLINUX_V4L2_BUF_TYPE_VIDEO_OUTPUT)
+        _ = device.request(CLINUX_VIDIOC_STREAMOFF, &type)
     }
 
     /// The rate is what readers are told; a driver that refuses it only tells less.
@@ -294,6 +396,8 @@ public final class LoopbackOutput: @unchecked Sendable {
         var subscription = v4l2_event_subscription()
         subscription.type = clientUsageEvent
         subscription.flags = CLINUX_V4L2_EVENT_SUB_FL_SEND_INITIAL
+        // Only a new subscription is told how things are.
+        _ = device.request(CLINUX_VIDIOC_UNSUBSCRIBE_EVENT, &subscription)
         return device.request(CLINUX_VIDIOC_SUBSCRIBE_EVENT, &subscription) >= 0
     }
 }

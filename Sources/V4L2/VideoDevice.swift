@@ -37,6 +37,32 @@ public final class VideoDevice {
         capabilities = DeviceCapabilities(answer)
     }
 
+    /// Takes over `descriptor`, which somebody else has opened, as the device at `path`. It is closed
+    /// with the last reference, or at once if this throws.
+    ///
+    /// - Throws: `V4L2Error` if it is another file than `path`, or the device is gone.
+    init(adopting descriptor: Int32, path: String) throws(V4L2Error) {
+        self.path = path
+        var (own, named) = (stat(), stat())
+        guard fstat(descriptor, &own) == 0, own.st_mode & S_IFMT == S_IFCHR,
+            stat(path, &named) == 0, own.st_rdev == named.st_rdev
+        else {
+            Glibc.close(descriptor)
+            throw V4L2Error(
+                operation: "go on with an open descriptor", errno: ENODEV, device: path,
+                advice: "it belongs to another device, or to one that is gone")
+        }
+        var answer = v4l2_capability()
+        let result = clinux_ioctl(descriptor, CLINUX_VIDIOC_QUERYCAP, &answer)
+        guard result >= 0 else {
+            Glibc.close(descriptor)
+            throw V4L2Error(
+                operation: "go on with an open descriptor", errno: -result, device: path)
+        }
+        self.descriptor = descriptor
+        capabilities = DeviceCapabilities(answer)
+    }
+
     deinit { Glibc.close(descriptor) }
 
     /// One ioctl; returns 0 or more, or -errno.

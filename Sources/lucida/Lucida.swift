@@ -22,7 +22,8 @@ struct Lucida: ParsableCommand {
             """,
         version: "lucida \(lucidaVersion)",
         subcommands: [
-            RunCommand.self, ControlCommand.self, DevicesCommand.self, DoctorCommand.self,
+            RunCommand.self, ControlCommand.self, DevicesCommand.self, DeviceCommand.self,
+            DoctorCommand.self,
             TransformCommand.self,
             CheckConfigCommand.self,
             BenchCommand.self, CalibrateCommand.self, DemoCommand.self,

@@ -884,10 +884,36 @@ class Listings(Case):
             self.assertEqual((words, result.returncode), (words, 0))
             self.assertIn("USAGE", result.stdout)
 
+    @unittest.skipIf(os.path.exists("/sys/module/v4l2loopback"), "there is a driver here")
+    def test_device_without_a_driver_says_what_to_do(self):
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {**os.environ, "LUCIDA_DEVICE_SOCKET": f"{folder}/run/socket"}
+            for command in ("prepare", "hold"):
+                result = lucida("device", command, env=environment)
+                self.assertEqual(result.returncode, 1, result.stderr)
+                self.assertIn("v4l2loopback", result.stderr)
+            self.assertNotIn("socket", os.listdir(f"{folder}/run"))
+
+    def test_device_where_no_virtual_camera_is_wanted(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "lucida.toml")
+            path.write_text('[output]\nsinks = ["null"]\n')
+            result = lucida("device", "prepare", "--config", path)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertIn("no virtual camera is wanted", result.stdout)
+            result = lucida("device", "hold", "--config", path)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("no virtual camera is wanted", result.stderr)
+            path.write_text("[output]\nsinks = 7\n")
+            result = lucida("device", "prepare", "--config", path)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("output.sinks", result.stderr)
+
     def test_help_and_version(self):
         self.assertRegex(lucida("--version").stdout, r"^lucida \d+\.\d+\.\d+$")
         for command in ("run", "devices", "transform", "check-config", "bench", "bench engine",
-                        "bench roofline", "bench pipeline", "doctor", "demo"):
+                        "bench roofline", "bench pipeline", "doctor", "demo", "device",
+                        "device prepare", "device hold"):
             result = lucida(*command.split(), "--help")
             self.assertEqual(result.returncode, 0)
             self.assertIn("USAGE", result.stdout)
@@ -1060,7 +1086,8 @@ class Installed(Case):
             "usr/bin/lucida", "usr/share/man/man1/lucida.1",
             "usr/share/bash-completion/completions/lucida", "usr/share/zsh/site-functions/_lucida",
             "usr/share/fish/vendor_completions.d/lucida.fish",
-            "usr/lib/systemd/system/lucida.service"}
+            "usr/lib/systemd/system/lucida.service",
+            "usr/lib/systemd/system/lucida-device.service"}
         self.assertLessEqual(expected, self.installed())
         result = self.make("uninstall")
         self.assertEqual(result.returncode, 0, result.stderr)

@@ -87,13 +87,15 @@ private final class Workshop {
         try write("/usr/local/bin/lucida")
         try write("/usr/local/lib/systemd/system/lucida.service", Self.unit)
         service()
+        service(unit: "lucida-device")
     }
 
     func service(
         active: String = "active", sub: String = "running", file: String = "enabled",
-        reload: String = "no", path: String = "/usr/local/lib/systemd/system/lucida.service"
+        reload: String = "no", unit: String = "lucida",
+        path: String = "/usr/local/lib/systemd/system/lucida.service"
     ) {
-        answers["systemctl show"] = """
+        answers["systemctl show \(unit).service"] = """
             FragmentPath=\(path)
             ActiveState=\(active)
             SubState=\(sub)
@@ -485,6 +487,44 @@ private let otherBreakages: [Breakage] = [
     Breakage(
         id: "service.off", severity: .warning, command: "sudo systemctl enable --now lucida"
     ) { $0.service(active: "inactive", sub: "dead", file: "disabled") },
+    Breakage(
+        id: "service.no_answer", severity: .warning, command: "systemctl status lucida"
+    ) { $0.answers["systemctl show lucida.service"] = nil },
+    Breakage(
+        id: "holder.not_installed", severity: .warning,
+        command: "make release && sudo make install && sudo systemctl daemon-reload && "
+            + "sudo systemctl enable --now lucida-device"
+    ) { $0.service(active: "inactive", sub: "dead", file: "", unit: "lucida-device", path: "") },
+    Breakage(
+        id: "holder.not_enabled", severity: .warning,
+        command: "sudo systemctl enable lucida-device"
+    ) { $0.service(file: "disabled", unit: "lucida-device") },
+    Breakage(
+        id: "holder.off", severity: .warning, command: "sudo systemctl enable --now lucida-device"
+    ) { $0.service(active: "inactive", sub: "dead", file: "disabled", unit: "lucida-device") },
+    Breakage(
+        id: "holder.off", severity: .warning, command: "sudo systemctl start lucida-device"
+    ) { $0.service(active: "inactive", sub: "dead", unit: "lucida-device") },
+    Breakage(
+        id: "holder.reload_needed", severity: .warning,
+        command: "sudo systemctl daemon-reload && sudo systemctl restart lucida-device"
+    ) { $0.service(reload: "yes", unit: "lucida-device") },
+    Breakage(id: "holder.failed", command: "sudo systemctl restart lucida-device") { shop in
+        shop.service(active: "activating", sub: "auto-restart", unit: "lucida-device")
+        shop.machine.devices[1].usedBy = .nobody
+        shop.machine.devices[1].isUsable = true
+        shop.answers["journalctl -u lucida-device.service -n 1"] = "Error: /dev/video10\n"
+    },
+    Breakage(
+        id: "holder.taken", command: "kill 77 && sudo systemctl restart lucida-device",
+        title: "/dev/video10"
+    ) { shop in
+        shop.service(active: "failed", sub: "failed", unit: "lucida-device")
+        try shop.process(77, "lucida", holds: "/dev/video10")
+    },
+    Breakage(id: "holder.taken", command: "sudo fuser -v /dev/video10") {
+        $0.service(active: "failed", sub: "failed", unit: "lucida-device")
+    },
     Breakage(id: "service.no_group", command: "sudo groupadd --system video") {
         try $0.write("/etc/group", "root:x:77777:")
     },
@@ -504,7 +544,7 @@ private let otherBreakages: [Breakage] = [
             themes == [
                 "driver", "loopback", "camera", "cpu", "priority", "blas", "config", "model",
                 "cache",
-                "service",
+                "service", "holder",
             ])
     }
 
@@ -520,6 +560,15 @@ private let otherBreakages: [Breakage] = [
         #expect(finding.command == breakage.command)
         if let words = breakage.title { #expect(finding.title.contains(words)) }
         #expect(Diagnosis(findings: findings).isHealthy == (breakage.severity != .problem))
+    }
+
+    @Test func whoHasNotInstalledTheServiceNeedsNoHolder() throws {
+        let shop = try Workshop()
+        shop.service(active: "inactive", sub: "dead", file: "", path: "")
+        shop.service(active: "inactive", sub: "dead", file: "", unit: "lucida-device", path: "")
+        let findings = shop.examine()
+        #expect(findings.filter { $0.severity != .ok } == [])
+        #expect(findings.contains { $0.id == "service.not_installed" })
     }
 
     @Test func whoeverOnlyWritesFilesNeedsNoDevices() throws {

@@ -173,6 +173,8 @@ final class RecordingSink: FrameSink, @unchecked Sendable {
     private(set) var bytes: [UInt8] = []
     private(set) var sequences: [UInt64] = []
     private(set) var timestamps: [Int64] = []
+    /// Which of `bytes` took the place of everything before.
+    private(set) var overwritten: [Int] = []
     private(set) var finishCount = 0
 
     init(
@@ -191,6 +193,11 @@ final class RecordingSink: FrameSink, @unchecked Sendable {
         sequences.append(frame.metadata.sequence)
         timestamps.append(frame.metadata.timestampNanoseconds)
         return status(bytes.count)
+    }
+
+    func overwrite(with card: FrameBuffer) -> SinkStatus {
+        overwritten.append(bytes.count)
+        return write(card)
     }
 
     func finish() -> Bool {

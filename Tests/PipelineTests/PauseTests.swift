@@ -83,6 +83,12 @@ private final class ForgettingTransform: FrameTransform, @unchecked Sendable {
             zip(watched, sinks[0].sequences).dropFirst(begin)
                 .allSatisfy { $0.0 == card || $0.1 >= firstAfterwards })
         #expect(watched.last == picture)
+        // The first card after pictures, and the very first, leaves none of them to be read.
+        let firstCards = watched.indices.filter {
+            watched[$0] != picture && ($0 == 0 || watched[$0 - 1] == picture)
+        }
+        #expect(sinks[0].overwritten == firstCards && firstCards.count >= 2)
+        #expect(sinks[1].overwritten == [])
         // Raw frames are 0.
         #expect(!watched.contains(0))
         #expect(sinks[1].bytes.allSatisfy { $0 == picture || $0 == card })

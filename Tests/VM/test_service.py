@@ -6,18 +6,33 @@ import unittest
 
 import case
 
-CAPTURE = 0x1
+CAPTURE, OUTPUT = 0x1, 0x2
 
 
 class ServiceTests(case.MachineTestCase):
     command = f"exec /usr/bin/python3 {case.GUEST}/service.py"
-    options = {"loopback": "0.15.0", "systemd": True, "timeout_seconds": 420}
+    options = {"loopback": "0.15.0", "systemd": True, "timeout_seconds": 900}
 
     def test_installs(self):
         found = self.facts("install")
         self.assertEqual(found["status"], 0, found["log"])
         # It returns 0 for unknown keys, too: any output is a complaint.
         self.assertEqual(found["verify"], "")
+
+    def test_the_camera_is_there_before_any_lucida_runs(self):
+        found = self.facts("device")
+        self.assertEqual(found["status"], 0, found["output"] + found["log"])
+        self.assertEqual(found["flags"] & (CAPTURE | OUTPUT), CAPTURE, found["log"])
+        self.assertEqual(found["format"], [128, 72, "YUYV"])
+        self.assertEqual(found["cards"], [True] * 3, found["log"])
+        self.assertNotEqual(found["user"], "root")
+        self.assertEqual(found["socket"], "srw-rw---- video")
+
+    def test_the_camera_stays_when_its_holder_is_killed_or_restarted(self):
+        found = self.facts("device")
+        self.assertTrue(found["is_back"] and found["cards_again"], found["log"])
+        self.assertEqual(found["restarted"][0], 0, found["log"])
+        self.assertEqual(found["cards_after_restart"], [True] * 3, found["log"])
 
     def test_is_ready_when_the_camera_can_be_opened(self):
         found = self.facts("start")
@@ -39,9 +54,14 @@ class ServiceTests(case.MachineTestCase):
 
     def test_systemd_finds_little_exposed(self):
         text = self.facts("sandbox")["security"]
-        exposure = re.search(r"exposure level for lucida.service: ([0-9.]+)", text)
-        self.assertIsNotNone(exposure, text)
-        self.assertLessEqual(float(exposure[1]), 1.0, text)
+        self.assertLessEqual(self.exposure("lucida", text), 1.0, text)
+        text = self.facts("device")["security"]
+        self.assertLessEqual(self.exposure("lucida-device", text), 0.5, text)
+
+    def exposure(self, unit, text):
+        found = re.search(rf"exposure level for {unit}.service: ([0-9.]+)", text)
+        self.assertIsNotNone(found, text)
+        return float(found[1])
 
     def test_is_steered_by_the_group_video(self):
         found = self.facts("control")
@@ -69,12 +89,19 @@ class ServiceTests(case.MachineTestCase):
 
         def service(name):
             findings = json.loads(found[name][1])["findings"]
-            return {f["id"]: f.get("command") for f in findings if f["id"].startswith("service")}
+            return {
+                f["id"]: f.get("command")
+                for f in findings if f["id"].startswith(("service", "holder"))
+            }
 
         # Installed and started, but not for the next boot.
         enable = "sudo systemctl enable lucida"
-        self.assertEqual(service("before"), {"service": None, "service.not_enabled": enable})
-        self.assertEqual(service("after"), {"service": None})
+        self.assertEqual(
+            service("before"),
+            {"service": None, "service.not_enabled": enable, "holder.not_enabled": enable + "-device"},
+        )
+        # One enables the other.
+        self.assertEqual(service("after"), {"service": None, "holder": None})
         reload = "sudo systemctl daemon-reload && sudo systemctl restart lucida"
         self.assertEqual(service("changed").get("service.reload_needed"), reload)
         # The service films, and its user's processes are not hidden from root.
@@ -84,6 +111,7 @@ class ServiceTests(case.MachineTestCase):
 
     def test_comes_back_after_a_kill_under_an_open_reader(self):
         found = self.facts("restart_after_a_kill")
+        self.assertTrue(found["shows_a_card"], found["log"])
         self.assertTrue(found["is_restarted"], found["log"])
         self.assertTrue(found["shows_the_camera"], found["log"])
 
@@ -97,6 +125,9 @@ class ServiceTests(case.MachineTestCase):
         self.assertEqual(found["status"], 0, found["log"])
         self.assertEqual(found["state"]["ActiveState"], "inactive", found["log"])
         self.assertEqual(found["state"]["Result"], "success", found["log"])
+        # Whoever reads goes on, and sees a card.
+        self.assertNotIn(None, found["bars_after"], found["log"])
+        self.assertLess(found["bars_after"][-1], 4)
 
     def test_uninstalls(self):
         found = self.facts("uninstall")

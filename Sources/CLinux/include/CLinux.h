@@ -29,6 +29,20 @@ int clinux_signal_descriptor(const void *signals);
 /// or -errno.
 int clinux_accept(int listener);
 
+/// Sends `count` bytes and, unless it is negative, a descriptor over a Unix socket: to `address`, or
+/// to the peer if that is NULL. Raises no SIGPIPE. Returns 0 or -errno.
+int clinux_send_message(int socket, const void *bytes, int count, int descriptor,
+                        const void *address, unsigned int address_length);
+
+/// Receives what clinux_send_message sent, without waiting. `descriptor` is -1 if none came, else
+/// the caller's, closed at exec. Returns the number of bytes, 0 at the end, or -errno.
+int clinux_receive_message(int socket, void *bytes, int count, int *descriptor);
+
+/// Makes a v4l2loopback device that offers capture alone once it is written to (exclusive_caps).
+/// `control`: /dev/v4l2loopback, which drivers from 0.13 on have, open. `number`: of /dev/videoN,
+/// or -1 for any. `label`: cut after 31 bytes. Returns the device's number, or -errno.
+int clinux_add_loopback(int control, int number, const char *label, int buffers);
+
 /// Takes the advisory lock of an open file without waiting. Returns 0 or -errno.
 int clinux_try_lock(int descriptor);
 
@@ -45,6 +59,7 @@ CLINUX_REQUEST(VIDIOC_ENUM_FRAMEINTERVALS)
 CLINUX_REQUEST(VIDIOC_G_FMT)
 CLINUX_REQUEST(VIDIOC_S_FMT)
 CLINUX_REQUEST(VIDIOC_S_PARM)
+CLINUX_REQUEST(VIDIOC_G_PARM)
 CLINUX_REQUEST(VIDIOC_REQBUFS)
 CLINUX_REQUEST(VIDIOC_QUERYBUF)
 CLINUX_REQUEST(VIDIOC_QBUF)
@@ -56,6 +71,7 @@ CLINUX_REQUEST(VIDIOC_QUERYMENU)
 CLINUX_REQUEST(VIDIOC_G_CTRL)
 CLINUX_REQUEST(VIDIOC_S_CTRL)
 CLINUX_REQUEST(VIDIOC_SUBSCRIBE_EVENT)
+CLINUX_REQUEST(VIDIOC_UNSUBSCRIBE_EVENT)
 CLINUX_REQUEST(VIDIOC_DQEVENT)
 #undef CLINUX_REQUEST
 

@@ -1,7 +1,5 @@
 // The control socket of a running Lucida. Control thread: nothing here waits.
 
-internal import CLinux
-internal import FoundationEssentials
 internal import Glibc
 internal import Logging
 internal import Realtime
@@ -14,79 +12,37 @@ final class ControlServer {
     /// More are turned away.
     static let clientsMax = 8
 
-    let path: String
-    private let listener: Int32
-    // Held while this process serves: whose lock it is owns the name.
-    private let lock: Int32
+    private let listener: UnixListener
     private var clients: [ControlConnection] = []
     private let log: Logger
+
+    var path: String { listener.path }
 
     /// Listens at `path`; what an ended process has left there is removed.
     ///
     /// - Throws: why that cannot be.
     init(path: String, log: Logger) throws(ControlError) {
-        self.path = path
         self.log = log
-        let folder = URL(filePath: path).deletingLastPathComponent().path
-        // Usually there; what is wrong otherwise, the lock tells.
-        mkdir(folder, 0o755)
-        lock = open(path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard lock >= 0 else { throw Self.failure("write", path + ".lock") }
-        guard clinux_try_lock(lock) == 0 else {
-            Glibc.close(lock)
-            throw ControlError(
-                "\(path) belongs to another Lucida. Give this one a path of its own, control.socket in "
-                    + "the configuration or --set control.socket=PATH; then `lucida ctl status --socket PATH`"
-            )
-        }
-        do throws(ControlError) {
-            listener = try Self.listen(path)
-        } catch {
-            Glibc.close(lock)
-            throw error
-        }
-    }
-
-    private static func failure(_ action: String, _ path: String) -> ControlError {
-        ControlError("cannot \(action) \(path): \(String(cString: strerror(errno)))")
-    }
-
-    private static func listen(_ path: String) throws(ControlError) -> Int32 {
-        var status = stat()
-        if lstat(path, &status) == 0 {
-            guard status.st_mode & S_IFMT == S_IFSOCK else {
-                throw ControlError("\(path) is there already and no socket: name another path")
-            }
-            unlink(path)
-        }
-        let listener = makeUnixSocket(nonBlocking: true)
-        guard listener >= 0 else { throw failure("make the socket", path) }
-        let isBound = withSocketAddress(path) { bind(listener, $0, $1) } == 0
-        guard isBound, chmod(path, 0o660) == 0, Glibc.listen(listener, 8) == 0 else {
-            let error = failure("listen at", path)
-            Glibc.close(listener)
-            throw error
-        }
-        // As far as this process may: who can use cameras can steer this one. If not, the unit
-        // does it, or the socket is for its owner and root.
-        if let video = getgrnam("video") { _ = lchown(path, uid_t.max, video.pointee.gr_gid) }
-        return listener
+        listener = try UnixListener(
+            path: path, type: SOCK_STREAM,
+            whenTaken: "\(path) belongs to another Lucida. Give this one a path of its own, "
+                + "control.socket in the configuration or --set control.socket=PATH; then `lucida ctl "
+                + "status --socket PATH`")
     }
 
     /// Ends all connections and removes the socket.
     func close() {
         for client in clients { client.close() }
         clients.removeAll()
-        unlink(path)
-        Glibc.close(listener)
-        Glibc.close(lock)
+        listener.close()
     }
 
     // MARK: The loop
 
     /// What to wait for.
     var descriptors: [pollfd] {
-        [pollfd(fd: listener, events: Int16(POLLIN), revents: 0)] + clients.map(\.interest)
+        [pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0)]
+            + clients.map(\.interest)
     }
 
     /// Whether a request is waiting in memory, of which poll knows nothing.
@@ -107,8 +63,7 @@ final class ControlServer {
     private func acceptAll(at now: Int64) {
         // Those beyond the limit are told so; a flood of them waits for the next round.
         for _ in 0..<2 * Self.clientsMax {
-            let descriptor = clinux_accept(listener)
-            guard descriptor >= 0 else { return }
+            guard let descriptor = listener.accept() else { return }
             let client = ControlConnection(descriptor, at: now)
             if let refusal = refusal(of: descriptor) {
                 client.refuse(refusal)
@@ -120,11 +75,7 @@ final class ControlServer {
     }
 
     private func refusal(of descriptor: Int32) -> String? {
-        var status = stat()
-        let group = stat(path, &status) == 0 ? status.st_gid : nil
-        guard let peer = PeerCredentials(of: descriptor),
-            peer.mayControl(daemonUser: geteuid(), socketGroup: group)
-        else {
+        guard listener.isForPeer(of: descriptor) else {
             log.warning("control socket: a user who may not was turned away")
             return "permission denied: \(Self.whoMay)"
         }

@@ -58,10 +58,10 @@ func withSocketAddress(
     }
 }
 
-/// A Unix stream socket that is not inherited; negative with `errno` if there is none to be had.
-func makeUnixSocket(nonBlocking: Bool) -> Int32 {
+/// A Unix socket that is not inherited; negative with `errno` if there is none to be had.
+func makeUnixSocket(_ type: __socket_type = SOCK_STREAM, nonBlocking: Bool) -> Int32 {
     let flags = Int32(O_CLOEXEC) | (nonBlocking ? Int32(O_NONBLOCK) : 0)
-    return socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | flags, 0)
+    return socket(AF_UNIX, Int32(type.rawValue) | flags, 0)
 }
 
 /// Who is at the other end of a connection: unix(7), SO_PEERCRED and SO_PEERGROUPS. The kernel says

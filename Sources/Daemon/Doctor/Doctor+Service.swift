@@ -12,6 +12,13 @@ extension Doctor {
             ]
         }
         let state = machine.serviceState
+        guard !state.isEmpty else {
+            return [
+                .warning(
+                    "service.no_answer", "systemd does not say how the service is",
+                    "It is very busy, or hangs.", command: "systemctl status lucida")
+            ]
+        }
         guard let unit = state["FragmentPath"], !unit.isEmpty else {
             return [
                 .ok(
@@ -153,7 +160,7 @@ extension Doctor {
             return [
                 .problem(
                     "service.failed", "the service does not start",
-                    "It says last: \(machine.lastLogLine). Mend what stands above first.",
+                    "It says last: \(machine.lastLogLine(of: "lucida")). Mend what stands above first.",
                     command: "sudo systemctl restart lucida")
             ]
         case ("active", _):
@@ -170,7 +177,7 @@ extension Doctor {
             return [
                 .warning(
                     "service.starting", "the service is starting",
-                    "It is ready after its first frame. It says last: \(machine.lastLogLine)",
+                    "It is ready after its first frame. It says last: \(machine.lastLogLine(of: "lucida"))",
                     command: "journalctl -u lucida -f")
             ]
         default:
@@ -192,12 +199,12 @@ extension Machine {
         }
     }
 
-    /// What systemd says of the service; empty where there is none.
-    func askService() -> [String: String] {
+    /// What systemd says of a service; empty where there is no systemd, or it does not answer.
+    func askSystemd(_ service: String) -> [String: String] {
         guard exists("/run/systemd/system") else { return [:] }
         let names =
             "FragmentPath,ActiveState,SubState,UnitFileState,NeedDaemonReload,StatusText"
-        let lines = run(["systemctl", "show", "lucida.service", "-p", names]) ?? ""
+        let lines = run(["systemctl", "show", "\(service).service", "-p", names]) ?? ""
         let pairs = lines.split(separator: "\n").compactMap { line -> (String, String)? in
             let parts = line.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             return parts.count == 2 ? (String(parts[0]), String(parts[1])) : nil
@@ -205,10 +212,11 @@ extension Machine {
         return Dictionary(pairs) { $1 }
     }
 
-    var lastLogLine: String {
-        let text = run(["journalctl", "-u", "lucida.service", "-n", "1", "-o", "cat", "--no-pager"])
+    func lastLogLine(of service: String) -> String {
+        let text = run(
+            ["journalctl", "-u", "\(service).service", "-n", "1", "-o", "cat", "--no-pager"])
         let line = text?.split(separator: "\n").last.map(String.init) ?? ""
-        return line.isEmpty ? "nothing that you may read (sudo journalctl -u lucida)" : line
+        return line.isEmpty ? "nothing that you may read (sudo journalctl -u \(service))" : line
     }
 
     /// What a unit starts.

@@ -17,10 +17,12 @@ public enum Doctor {
 
     static func examine(_ machine: Machine) -> Diagnosis {
         var machine = machine
-        machine.serviceState = machine.askService()
+        machine.serviceState = machine.askSystemd("lucida")
+        machine.holderState = machine.askSystemd("lucida-device")
         return Diagnosis(
             findings: driver(machine) + moduleOptions(machine) + permissions(machine)
                 + loopback(machine) + camera(machine) + processor(machine) + blas(machine)
-                + configuration(machine) + model(machine) + folders(machine) + service(machine))
+                + configuration(machine) + model(machine) + folders(machine) + service(machine)
+                + holder(machine))
     }
 }

@@ -230,7 +230,12 @@ extension Machine {
         let load =
             "sudo modprobe -r v4l2loopback && sudo modprobe v4l2loopback"
             + (options.isEmpty ? "" : " " + options)
-        guard serviceState["ActiveState"] == "active" else { return load }
-        return "sudo systemctl stop lucida && \(load) && sudo systemctl start lucida"
+        // Both have the device open.
+        let services = [
+            serviceState["ActiveState"] == "active" ? "lucida" : nil,
+            exists("/run/lucida-device/writer.sock") ? "lucida-device" : nil,
+        ].compactMap { $0 }.joined(separator: " ")
+        guard !services.isEmpty else { return load }
+        return "sudo systemctl stop \(services) && \(load) && sudo systemctl start \(services)"
     }
 }

@@ -30,6 +30,8 @@ struct Machine {
     var program: String
     /// What systemd says of the service, asked once; empty before.
     var serviceState: [String: String] = [:]
+    /// The same of the one that keeps the virtual camera there.
+    var holderState: [String: String] = [:]
 
     /// Who runs the doctor.
     struct User {
@@ -43,7 +45,8 @@ struct Machine {
     static func current(configPath: String?, environment: [String: String]) -> Machine {
         Machine(
             environment: environment, kernel: kernelRelease(), user: .current,
-            devices: DeviceDirectory.devices(),
+            devices: HeldDevice.describe(
+                DeviceDirectory.devices(), socket: HolderSocketPath.of(environment)),
             configuration: loadConfiguration(configPath, environment),
             processors: ProcessorAffinity.current, run: runSystemProgram,
             mayUse: { access($0, R_OK | W_OK) == 0 },

@@ -3,7 +3,7 @@
 internal import Glibc
 
 /// Milliseconds that a program may take; one that hangs must not hang us.
-private let deadlineMilliseconds = 5000
+private let deadlineMilliseconds = 15_000
 private let outputBytesMax = 1 << 18
 
 /// What `arguments[0]`, found in the system's folders, prints to standard output; nil if it is not

@@ -1,5 +1,6 @@
 // Tells systemd how the service is doing. Control thread.
 
+internal import CLinux
 internal import Glibc
 internal import Realtime
 
@@ -10,6 +11,8 @@ struct ServiceNotifier {
     private let addressLength: socklen_t
     /// Without a word from us for so long systemd restarts the service; `nil`: it does not.
     let watchdogNanoseconds: Int64?
+    // systemd answers at once; one that is as slow as this has other troubles.
+    private static let barrierMilliseconds: Int32 = 3000
 
     init(environment: [String: String]) {
         watchdogNanoseconds = Self.watchdog(environment)
@@ -57,21 +60,40 @@ struct ServiceNotifier {
     /// The service has begun to stop.
     func stopping() { send("STOPPING=1") }
 
-    private func send(_ message: String) {
+    /// Gives a copy of `descriptor` to the service's file descriptor store, which hands it to the next
+    /// process of this service as `name` (PassedDescriptors). Whether it is there by the time this
+    /// returns is not known.
+    ///
+    /// systemd would throw a device out of the store that its own poll finds at an end; whether it is
+    /// alive is for the next process to find out.
+    func store(_ descriptor: Int32, name: String) {
+        send("FDSTORE=1\nFDNAME=\(name)\nFDPOLL=0", descriptor: descriptor)
+    }
+
+    /// Lets the store close all descriptors called `name`, and waits until it has: systemd closes the
+    /// descriptor of a BARRIER when it has done all that came before it.
+    func removeStored(_ name: String) {
+        send("FDSTOREREMOVE=1\nFDNAME=\(name)")
+        var ends: [Int32] = [-1, -1]
+        guard address != nil, pipe(&ends) == 0 else { return }
+        defer { close(ends[0]) }
+        send("BARRIER=1", descriptor: ends[1])
+        close(ends[1])
+        var end = pollfd(fd: ends[0], events: 0, revents: 0)
+        poll(&end, 1, Self.barrierMilliseconds)
+    }
+
+    private func send(_ message: String, descriptor passed: Int32? = nil) {
         guard var address else { return }
         let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(O_CLOEXEC), 0)
         guard descriptor >= 0 else { return }
         defer { close(descriptor) }
         var text = message
         text.withUTF8 { bytes in
-            withUnsafePointer(to: &address) { pointer in
-                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    // A full or closed socket is systemd's trouble, not the camera's.
-                    _ = sendto(
-                        descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL),
-                        $0, addressLength)
-                }
-            }
+            // A full or closed socket is systemd's trouble, not the camera's.
+            _ = clinux_send_message(
+                descriptor, bytes.baseAddress, Int32(bytes.count), passed ?? -1, &address,
+                addressLength)
         }
     }
 }

@@ -1,6 +1,5 @@
 // The virtual camera as a sink: conversion or JPEG, then the loopback's write protocol.
 
-internal import LibAV
 internal import Logging
 internal import Pipeline
 internal import V4L2
@@ -14,65 +13,62 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
     let isWatched = true
     private let deviceName: String
     private let pixelFormat: PixelFormat
+    private let holderSocket: String
     private let log: Logger
     // Control thread while closed, output thread while open.
     private var device: LoopbackOutput?
-    private var encoder: Encoder?
-    private var picture: FrameBuffer?
+    private var picture: LoopbackPicture?
+    // Who keeps the device there when we have gone; nil: nobody.
+    private var held: HeldDevice?
     private var exitCard: FrameBuffer?
     /// The device, once prepared. Control thread only.
     private(set) var path: String?
-
-    private enum Encoder {
-        case raw(Scaler)
-        case jpeg(MJPEGEncoder)
-    }
 
     /// A virtual camera that is not open yet.
     ///
     /// - Parameters:
     ///   - deviceName: `auto` or a path.
     ///   - pixelFormat: `yuyv`, `nv12`, `yu12` or `mjpeg`.
-    init(deviceName: String, pixelFormat: PixelFormat, log: Logger) {
+    ///   - holderSocket: where `lucida device hold` listens, if it runs.
+    init(deviceName: String, pixelFormat: PixelFormat, holderSocket: String, log: Logger) {
         self.deviceName = deviceName
         self.pixelFormat = pixelFormat
+        self.holderSocket = holderSocket
         self.log = log
         name = deviceName
     }
 
     func prepare(format: VideoFormat) throws {
-        let path = try DeviceDirectory.loopbackPath(for: deviceName)
-        // Conferencing apps take YCbCr for BT.601 limited range, and a JPEG for full range.
-        let output = VideoFormat(
-            pixelFormat: pixelFormat, width: format.width, height: format.height,
-            frameRate: format.frameRate, colorRange: pixelFormat == .mjpeg ? .full : .limited)
-        let device = try LoopbackOutput(path: path, format: output)
-        name = "\(path) (\(device.card))"
-        self.path = path
-        picture = FrameBuffer(format: output)
-        encoder =
-            pixelFormat == .mjpeg
-            ? .jpeg(try MJPEGEncoder(input: format)) : .raw(try Scaler(from: format, to: output))
+        let output = format.onLoopback(pixelFormat)
+        let picture = try LoopbackPicture(from: format, to: output)
+        let (device, held) = try HeldDevice.open(deviceName, format: output, socket: holderSocket)
+        path = device.path
+        name = "\(device.path) (\(device.card))"
+        self.picture = picture
+        self.held = held
         let card = FrameBuffer(format: format)
         Card.draw("Lucida is off", into: card)
         exitCard = card
         self.device = device
-        log.info("virtual camera \(name): \(output)")
+        log.info("virtual camera \(name): \(output)\(held == nil ? "" : ", kept by lucida-device")")
     }
 
     func write(_ frame: FrameBuffer) -> SinkStatus {
-        guard let device, let bytes = encode(frame) else { return .again }
-        switch device.write(bytes) {
+        guard let device, let bytes = picture?.encode(frame) else { return .again }
+        return status(device.write(bytes), of: device)
+    }
+
+    func overwrite(with card: FrameBuffer) -> SinkStatus {
+        guard let device, let bytes = picture?.encode(card) else { return .again }
+        return status(device.overwriteAll(with: bytes), of: device)
+    }
+
+    private func status(_ status: LoopbackStatus, of device: LoopbackOutput) -> SinkStatus {
+        switch status {
         case .written: return .written
         case .again: return .again
         case .lost: return lost(device)
         }
-    }
-
-    func overwrite(with card: FrameBuffer) -> SinkStatus {
-        guard let device, let bytes = encode(card) else { return .again }
-        if device.overwriteAll(with: bytes) { return .written }
-        return device.lastError == nil ? .again : lost(device)
     }
 
     private func lost(_ device: LoopbackOutput) -> SinkStatus {
@@ -82,20 +78,12 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
 
     func finish() -> Bool {
         guard let device else { return true }
-        device.close(card: exitCard.flatMap(encode))
+        // A holder that has gone keeps nothing any more.
+        device.isHeldElsewhere = held?.isThere == true
+        device.close(card: exitCard.flatMap { picture?.encode($0) })
+        held?.close(isOrderly: true)
+        held = nil
         self.device = nil
-        encoder = nil
         return true
-    }
-
-    private func encode(_ frame: FrameBuffer) -> UnsafeRawBufferPointer? {
-        guard let picture, let encoder else { return nil }
-        let isEncoded =
-            switch encoder {
-            case .raw(let scaler): scaler.convert(frame, to: picture)
-            case .jpeg(let jpeg): jpeg.encode(frame, into: picture)
-            }
-        return isEncoded
-            ? UnsafeRawBufferPointer(rebasing: picture.bytes[0..<picture.usedBytes]) : nil
     }
 }

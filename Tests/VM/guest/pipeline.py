@@ -17,7 +17,7 @@ import v4l2
 # a whole number of pages, which old drivers round up to.
 WIDTH, HEIGHT = 128, 72
 PLAIN = ("--strength", "0", "--size", f"{WIDTH}x{HEIGHT}")
-START_SECONDS = 30
+START_SECONDS = 120
 
 
 def bars_in(frame, width=WIDTH, height=HEIGHT):
@@ -27,7 +27,7 @@ def bars_in(frame, width=WIDTH, height=HEIGHT):
     return pictures.matching(pictures.sample_yuyv(frame, width, height), pictures.expected_ycbcr())
 
 
-def started_reader(device, daemon, width=WIDTH, height=HEIGHT):
+def started_reader(device, daemon, width=WIDTH, height=HEIGHT, count=2):
     """Starts streaming as soon as the driver lets it; returns the format."""
 
     def attempt():
@@ -35,7 +35,7 @@ def started_reader(device, daemon, width=WIDTH, height=HEIGHT):
             raise RuntimeError(daemon.log())
         if v4l2.refusal(lambda: device.set_format(width, height, "YUYV")):
             return None
-        if v4l2.refusal(device.start):
+        if v4l2.refusal(lambda: device.start(count)):
             device.stop()
             return None
         return device.format()

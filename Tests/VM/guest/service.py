@@ -45,9 +45,36 @@ def install(found):
     # What udev does on a real machine.
     for node in glob.glob("/dev/video*"):
         sh(f"chgrp video {node} && chmod 660 {node}")
-    unit = "/usr/local/lib/systemd/system/lucida.service"
-    found["verify"] = sh(f"systemd-analyze verify {unit}")[1]
+    units = "/usr/local/lib/systemd/system/lucida.service /usr/local/lib/systemd/system/lucida-device.service"
+    found["verify"] = sh(f"systemd-analyze verify {units}")[1]
     sh("systemctl daemon-reload")
+
+
+def device(found):
+    """The camera before any Lucida runs, and across what may happen to the one who keeps it."""
+    found["status"], found["output"] = sh("systemctl start lucida-device")
+    found["log"] = device_journal()
+    with v4l2.Device(lucida.LOOPBACK) as reader:
+        found["flags"] = reader.capabilities()[1]
+        found["format"] = reader.set_format(pipeline.WIDTH, pipeline.HEIGHT, "YUYV")
+        reader.start()
+        found["cards"] = [reader.frame(2) is not None for _ in range(3)]
+        found["user"] = sh("ps -o user= -p $(systemctl show lucida-device -p MainPID --value)")[1].strip()
+        found["socket"] = sh("stat -c '%A %G' /run/lucida-device/writer.sock")[1].strip()
+        found["security"] = sh("systemd-analyze security --no-pager lucida-device")[1]
+        sh("systemctl kill -s KILL lucida-device")
+        found["is_back"] = steps.wait_until(
+            lambda: "active" == sh("systemctl is-active lucida-device")[1].strip()
+            and "as before" in device_journal(), 60
+        )
+        found["cards_again"] = steps.wait_until(lambda: reader.frame(1) is not None, 30)
+        found["restarted"] = sh("systemctl restart lucida-device")
+        found["cards_after_restart"] = [reader.frame(5) is not None for _ in range(3)]
+    found["log"] = device_journal()
+
+
+def device_journal():
+    return sh("journalctl -u lucida-device -o cat --no-pager | tail -n 60")[1]
 
 
 def start(found):
@@ -124,8 +151,9 @@ def restart_after_a_kill(found):
         reader.start()
         killed = state()["MainPID"]
         sh("systemctl kill -s KILL lucida")
-        while reader.frame(0.5) is not None:
-            pass
+        found["shows_a_card"] = steps.wait_until(
+            lambda: (frame := reader.frame(1)) and pipeline.bars_in(frame) < 4, 30, pause=0
+        )
         found["is_restarted"] = steps.wait_until(
             lambda: state()["ActiveState"] == "active" and state()["MainPID"] != killed, 60
         )
@@ -145,8 +173,13 @@ def watchdog(found):
 
 
 def stop(found):
-    found["status"], found["output"] = sh("systemctl stop lucida")
-    found["state"] = state()
+    with v4l2.Device(lucida.LOOPBACK) as reader:
+        reader.set_format(pipeline.WIDTH, pipeline.HEIGHT, "YUYV")
+        reader.start()
+        found["status"], found["output"] = sh("systemctl stop lucida")
+        found["state"] = state()
+        frames = [reader.frame(2) for _ in range(6)]
+        found["bars_after"] = [None if f is None else pipeline.bars_in(f) for f in frames]
     found["log"] = journal()
 
 
@@ -162,4 +195,6 @@ def journal():
 
 if __name__ == "__main__":
     lucida.set_camera()
-    steps.run(install, start, sandbox, control, doctor, restart_after_a_kill, watchdog, stop, uninstall)
+    steps.run(
+        install, device, start, sandbox, control, doctor, restart_after_a_kill, watchdog, stop, uninstall
+    )
