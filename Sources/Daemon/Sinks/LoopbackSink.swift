@@ -20,6 +20,8 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
     private var encoder: Encoder?
     private var picture: FrameBuffer?
     private var exitCard: FrameBuffer?
+    // The card that was overwritten with, as long as the encoder's buffer holds it.
+    private var shownCard: (card: FrameBuffer, bytes: UnsafeRawBufferPointer)?
     /// The device, once prepared. Control thread only.
     private(set) var path: String?
 
@@ -61,7 +63,7 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
     }
 
     func write(_ frame: FrameBuffer) -> SinkStatus {
-        guard let device, let bytes = encode(frame) else { return .again }
+        guard let device, let bytes = bytes(of: frame) else { return .again }
         switch device.write(bytes) {
         case .written: return .written
         case .again: return .again
@@ -71,8 +73,16 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
 
     func overwrite(with card: FrameBuffer) -> SinkStatus {
         guard let device, let bytes = encode(card) else { return .again }
+        shownCard = (card, bytes)
         if device.overwriteAll(with: bytes) { return .written }
         return device.lastError == nil ? .again : lost(device)
+    }
+
+    /// While nobody looks one card is written again and again: it is encoded once.
+    private func bytes(of frame: FrameBuffer) -> UnsafeRawBufferPointer? {
+        if let shownCard, shownCard.card === frame { return shownCard.bytes }
+        shownCard = nil
+        return encode(frame)
     }
 
     private func lost(_ device: LoopbackOutput) -> SinkStatus {
@@ -82,6 +92,7 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
 
     func finish() -> Bool {
         guard let device else { return true }
+        shownCard = nil
         device.close(card: exitCard.flatMap(encode))
         self.device = nil
         encoder = nil
