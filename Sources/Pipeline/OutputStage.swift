@@ -24,8 +24,9 @@ final class OutputStage: @unchecked Sendable {
     /// … and from here on a card: an old picture must not pass for a live one. Chrome gives up on
     /// a camera that is silent for a second, so a watched sink never is.
     private static let cardAfterNanoseconds: Int64 = 1_000_000_000
-    /// While nobody looks a card is written so often, which shows that the sink is still there.
-    private static let idleCardNanoseconds: Int64 = 1_000_000_000
+    /// While nobody looks a card is written so often, which shows that the sink is still there. Others
+    /// who want the device take who writes fewer than four pictures a second for nobody.
+    private static let idleCardNanoseconds: Int64 = 200_000_000
 
     private let sink: any FrameSink
     private let cards: CardSet

@@ -21,6 +21,8 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
     // Who keeps the device there when we have gone; nil: nobody.
     private var held: HeldDevice?
     private var exitCard: FrameBuffer?
+    // The card that was overwritten with, as long as the encoder's buffer holds it.
+    private var shownCard: (card: FrameBuffer, bytes: UnsafeRawBufferPointer)?
     /// The device, once prepared. Control thread only.
     private(set) var path: String?
 
@@ -54,13 +56,21 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
     }
 
     func write(_ frame: FrameBuffer) -> SinkStatus {
-        guard let device, let bytes = picture?.encode(frame) else { return .again }
+        guard let device, let bytes = bytes(of: frame) else { return .again }
         return status(device.write(bytes), of: device)
     }
 
     func overwrite(with card: FrameBuffer) -> SinkStatus {
         guard let device, let bytes = picture?.encode(card) else { return .again }
+        shownCard = (card, bytes)
         return status(device.overwriteAll(with: bytes), of: device)
+    }
+
+    /// While nobody looks one card is written again and again: it is encoded once.
+    private func bytes(of frame: FrameBuffer) -> UnsafeRawBufferPointer? {
+        if let shownCard, shownCard.card === frame { return shownCard.bytes }
+        shownCard = nil
+        return picture?.encode(frame)
     }
 
     private func status(_ status: LoopbackStatus, of device: LoopbackOutput) -> SinkStatus {
@@ -80,6 +90,7 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
         guard let device else { return true }
         // A holder that has gone keeps nothing any more.
         device.isHeldElsewhere = held?.isThere == true
+        shownCard = nil
         device.close(card: exitCard.flatMap { picture?.encode($0) })
         held?.close(isOrderly: true)
         held = nil
