@@ -37,15 +37,17 @@ class Watcher:
         return steps.wait_until(attempt, 60, pause=0)
 
     def after(self, action):
-        """Does `action`. Returns the pictures that still came, and all buffers two cards after the
-        first one."""
+        """Does `action`. Returns how many pictures still came, how many cards, and all buffers when
+        the first cards have been written, which come at once; the next are a sixth of a second away."""
         while self.reader.frame(0) is not None:
             pass
         action()
         stale = cards = 0
-        end = time.monotonic() + 30
-        while cards < 3 and time.monotonic() < end:
-            frame = self.reader.frame(1)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            frame = self.reader.frame(0.1 if cards else 1)
+            if frame is None and cards:
+                break
             if frame is not None and pipeline.bars_in(frame) < 4:
                 cards += 1
             elif frame is not None:
