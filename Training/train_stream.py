@@ -48,7 +48,7 @@ HERE = Path(__file__).resolve().parent
 SHAPES = {"base": BASE, "small": SMALL}
 TURNS = (*STYLES, "oil", "watercolour", "neon", "neon")  # which styles a round of batches has: some are harder
 HELD_OUT = 12  # samples that are never trained on
-STEADIER = dict(ink=1.6, pencil=2.5, neon=3.0)  # times the weight of steadiness: lines show most of what trembles
+STEADIER = dict(ink=1.6, pencil=2.9, neon=4.0)  # times the weight of steadiness: lines show most of what trembles
 VECTOR_RATE = 1.5
 SPOTS = (8, 16, 64)  # pixels, in width and height, of what a spoilt past has here and there
 ASTRAY = 0.1  # of the full range: a past more wrong than this is asked to stand less, from twice that on not at all
