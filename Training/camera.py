@@ -18,7 +18,7 @@ FAIR = (0.5, 1.2)  # gains that the styles take as they come; from a darker or b
 
 
 @dataclass
-class Exposure:
+class CameraSettings:
     """What stays the same over a sequence: gain of the light, white balance (3,), tone curve, haze, focus in pixels."""
 
     gain: float
@@ -38,7 +38,7 @@ def display(light: np.ndarray) -> np.ndarray:
     return np.maximum(light, 0) ** np.float32(1 / 2.2)
 
 
-def random_exposure(rng: Generator) -> Exposure:
+def random_settings(rng: Generator) -> CameraSettings:
     """Mostly a fair exposure, a third of the time a dark room, now and then one too bright; rarely out of focus."""
     fair, dark, bright = rng.uniform(0.7, 1.15), np.exp(rng.uniform(np.log(0.06), np.log(0.6))), rng.uniform(1.1, 1.7)
     gain = rng.choice([fair, dark, bright], p=[0.55, 0.33, 0.12])
@@ -46,7 +46,7 @@ def random_exposure(rng: Generator) -> Exposure:
     white = np.exp(np.array([cast, rng.normal(0, 0.04), -cast])).astype(np.float32)
     haze = rng.choice([0, rng.uniform(0, 0.12)], p=[0.7, 0.3])
     focus = rng.choice([rng.uniform(0.3, 0.9), rng.uniform(0.9, 2.0)], p=[0.85, 0.15])
-    return Exposure(gain, white / white.mean(), rng.uniform(0.8, 1.25), haze, focus)
+    return CameraSettings(gain, white / white.mean(), rng.uniform(0.8, 1.25), haze, focus)
 
 
 def lens(picture: np.ndarray, focus: float) -> np.ndarray:
@@ -54,10 +54,10 @@ def lens(picture: np.ndarray, focus: float) -> np.ndarray:
     return cv2.GaussianBlur(picture, (0, 0), focus) if focus > 0.2 else picture
 
 
-def develop(light: np.ndarray, exposure: Exposure) -> np.ndarray:
+def develop(light: np.ndarray, settings: CameraSettings) -> np.ndarray:
     """Light to the camera's picture in [0, 1]: tone curve and haze."""
-    picture = np.clip(display(light), 0, 1) ** np.float32(exposure.gamma)
-    return np.float32(exposure.haze) + np.float32(1 - exposure.haze) * picture
+    picture = np.clip(display(light), 0, 1) ** np.float32(settings.gamma)
+    return np.float32(settings.haze) + np.float32(1 - settings.haze) * picture
 
 
 def steps(rng: Generator, count: int) -> np.ndarray:
@@ -121,18 +121,18 @@ def film(rng: Generator, scene: Sequence) -> tuple[np.ndarray, np.ndarray, np.nd
     the scene itself through the lens, which `clear` is made from. All (T, H, W, 3).
     """
     count, height, width, _ = scene.frames.shape
-    exposure = random_exposure(rng)
-    clean = np.stack([lens(frame, exposure.focus) for frame in scene.frames])
-    tint = exposure.gain * exposure.white
-    exposed = develop(linear(clean) * (tint * np.clip(exposure.gain, *FAIR) / exposure.gain), exposure)
+    settings = random_settings(rng)
+    clean = np.stack([lens(frame, settings.focus) for frame in scene.frames])
+    tint = settings.gain * settings.white
+    exposed = develop(linear(clean) * (tint * np.clip(settings.gain, *FAIR) / settings.gain), settings)
 
     auto, bands = steps(rng, count), lamp_flicker(rng, count, height)
     drift = np.cumsum(rng.normal(0, rng.choice([0, 0.006]), (count, 3)), 0)
     breath = np.abs(np.sin(np.arange(count) / rng.uniform(2, 6) + rng.uniform(0, 7)))
     breath = rng.choice([0, 0.5], p=[0.75, 0.25]) * breath
     shutter = rng.choice([0, rng.uniform(0.2, 0.9)], p=[0.35, 0.65])
-    dark = 1 / max(0.06, min(1.0, exposure.gain))  # a dark room is filmed with a high gain
-    iso = np.exp(rng.uniform(np.log(1e-4), np.log(2e-3))) * dark**0.3 * exposure.gain
+    dark = 1 / max(0.06, min(1.0, settings.gain))  # a dark room is filmed with a high gain
+    iso = np.exp(rng.uniform(np.log(1e-4), np.log(2e-3))) * dark**0.3 * settings.gain
     read = np.exp(rng.uniform(np.log(5e-4), np.log(3e-3))) * dark**0.2
     grain, chroma = rng.choice([0, rng.uniform(0.4, 0.8)], p=[0.4, 0.6]), rng.uniform(0, 0.012) * min(3.0, dark**0.5)
     sharpen = rng.choice([0, rng.uniform(0.2, 1.0)], p=[0.6, 0.4])
@@ -145,7 +145,7 @@ def film(rng: Generator, scene: Sequence) -> tuple[np.ndarray, np.ndarray, np.nd
         noisy = sense(rng, light, iso, read)
         if grain:  # the camera's own denoising leaves it blotchy
             noisy = light + 1.4 * cv2.GaussianBlur(noisy - light, (0, 0), grain)
-        picture = develop(noisy, exposure)
+        picture = develop(noisy, settings)
         if sharpen:
             picture = picture + sharpen * (picture - cv2.GaussianBlur(picture, (0, 0), 1.0))
         blotch = coarse(rng, (height, width), 5)

@@ -34,7 +34,7 @@ import cv2
 import numpy as np
 import torch
 
-from camera import Exposure, coarse, compress, develop, linear, sense
+from camera import CameraSettings, coarse, compress, develop, linear, sense
 from measures import Figures, Motions, measure, psnr, pull
 from sequences import picture, tensor
 from teachers import STOCHASTIC, STYLES, Texture
@@ -44,7 +44,7 @@ HERE = Path(__file__).resolve().parent
 DRIFT_NOISE = 2.0  # levels
 BLENDS = ((0.95, 16), (0.9, 12), (0.8, 8), (0.6, 8), (0.4, 8), (0.2, 8))  # w and s
 # Poor light: a quarter of it, a warm cast, the noise that comes with it, and Motion JPEG.
-POOR = Exposure(gain=0.25, white=np.float32([1.12, 1.0, 0.88]), gamma=1.0, haze=0.03, focus=0.5)
+POOR = CameraSettings(gain=0.25, white=np.float32([1.12, 1.0, 0.88]), gamma=1.0, haze=0.03, focus=0.5)
 POOR_ISO, POOR_READ, POOR_CHROMA, POOR_QUALITY = 8e-4, 2.5e-3, 0.01, 75
 
 

@@ -10,12 +10,13 @@ Steps. Most frames are done in one step. For the others K of 2, 3, 4 is drawn, t
 gradient, and step k is asked for the same end. That is no approximation: scene and source determine the teacher's
 picture, so every point of every path has one end, whatever its r, and what shortcut models (Frans et al., 2024) have
 to learn by consistency is here known. Running the first steps, rather than mixing start and target, trains the network on what
-it will meet.
+it will meet. The last step is asked for most: what it says is the picture.
 
 The past. It is the network's own output, through a flow that is a little wrong, as an estimate is; and sometimes
 spoilt in colour or sharpness, so that an error is mended, not kept: a stream has no end. Now and then it has lingered
 on the first frame for a while, under fresh noise: what a network adds to its own output again and again, stripes on a
-wall, shows only then.
+wall, shows only then. Where it has not lingered, some frames of the sequence may have gone by without a gradient: a past
+carried along a motion gathers errors that the first frames after the beginning do not know.
 
 Weights are optimised by Muon (Jordan et al., 2024: momentum made orthogonal by a Newton-Schulz iteration), all that is a
 vector by Adam. Rate, length of the sequences and weight of steadiness follow the step, of --steps in all, over as many runs
@@ -47,12 +48,13 @@ HERE = Path(__file__).resolve().parent
 SHAPES = {"base": BASE, "small": SMALL}
 TURNS = (*STYLES, "oil", "watercolour", "neon", "neon")  # which styles a round of batches has: some are harder
 HELD_OUT = 12  # samples that are never trained on
-STEADIER = dict(ink=1.6, pencil=3.3, neon=5.0)  # times the weight of steadiness: lines show most of what trembles
+STEADIER = dict(ink=1.6, pencil=2.9, neon=4.0)  # times the weight of steadiness: lines show most of what trembles
 VECTOR_RATE = 1.5
 SPOTS = (8, 16, 64)  # pixels, in width and height, of what a spoilt past has here and there
 ASTRAY = 0.1  # of the full range: a past more wrong than this is asked to stand less, from twice that on not at all
 UNCOVERED = 6.0  # weight, besides, of what has just come into sight: few pixels, and the gate has to shut there
-PART_WAY = 0.2  # of the frames are done in several steps
+PART_WAY = 0.25  # of the frames are done in several steps
+GONE_BY = 4  # frames at most without a gradient before those that are learnt from
 STILL = 0.3  # pixels of motion under which a picture has to stand
 
 
@@ -80,6 +82,7 @@ class Sequences:
         self.arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
         self.crop, self.batch, self.seed, self.rank, self.device = crop, batch, seed, rank, device
         self.with_source = STOCHASTIC if sources else ()
+        self.frames = self.arrays["frames"].shape[1]  # of a sequence
         self.finished = np.array([], int)
         self.whole: dict[int, tuple[Tensor, Tensor, Tensor]] = {}  # light, gain and factor of a sample, (T, 4), (T,), (T,)
 
@@ -238,18 +241,21 @@ class Unroll:
             output, basis = F.pixel_shuffle(end, PATCH).clamp(0, 1), torch.lerp(means(now), basis, share)
         return output, state, basis
 
-    def part_of_the_way(self, z: Tensor, tau: Tensor, rest: tuple, style: Tensor) -> tuple[Tensor, Tensor, float]:
-        """Begin a frame of K steps, up to one of them chosen at random: z and tau there, and its share."""
+    def part_of_the_way(self, z: Tensor, tau: Tensor, rest: tuple, style: Tensor) -> tuple[Tensor, Tensor, float, Tensor | None]:
+        """Begin a frame of K steps, up to one of them, the last as likely as all before it: z and tau there, its share, and
+        the state that the first step leaves, None if that is the one."""
         steps = 2 + int(3 * self.chance())
         ways = shares(steps)
-        at = int(steps * self.chance())
+        at = steps - 1 if self.chance() < 0.5 else int((steps - 1) * self.chance())
+        first = None
         with torch.no_grad():
             for share in ways[:at]:
                 frame, past, state, known = rest
                 weights = self.network.folded(Condition(style, share), self.precision)
-                end, _, _ = self.network(z, frame, past, state, tau, known, weights)
+                end, after, _ = self.network(z, frame, past, state, tau, known, weights)
+                first = after if first is None else first
                 z, tau = torch.lerp(z, end, share), tau + share * (1 - tau)
-        return z, tau, ways[at]
+        return z, tau, ways[at], first
 
     @staticmethod
     def wanted(batch: Batch, t: int, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -262,16 +268,44 @@ class Unroll:
         still = seen * (flow.square().sum(1, keepdim=True) < STILL**2) * (change.abs().amax(1, keepdim=True) < 0.03)
         return last + change, seen, still
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The mean loss of a frame, and its steady part."""
+    @torch.no_grad()
+    def carried(self, batch: Batch, t: int, output: Tensor, basis: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The last output and the basis, aligned to frame t; how far the past can be trusted there, (N, 1, h, w); the slow motion."""
+        flow = self.disturbed(batch.flow[:, t])
+        slow = F.avg_pool2d(flow, PATCH) / PATCH
+        basis = warp(basis, slow) * batch.factor[:, t, None, None, None]
+        return warp(output, flow), basis, trust(batch.frames[:, t], batch.frames[:, t - 1], flow, basis), slow
+
+    @torch.no_grad()
+    def go_by(self, batch: Batch, count: int, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
+        """Output, state and basis after the first frames, as they will be live."""
+        first, begin = blocks(batch.frames[:, 0]), blocks(batch.source[:, 0])
+        nothing = torch.zeros_like(first[:, :1])
+        state, basis = torch.zeros_like(first[:, :STATE]), means(batch.frames[:, 0])
+        past, tau = begin, nothing
+        for t in range(count):
+            frame, begin = blocks(batch.frames[:, t]), blocks(batch.source[:, t])
+            if t > 0:
+                aligned, basis, tau, slow = self.carried(batch, t, output, basis)
+                past, state = blocks(aligned), warp(state, slow) * tau / TRUST_MAX
+            known = tau / TRUST_MAX
+            end, state, share = self.network(
+                start_of(past, begin, tau), frame, past, with_light(state, batch.light[:, t]), tau, known, weights)
+            output, basis = F.pixel_shuffle(end, PATCH).clamp(0, 1), torch.lerp(means(batch.frames[:, t]), basis, share)
+        return output, state, basis
+
+    def __call__(self, batch: Batch, gone_by: int = 0) -> tuple[Tensor, Tensor]:
+        """The mean loss of a frame after the first `gone_by`, and its steady part."""
         n, length, _, height, width = batch.frames.shape
         h, w = height // PATCH, width // PATCH
         whole = self.network.folded(Condition(batch.style, 1.0), self.precision)
         nothing = batch.frames.new_zeros(n, 1, h, w)
         state, output = batch.frames.new_zeros(n, STATE, h, w), None
+        if gone_by > 0:
+            output, state, basis = self.go_by(batch, gone_by, whole)
         total, unsteady = 0, 0
         weight = sum(share * STEADIER.get(name, 1.0) for name, share in zip(STYLES, batch.style.tolist()))
-        for t in range(length):
+        for t in range(gone_by, length):
             frame, target, begin = blocks(batch.frames[:, t]), batch.targets[:, t], blocks(batch.source[:, t])
             temporal = weight * self.temporal
             if output is None:
@@ -280,32 +314,28 @@ class Unroll:
                 wanted, seen = target, torch.zeros_like(target[:, :1])
                 still = fresh = seen
             else:
-                with torch.no_grad():
-                    flow = self.disturbed(batch.flow[:, t])
-                    slow = F.avg_pool2d(flow, PATCH) / PATCH
-                    basis = warp(basis, slow) * batch.factor[:, t, None, None, None]
-                    tau = trust(batch.frames[:, t], batch.frames[:, t - 1], flow, basis)
-                    known, aligned = tau / TRUST_MAX, warp(output, flow)
-                    if self.chance() < 0.2:
-                        aligned, temporal = self.spoilt(aligned), 0.0
-                    wanted, seen, still = self.wanted(batch, t, output)
-                    fresh = 1 - batch.valid[:, t]
-                    past = blocks(aligned)
-                    z = start_of(past, begin, tau)
+                aligned, basis, tau, slow = self.carried(batch, t, output, basis)
+                known = tau / TRUST_MAX
+                if self.chance() < 0.2:
+                    aligned, temporal = self.spoilt(aligned), 0.0
+                wanted, seen, still = self.wanted(batch, t, output)
+                fresh = 1 - batch.valid[:, t]
+                past = blocks(aligned)
+                z = start_of(past, begin, tau)
                 state = warp(state, slow) * known
-            weights, state = whole, with_light(state, batch.light[:, t])
+            weights, state, first = whole, with_light(state, batch.light[:, t]), None
             if self.chance() < PART_WAY:
-                z, tau, share = self.part_of_the_way(z, tau, (frame, past, state, known), batch.style)
+                z, tau, share, first = self.part_of_the_way(z, tau, (frame, past, state, known), batch.style)
                 weights = self.network.folded(Condition(batch.style, share), self.precision)
             factor = batch.frames.new_tensor(temporal)
-            loss, part, output, state, share_kept = self.loss(
+            loss, part, output, after, share_kept = self.loss(
                 self.network, weights, z, frame, past, state, tau, known, target, wanted, seen, still, fresh, factor)
             total, unsteady = total + loss, unsteady + part
-            output = output.detach().clamp(0, 1)
+            output, state = output.detach().clamp(0, 1), after if first is None else first
             basis = torch.lerp(means(batch.frames[:, t]), basis, share_kept)
             if t == 0 and self.chance() < 0.35:
                 output, state, basis = self.linger(batch.frames[:, t], begin, output, state, batch.light[:, t], whole)
-        return total / length, unsteady / length
+        return total / (length - gone_by), unsteady / (length - gone_by)
 
 
 # Optimisation
@@ -484,9 +514,12 @@ def train(rank: int, args: argparse.Namespace) -> None:
         if clock.item() > 60 * args.minutes:
             break
         progress = step / args.steps
-        batch = sequences(step, args.lengths[min(int(len(args.lengths) * progress), len(args.lengths) - 1)], args.processes)
+        length = args.lengths[min(int(len(args.lengths) * progress), len(args.lengths) - 1)]
+        gone_by = int(np.random.default_rng((args.seed, step)).integers(GONE_BY + 1)) if step % 2 else 0
+        gone_by = min(gone_by, sequences.frames - length)
+        batch = sequences(step, length + gone_by, args.processes)
         unroll.temporal = steadiness_weight(progress, args.temporal)
-        loss, unsteady = unroll(batch)
+        loss, unsteady = unroll(batch, gone_by)
         network.zero_grad(set_to_none=False)
         loss.backward()
         average_gradients(network, args.processes)
