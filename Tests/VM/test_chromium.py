@@ -7,7 +7,7 @@ import case
 
 class ChromiumTests(case.MachineTestCase):
     command = f"exec /usr/bin/python3 {case.GUEST}/chromium.py"
-    options = {"loopback": "0.15.0", "timeout_seconds": 400}
+    options = {"loopback": "0.15.0", "timeout_seconds": 500}
 
     def test_offers_the_camera_by_its_name(self):
         found = self.facts("colours")
@@ -25,6 +25,17 @@ class ChromiumTests(case.MachineTestCase):
         self.assertGreaterEqual(len(found["numbers"]), 3, found["log"])
         self.assertEqual(found["numbers"], sorted(found["numbers"]))
         self.assertEqual(found["status"], 0)
+
+    def test_keeps_the_camera_while_lucida_is_killed_and_started_again(self):
+        found = self.facts("a_kill")
+        self.assertTrue(found.get("before", {}).get("label", "").startswith("Lucida"), found)
+        self.assertTrue(found["card_before"], found)
+        self.assertLessEqual(found["distance"], 10, found)
+        self.assertTrue(found["card_after"], found)
+        self.assertIsNotNone(found["distance_after"], found["log"])
+        self.assertLessEqual(found["distance_after"], 10)
+        self.assertEqual(found["status"], 0)
+        print(f"Chromium: the camera again {found['seconds_after']} s after a kill (guest time)")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 import base64
 import functools
 import os
+import time
 
 import barcode
+import device
 import devtools
 import lucida
 import pictures
@@ -39,6 +41,17 @@ def bars_received(browser, seconds):
     return distance and distance - 1, count
 
 
+def card_received(browser, seconds):
+    """Waits for a frame that is not the camera's; returns whether one came."""
+
+    def attempt():
+        width, height, frames = received(browser, 3, 5)
+        samples = [pictures.sample_rgba(frame, width, height) for frame in frames]
+        return any(pictures.matching(sample, pictures.expected_rgb()) < 4 for sample in samples)
+
+    return bool(steps.wait_until(attempt, seconds, pause=0))
+
+
 def colours(found):
     """The camera as it is."""
     with lucida.run_camera("--strength", "0", "--size", SIZE) as daemon:
@@ -70,6 +83,28 @@ def frame_numbers(found):
         found["status"] = daemon.terminate()
 
 
+def a_kill(found):
+    """A page opens the camera before Lucida runs, and keeps it while Lucida is killed and started again."""
+    os.environ["LUCIDA_DEVICE_SOCKET"] = device.SOCKET
+    size = tuple(int(side) for side in SIZE.split("x"))
+    with device.Holder("--config", device.configuration("auto", size)) as holder:
+        found["before"] = browser().evaluate('openCamera("Lucida")')
+        found["card_before"] = card_received(browser(), 60)
+        daemon = lucida.run_camera("--strength", "0", "--size", SIZE)
+        found["distance"], _ = bars_received(browser(), 60)
+        daemon.process.kill()
+        killed = time.monotonic()
+        found["killed"] = daemon.wait(10)
+        found["card_after"] = card_received(browser(), 60)
+        with lucida.run_camera("--strength", "0", "--size", SIZE) as daemon:
+            found["distance_after"], _ = bars_received(browser(), 60)
+            found["seconds_after"] = round(time.monotonic() - killed, 1)
+            found["log"] = holder.log() + daemon.log()
+            browser().evaluate("closeCamera()")
+            found["status"] = daemon.terminate()
+    del os.environ["LUCIDA_DEVICE_SOCKET"]
+
+
 @functools.lru_cache(maxsize=None)
 def browser():
     """One Chromium for all steps; it takes a minute to start here."""
@@ -77,4 +112,4 @@ def browser():
 
 
 lucida.set_camera()
-steps.run(colours, frame_numbers)
+steps.run(colours, frame_numbers, a_kill)
