@@ -63,6 +63,14 @@ class DemandTests:
         self.assertTrue(found["before"], found.get("log"))
         self.assertTrue(found["after"] and found["is_open"], found["log"])
 
+    def test_the_holder_of_the_device_is_nobody_who_looks(self):
+        found = self.facts("with_a_holder")
+        self.assertIn("kept by lucida-device", found["log"])
+        self.assertTrue(found["is_idle"] and found["is_closed"], found["log"])
+        self.assertTrue(found["shows_the_camera"], found["log"])
+        self.assertTrue(found["is_idle_again"] and found["is_closed_again"], found["log"])
+        self.assertEqual(found["exit"], 0, found["log"])
+
 
 def demand_tests(loopback_version):
     class Tests(DemandTests, case.MachineTestCase):

@@ -10,6 +10,7 @@ import time
 # The folder of the test is none for sockets.
 os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp()
 
+import device
 import lucida
 import pipeline
 import steps
@@ -184,6 +185,25 @@ def killed_under_a_reader(found):
             found["log"] = daemon.log()
 
 
+def with_a_holder(found):
+    """The holder has the device open all the time, and is nobody who looks."""
+    os.environ["LUCIDA_DEVICE_SOCKET"] = device.SOCKET
+    with device.Holder("--config", device.configuration("auto")):
+        with lucida.run_camera(*pipeline.PLAIN) as daemon:
+            found["is_idle"] = reaches("idle")
+            time.sleep(3)
+            found["is_closed"] = state() == "idle" and not camera_is_open(daemon)
+            with v4l2.Device(lucida.LOOPBACK) as reader:
+                start_reader(reader)
+                found["shows_the_camera"] = pipeline.frame_with_bars(reader) is not None
+            found["is_idle_again"] = reaches("idle")
+            found["is_closed_again"] = steps.wait_until(
+                lambda: not camera_is_open(daemon), SETTLE_SECONDS)
+            found["exit"] = daemon.terminate()
+            found["log"] = daemon.log()
+    del os.environ["LUCIDA_DEVICE_SOCKET"]
+
+
 if __name__ == "__main__":
     lucida.set_camera()
-    steps.run(run, not_on_demand, killed_under_a_reader)
+    steps.run(run, not_on_demand, killed_under_a_reader, with_a_holder)
