@@ -110,7 +110,7 @@ bench: release ## Measure engine and pipeline
 test-ring: packages ## The frame ring under ThreadSanitizer, and once deliberately weakened
 	@scripts/test-ring.sh
 
-soak: release ## Every fault 20 times on each driver, and 100,000 frames with random ones (an hour or more)
+soak: release ## Every fault 20 times on each driver, and 100,000 frames with random ones
 	LUCIDA_SOAK=100000 swift test --filter SoakTests
 	cd Tests/VM && LUCIDA_SOAK_ROUNDS=20 python3 -m unittest -v test_soak
 

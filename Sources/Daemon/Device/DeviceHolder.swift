@@ -11,7 +11,7 @@ internal import Video
 /// `lucida device hold`: has the device open as its writer from boot on, lends a descriptor of that
 /// opening to whoever runs, and takes over in the moment in which that one goes, in whatever way.
 ///
-/// To the driver the writer never changes, so that apps keep their stream (ARCHITECTURE.md has what
+/// To the driver the writer never changes, so that apps keep their stream (docs/device.md has what
 /// each driver does otherwise). The descriptor lies in systemd's store as well, for the holder's own
 /// restarts.
 public final class DeviceHolder {
