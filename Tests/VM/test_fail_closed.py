@@ -52,7 +52,8 @@ class FailClosedTests:
         found = self.facts("start_after_a_kill_without_a_holder")
         self.assertTrue(found["moves"])
         self.assertGreater(found["left"], 1)
-        self.assertTrue(found["first_is_in_all"], found["log"])
+        self.assertTrue(found["first_is_new"], found["log"])
+        self.assertLess(found["frames_until_covered"], BUFFERS / 2, found["log"])
 
 
 def fail_closed_tests(loopback_version):
