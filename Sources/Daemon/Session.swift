@@ -237,8 +237,10 @@ public struct Session {
         case .null: return NullSink()
         case .file(let path):
             return FileSink(
-                path: path, codec: output.codec, constantRateFactor: output.crf, log: log)
-        case .frames(let directory): return FramesSink(directory: directory, log: log)
+                path: path, codec: output.codec, constantRateFactor: output.crf, isLive: isPaced,
+                log: log)
+        case .frames(let directory):
+            return FramesSink(directory: directory, isLive: isPaced, log: log)
         }
     }
 

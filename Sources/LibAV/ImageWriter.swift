@@ -10,11 +10,11 @@ public final class ImageWriter: @unchecked Sendable {
     public enum Status: Sendable, Equatable {
         /// In the file.
         case written
-        /// The next ones will fail as well: see `lastError`.
+        /// Not in the file, and none of it is left: see `lastError`. The next one may have the same number.
         case failed
     }
 
-    /// Why `writeNext` failed.
+    /// Why `writeNext` failed last.
     public private(set) var lastError: LibAVError?
     /// Files of the series written so far.
     public private(set) var count = 0
@@ -85,7 +85,6 @@ public final class ImageWriter: @unchecked Sendable {
     /// - Realtime: waits for the disk; allocates nothing of our own
     public func writeNext(_ frame: FrameBuffer) -> Status {
         precondition(!directory.isEmpty, "a writer of a series")
-        guard lastError == nil else { return .failed }
         appendNumber(count + 1)
         let code = write(frame, path)
         guard code < 0 else {

@@ -16,6 +16,9 @@ final class OutputStage: @unchecked Sendable {
     let followedTurn = Atomic<UInt64>(0)
     // Atomic: how often anything was written, card or picture; for the control thread.
     let writeCount = Atomic<UInt64>(0)
+    // Atomic: whether the sink is away, and how often it went; for the control thread.
+    let isAway = Atomic<Bool>(false)
+    let interruptions = Atomic<UInt64>(0)
     // Output thread only; read by the control thread after the join.
     private(set) var summary: SinkSummary
 
@@ -90,6 +93,7 @@ final class OutputStage: @unchecked Sendable {
         if let shownSlot { ring.endRead(shownSlot) }
         ring.close()
         if !sink.finish() { summary.isLost = true }
+        summary.interruptions = interruptions.load(ordering: .relaxed)
         isFinished.store(true, ordering: .releasing)
     }
 
@@ -135,12 +139,26 @@ final class OutputStage: @unchecked Sendable {
         isCovered = false
         if let shownSlot { ring.endRead(shownSlot) }
         shownSlot = slot
+        follow(status)
+        switch status {
+        case .written:
+            recordedCard?.follow(frame.metadata.timestampNanoseconds, writtenAt: now)
+            count(frame, started: started, now: now)
+        case .again, .away: summary.framesRefused += 1
+        case .lost: break
+        }
+    }
+
+    /// What every write, of a picture or a card, says of the sink.
+    private func follow(_ status: SinkStatus) {
         switch status {
         case .written:
             writeCount.wrappingAdd(1, ordering: .relaxed)
-            recordedCard?.follow(frame.metadata.timestampNanoseconds, writtenAt: now)
-            count(frame, started: started, now: now)
-        case .again: summary.framesRefused += 1
+            isAway.store(false, ordering: .relaxed)
+        case .again: break
+        case .away:
+            guard !isAway.exchange(true, ordering: .relaxed) else { return }
+            interruptions.wrappingAdd(1, ordering: .relaxed)
         case .lost: summary.isLost = true
         }
     }
@@ -168,11 +186,7 @@ final class OutputStage: @unchecked Sendable {
             now - lastWriteTime >= silenceNanoseconds || isOtherCard
         else { return }
         if let lastFrameTime, now - lastFrameTime < Self.cardAfterNanoseconds, let shownSlot {
-            switch sink.write(ring[shownSlot]) {
-            case .written: writeCount.wrappingAdd(1, ordering: .relaxed)
-            case .again: break
-            case .lost: summary.isLost = true
-            }
+            follow(sink.write(ring[shownSlot]))
             summary.framesRepeated += 1
             lastWriteTime = now
         } else {
@@ -197,7 +211,7 @@ final class OutputStage: @unchecked Sendable {
     private func recordPause() {
         guard !ring.isClosed, let card = recordedCard?.next(at: MonotonicClock.nowNanoseconds)
         else { return }
-        if sink.write(card) == .lost { summary.isLost = true }
+        follow(sink.write(card))
         summary.cards += 1
     }
 
@@ -210,13 +224,8 @@ final class OutputStage: @unchecked Sendable {
         shownCard = frame
         // The first one takes the place of all pictures, of an earlier run's, too.
         let status = isCovered ? sink.write(frame) : sink.overwrite(with: frame)
-        switch status {
-        case .written:
-            isCovered = true
-            writeCount.wrappingAdd(1, ordering: .relaxed)
-        case .again: break
-        case .lost: summary.isLost = true
-        }
+        follow(status)
+        if status == .written { isCovered = true }
         summary.cards += 1
         lastWriteTime = MonotonicClock.nowNanoseconds
     }

@@ -127,9 +127,16 @@ public final class Pipeline {
         }?.recent.figures(since: start)
     }
 
-    /// Name of each sink and the transformed frames it has written. Control thread.
-    public var sinkCounts: [(name: String, written: UInt64)] {
-        zip(sinks, outputs).map { ($0.name, $1.writtenCount.load(ordering: .relaxed)) }
+    /// Each sink, the transformed frames it has written, and whether it is away now and how often it
+    /// went. Control thread.
+    public var sinkCounts: [(name: String, written: UInt64, isAway: Bool, interruptions: UInt64)] {
+        zip(sinks, outputs).map {
+            (
+                $0.name, $1.writtenCount.load(ordering: .relaxed),
+                $1.isAway.load(ordering: .relaxed),
+                $1.interruptions.load(ordering: .relaxed)
+            )
+        }
     }
 
     /// Frames that came in while the transform was busy with an older one. Control thread.

@@ -76,7 +76,9 @@ public struct SinkSummary: Sendable {
     public var write = LatencyHistogram()
     /// From one written frame to the next.
     public var intervals = IntervalStatistics()
-    /// Whether the sink failed for good before the end.
+    /// How often nothing could be written, and the sink tried again until it could.
+    public var interruptions: UInt64 = 0
+    /// Whether the sink failed for good before the end, or was still trying then.
     public var isLost = false
 
     init(name: String) { self.name = name }

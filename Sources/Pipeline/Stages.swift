@@ -111,6 +111,8 @@ public enum SinkStatus: Sendable, Equatable {
     case written
     /// Not written now, the next one may be (for example a full queue).
     case again
+    /// Nothing can be written for now: the sink tries again by itself, when it is handed frames.
+    case away
     /// The sink is gone for good; the others go on.
     case lost
 }

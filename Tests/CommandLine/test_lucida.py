@@ -296,21 +296,52 @@ class Run(Case):
         self.assertGreater(good["frames"], lost["frames"])
         self.assertEqual(probe(video)[0], good["frames"])
 
+    def run_to_a_server(self, *arguments):
+        server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(server.close)
+        server.settimeout(60)
+        target = f"file:tcp://127.0.0.1:{server.getsockname()[1]}"
+        process = subprocess.Popen(
+            [BINARY, "run", "--source", "test", "--size", "160x96", "--sink", target, *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.kill)
+        return server, process
+
     def test_the_only_output_failing_is_an_error_after_the_report(self):
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            target = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-            process = subprocess.Popen(
-                [BINARY, "run", "--source", "test", "--size", "160x96", "--sink",
-                 f"file:{target}"],
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            try:
-                server.accept()[0].close()
-                out, err = process.communicate(timeout=60)
-            finally:
-                process.kill()
+        server, process = self.run_to_a_server("--pace", "fast")
+        server.accept()[0].close()
+        out, err = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 1)
         self.assertIn("the output failed", err)
         self.assertIn("Liveness of", out)
+
+    def test_a_network_target_that_has_gone_is_found_again(self):
+        report = self.folder / "report.json"
+        server, process = self.run_to_a_server("--report", report)
+        server.accept()[0].close()
+        with server.accept()[0] as again:
+            again.settimeout(60)
+            received = 0
+            while received < 20_000:
+                received += len(again.recv(4096))
+            process.send_signal(signal.SIGINT)
+            while again.recv(4096):
+                pass
+        _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, err)
+        self.assertIn("tried again", err)
+        output = json.loads(report.read_text())["outputs"][0]
+        self.assertGreaterEqual(output["interruptions"], 1)
+        self.assertFalse(output["isLost"])
+
+    def test_a_network_target_that_stays_away_is_an_error_at_the_end(self):
+        server, process = self.run_to_a_server("--duration", "4")
+        server.accept()[0].close()
+        server.close()
+        out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("the output failed", err)
+        self.assertIn("then LOST", out)
 
     def test_the_barcode_is_in_what_a_player_gets(self):
         video = self.folder / "a.mp4"

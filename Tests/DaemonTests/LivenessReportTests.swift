@@ -22,7 +22,7 @@ import Video
                 .init(
                     sink: "null", frames: 1800, dropped: 0, skipped: 0, refused: 0, repeated: 0,
                     cards: 0, fps: 30, harmonicFPS: 30, age: times, ageByBarcode: nil,
-                    barcodeMismatches: nil, write: times, isLost: false)
+                    barcodeMismatches: nil, write: times, interruptions: 0, isLost: false)
             ],
             stages: .init(capture: times, queue: times, transform: times),
             resources: .init(

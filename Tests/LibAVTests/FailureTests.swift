@@ -166,7 +166,8 @@ import Video
         #expect(throws: LibAVError.self) { try muxer.finish() }
     }
 
-    @Test("a folder that vanishes ends a series with the name of the file")
+    @Test(
+        "a folder that vanishes is told with the file's name, and the series goes on in a new one")
     func vanishedFolder() throws {
         let frame = FrameBuffer.gradient(16, 16)
         let directory = folder.file("frames")
@@ -175,6 +176,10 @@ import Video
         try FileManager.default.removeItem(atPath: directory)
         #expect(writer.writeNext(frame) == .failed)
         #expect(writer.lastError?.description.contains("000002.png") == true)
+        try FileManager.default.createDirectory(
+            atPath: directory, withIntermediateDirectories: false)
+        #expect(writer.writeNext(frame) == .written)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: directory) == ["000002.png"])
     }
 
     /// A server that accepts connections and then says nothing.

@@ -119,6 +119,19 @@ import Video
         #expect(broken.finishCount >= 1)
     }
 
+    @Test func `a sink that is away for a while goes on, and that is counted`() throws {
+        let sink = RecordingSink { (3...5).contains($0) || $0 == 8 ? .away : .written }
+        let pipeline = Pipeline(
+            source: ScriptedSource(Array(repeating: .frame, count: 10)),
+            transform: MarkingTransform(), sinks: [sink], options: everyFrame())
+        let summary = try runToEnd(pipeline)
+        #expect(sink.sequences == Array(0..<10))
+        let found = summary.sinks[0]
+        #expect(found.framesOut == 6 && found.framesRefused == 4 && found.interruptions == 2)
+        #expect(!found.isLost)
+        #expect(!pipeline.sinkCounts[0].isAway)
+    }
+
     @Test func `the run ends when the last sink is lost`() throws {
         let sink = RecordingSink { _ in .lost }
         let pipeline = Pipeline(

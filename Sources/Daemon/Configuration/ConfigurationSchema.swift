@@ -137,7 +137,7 @@ public enum ConfigurationSchema {
             """
             Where pictures go, one place or several. "auto" is the first v4l2loopback device,
             "file:PATH-or-URL" a video file or stream, "frames:DIR" a directory of pictures,
-            "null" nowhere.
+            "null" nowhere. After a full disk a video goes on in another file, NAME-2.mkv.
             """,
             allowed: "a list of up to \(sinkCountMax) different names, each " + SinkName.allowed,
             read: { .list($0.output.sinks.map(\.description)) }, write: writeSinks),

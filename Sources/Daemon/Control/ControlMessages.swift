@@ -251,6 +251,10 @@ public struct ControlStatus: Codable, Sendable {
         public var name: String
         /// Transformed frames written.
         public var frames: UInt64
+        /// Whether nothing can be written for now, a full disk for example, and it is tried again.
+        public var isAway: Bool
+        /// How often that has begun.
+        public var interruptions: UInt64
     }
 
     /// What pictures look like.

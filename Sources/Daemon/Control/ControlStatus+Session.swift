@@ -17,7 +17,11 @@ extension ControlStatus {
         self.init(
             state: Self.State(pipeline), problem: pipeline.troubleText,
             seconds: rounded(runSeconds, to: 10), source: source,
-            sinks: pipeline.sinkCounts.map { Sink(name: $0.name, frames: $0.written) },
+            sinks: pipeline.sinkCounts.map {
+                Sink(
+                    name: $0.name, frames: $0.written, isAway: $0.isAway,
+                    interruptions: $0.interruptions)
+            },
             readers: readers, camera: pipeline.sourceCounts,
             fps: rounded(recent?.framesPerSecond ?? 0, to: 100),
             age: recent.flatMap(Ages.init),

@@ -26,7 +26,10 @@ extension ControlStatus {
             ("state", stateText),
             ("from", printable(source)),
         ]
-        rows += sinks.map { ("to", "\(printable($0.name)): \($0.frames) frames") }
+        rows += sinks.map {
+            let trouble = $0.isAway ? ", cannot be written, tried again" : ""
+            return ("to", "\(printable($0.name)): \($0.frames) frames\(trouble)")
+        }
         if let readers { rows.append(("apps", readers == 0 ? "none looks" : "\(readers) look")) }
         if let text = camera.text { rows.append(("camera", text)) }
         rows += [

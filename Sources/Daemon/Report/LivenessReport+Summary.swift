@@ -101,6 +101,7 @@ extension LivenessReport {
                 "out",
                 "\(output.sink): \(output.frames) frames, \(output.dropped) dropped"
                     + Self.reasons(output) + ", \(output.repeated) repeated, \(output.cards) cards"
+                    + (output.interruptions > 0 ? ", \(output.interruptions) × interrupted" : "")
                     + (output.isLost ? ", then LOST" : "")),
             row(
                 "rate",
@@ -175,6 +176,7 @@ extension LivenessReport.Output {
             age: LivenessReport.Percentiles(sink.age),
             ageByBarcode: hasBarcode ? LivenessReport.Percentiles(sink.ageByBarcode) : nil,
             barcodeMismatches: hasBarcode ? sink.barcodeMismatches : nil,
-            write: LivenessReport.Percentiles(sink.write), isLost: sink.isLost)
+            write: LivenessReport.Percentiles(sink.write), interruptions: sink.interruptions,
+            isLost: sink.isLost)
     }
 }

@@ -77,7 +77,9 @@ public struct LivenessReport: Codable, Sendable {
         public var barcodeMismatches: UInt64?
         /// Converting, encoding and writing.
         public var write: Percentiles
-        /// Whether the sink failed for good before the end.
+        /// How often nothing could be written for a while, a full disk for example.
+        public var interruptions: UInt64
+        /// Whether the sink failed for good before the end, or was still away then.
         public var isLost: Bool
     }
 

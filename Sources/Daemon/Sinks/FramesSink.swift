@@ -5,19 +5,25 @@ internal import Logging
 internal import Pipeline
 internal import Video
 
-/// `--sink frames:DIR`: `DIR/000001.png` and so on, lossless.
+/// `--sink frames:DIR`: `DIR/000001.png` and so on, lossless. In a live run a full disk is no end: the series goes
+/// on when there is room again.
 final class FramesSink: FrameSink, @unchecked Sendable {
     let name: String
     let isWatched = false
     private let directory: String
+    private let isLive: Bool
     private let log: Logger
     // Control thread while closed, output thread while open.
     private var writer: ImageWriter?
+    private var isAway = false
 
     /// A directory that is made when the sink is prepared.
-    init(directory: String, log: Logger) {
+    ///
+    /// - Parameter isLive: whether to wait for a disk that fails in mid-run.
+    init(directory: String, isLive: Bool, log: Logger) {
         name = directory
         self.directory = directory
+        self.isLive = isLive
         self.log = log
     }
 
@@ -27,13 +33,24 @@ final class FramesSink: FrameSink, @unchecked Sendable {
 
     func write(_ frame: FrameBuffer) -> SinkStatus {
         guard let writer else { return .lost }
-        guard writer.writeNext(frame) == .failed else { return .written }
-        if let error = writer.lastError { log.error("\(error)") }
-        return .lost
+        guard writer.writeNext(frame) == .failed else {
+            if isAway { log.notice("written again: \(directory)") }
+            isAway = false
+            return .written
+        }
+        guard isLive else {
+            if let error = writer.lastError { log.error("\(error)") }
+            return .lost
+        }
+        if !isAway, let error = writer.lastError {
+            log.error("\(error); it is tried again with every frame")
+        }
+        isAway = true
+        return .away
     }
 
     func finish() -> Bool {
         writer = nil
-        return true
+        return !isAway
     }
 }
