@@ -53,7 +53,7 @@ class FailClosedTests:
         self.assertTrue(found["moves"])
         self.assertGreater(found["left"], 1)
         self.assertTrue(found["first_is_new"], found["log"])
-        self.assertLess(found["frames_until_covered"], BUFFERS / 2, found["log"])
+        self.assertLess(found["frames_until_covered"], BUFFERS, found["log"])
 
 
 def fail_closed_tests(loopback_version):

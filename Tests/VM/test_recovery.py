@@ -31,6 +31,28 @@ class RecoveryTests:
         self.assertEqual(found["camera"]["lost"], 0)
         self.assertEqual(found["exit"], 0, found["log"])
 
+    def test_a_format_that_another_program_has_set_does_not_matter(self):
+        found = self.facts("changed_format")
+        self.assertTrue(found["before"] and found["is_closed"] and found["after"], found.get("log"))
+        self.assertEqual(found["exit"], 0, found["log"])
+
+    def test_pictures_come_again_after_a_sleep(self):
+        found = self.facts("suspended")
+        self.assertGreaterEqual(found["seconds"], 4, found.get("log"))
+        self.assertTrue(found["before"] and found["after"] and found["is_live"], found["log"])
+        self.assertEqual(found["exit"], 0, found["log"])
+
+    def test_a_recording_goes_on_when_its_full_disk_has_room_again(self):
+        found = self.facts("full_disk")
+        self.assertTrue(found["is_away"] and found["during"], found.get("log"))
+        # What failed again and again has left nothing behind.
+        self.assertEqual(found["files_during"], ["a.mkv"])
+        self.assertTrue(found["goes_on"] and found["after"], found["log"])
+        self.assertGreaterEqual(found["interruptions"], 1)
+        self.assertEqual(set(found["files"]), {"a.mkv", "a-2.mkv"})
+        self.assertGreater(min(found["files"].values()), 30)
+        self.assertEqual(found["exit"], 0, found["log"])
+
     def test_a_replugged_camera_is_found_under_another_number(self):
         found = self.facts("replugged")
         self.assertTrue(found["before"] and found["is_missing"], found.get("log"))

@@ -19,7 +19,7 @@ class SoakTests:
 
     def test_nothing_is_left_behind(self):
         first, *later = self.facts("soak")["footprints"]
-        print(f"{self.version}: first {first}, last {later[-1]}", flush=True)
+        print(f"{self.version}: first {first}, then {later}", flush=True)
         for name in ("descriptors", "threads"):
             self.assertEqual({now[name] for now in later}, {first[name]})
         # Of a few rounds nothing can be said about memory.

@@ -1,6 +1,7 @@
 """Cameras that fail in every way that vivid can: what readers see, and what the daemon counts."""
 
 import contextlib
+import os
 import subprocess
 import time
 
@@ -11,6 +12,7 @@ import steps
 import v4l2
 
 EAGER = ("--set", "camera.on_demand=false")
+DISK = "/tmp/disk"
 
 
 def inject(control, value=1):
@@ -132,6 +134,68 @@ def no_camera_at_the_start(found):
                 found["log"] = daemon.log()
 
 
+def changed_format(found):
+    """While nobody looks, another program leaves the camera in another format and at another rate."""
+    other = ["--set-fmt-video=width=640,height=360,pixelformat=RGB3", "--set-parm=10"]
+    with lucida.run_camera(*pipeline.PLAIN) as daemon:
+        try:
+            with v4l2.Device(lucida.LOOPBACK) as reader:
+                pipeline.started_reader(reader, daemon)
+                found["before"] = next_picture(reader)
+            found["is_closed"] = steps.wait_until(
+                lambda: not demand.camera_is_open(daemon), demand.SETTLE_SECONDS) is True
+            subprocess.run(["v4l2-ctl", "-d", lucida.CAMERA, *other], check=True, timeout=60)
+            with v4l2.Device(lucida.LOOPBACK) as reader:
+                demand.start_reader(reader)
+                found["after"] = next_picture(reader)
+            found["exit"] = daemon.terminate()
+        finally:
+            found["log"] = daemon.log()
+
+
+def suspended(found):
+    """The machine goes to sleep as far as freezing every program, and wakes after five seconds: that is a test
+    which the kernel has (Documentation/power/basic-pm-debugging)."""
+    with daemon_and_reader(found) as (daemon, reader):
+        with open("/sys/power/pm_test", "w") as file:
+            file.write("freezer")
+        asleep_at = time.monotonic()
+        with open("/sys/power/state", "w") as file:
+            file.write("freeze")
+        found["seconds"] = time.monotonic() - asleep_at
+        found["after"] = next_picture(reader)
+        found["is_live"] = demand.reaches("live")
+
+
+def frames_in(path):
+    command = ["ffprobe", "-v", "error", "-count_packets", "-show_entries", "stream=nb_read_packets", "-of", "csv=p=0"]
+    return int(subprocess.run([*command, path], timeout=60, check=True, capture_output=True).stdout)
+
+
+def full_disk(found):
+    """A recording beside the virtual camera fills its disk; room is made, and it goes on in another file."""
+    os.makedirs(DISK, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "none", DISK], check=True, timeout=60)
+    recording = f"{DISK}/a.mkv"
+    settings = ("--sink", f"file:{recording}", "--set", "output.codec=ffv1")
+    with daemon_and_reader(found, *settings) as (daemon, reader):
+        def sink():
+            return next(sink for sink in demand.status()["sinks"] if sink["name"] == recording)
+
+        found["is_away"] = steps.wait_until(lambda: sink()["isAway"], 60) is True
+        found["during"] = next_picture(reader)
+        found["files_during"] = sorted(os.listdir(DISK))
+        subprocess.run(["mount", "-o", "remount,size=64m", DISK], check=True, timeout=60)
+        frames = sink()["frames"]
+        # Its first second is on trial.
+        found["goes_on"] = steps.wait_until(lambda: sink()["frames"] > frames + 40, 60) is True
+        found["interruptions"] = sink()["interruptions"]
+        found["after"] = next_picture(reader)
+    found["files"] = {name: frames_in(f"{DISK}/{name}") for name in sorted(os.listdir(DISK))}
+
+
 if __name__ == "__main__":
     lucida.set_camera()
-    steps.run(stalled, broken_stream, busy, replugged, no_camera_at_the_start)
+    steps.run(
+        stalled, broken_stream, busy, changed_format, suspended, full_disk, replugged,
+        no_camera_at_the_start)

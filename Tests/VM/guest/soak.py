@@ -83,10 +83,11 @@ FAULTS = [
 
 def footprint(daemon):
     process = f"/proc/{daemon.process.pid}"
-    with open(f"{process}/statm") as file:
-        pages = int(file.read().split()[1])
+    with open(f"{process}/status") as file:
+        status = dict(line.split(":", 1) for line in file)
+    resident = {name: 1024 * int(status[name].split()[0]) for name in ("VmRSS", "RssAnon", "RssFile", "RssShmem")}
     return {
-        "resident": pages * os.sysconf("SC_PAGE_SIZE"),
+        **resident,
         "descriptors": len(os.listdir(f"{process}/fd")),
         "threads": len(os.listdir(f"{process}/task")),
     }
