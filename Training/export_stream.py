@@ -101,8 +101,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=HERE / "runs/base/last.pt")
     parser.add_argument("--out", type=Path, default=HERE.parent / "Models/base.safetensors")
+    parser.add_argument("--between", type=Path, metavar="MODEL", help="average with these weights, which the training went on from")
+    parser.add_argument("--share", type=float, default=0.5, help="of the checkpoint in that average")
     args = parser.parse_args()
     network, sources = load_checkpoint(args.checkpoint)
+    if args.between:
+        earlier = load_model(args.between)[0].state_dict()
+        network.load_state_dict({name: torch.lerp(earlier[name], new, args.share) for name, new in network.state_dict().items()})
     save_model(network, args.out, torch.float16, sources)
     print(f"{args.out.name}: {args.out.stat().st_size / 2**20:.2f} MiB")
 

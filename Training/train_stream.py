@@ -197,7 +197,8 @@ class Unroll:
         return torch.randn(*shape, generator=self.generator)
 
     def disturbed(self, flow: Tensor) -> Tensor:
-        """Motion as it will be estimated live: a little wrong, smoothly, and blurred across the borders of what moves."""
+        """Motion as it will be estimated live: a little wrong, smoothly, blurred across the borders of what moves, and none
+        where it is slow."""
         n, _, height, width = flow.shape
         share = torch.rand(n, 1, 1, 1, generator=self.generator)
         soft = F.avg_pool2d(flow, (13, 1), 1, (6, 0), count_include_pad=False)
@@ -205,7 +206,9 @@ class Unroll:
         error = F.interpolate(self.noise(n, 2, height // 16 + 1, width // 16 + 1), (height, width), mode="bilinear")
         size = 0.6 * torch.rand(n, 1, 1, 1, generator=self.generator) ** 4
         moving = (flow.abs().amax(1, keepdim=True) > 0.05) | (torch.rand(n, 1, 1, 1, generator=self.generator) < 0.3)
-        return torch.lerp(flow, soft, share.to(flow)) + (size.to(flow) * error.to(flow)) * moving
+        live = torch.lerp(flow, soft, share.to(flow)) + (size.to(flow) * error.to(flow)) * moving
+        slowest = (0.6 * torch.rand(n, 1, 1, 1, generator=self.generator) - 0.2).to(flow)
+        return live * (live.norm(dim=1, keepdim=True) >= slowest)
 
     def spoilt(self, past: Tensor) -> Tensor:
         """A past that has gone astray in colour, here and there or all over, and in sharpness."""

@@ -84,10 +84,10 @@ class Measures(unittest.TestCase):
         teacher = [texture(1)[: SIZE[1], : SIZE[0]]] * 10
         camera, output = noisy(teacher, 1), noisy(teacher, 8)
         motions, wanted = Motions.of(camera), psnr(output, teacher)
-        blended = best_by_hand(camera, output, motions, teacher, wanted)
+        blended = best_by_hand(camera, output, motions.backward, teacher, wanted)
         self.assertGreaterEqual(psnr(blended, teacher), wanted)
         self.assertLess(steadiness(camera, blended, motions)["flicker"], steadiness(camera, output, motions)["flicker"] / 2)
-        out_of_reach = best_by_hand(camera, output, motions, teacher, 99)
+        out_of_reach = best_by_hand(camera, output, motions.backward, teacher, 99)
         self.assertGreater(psnr(out_of_reach, teacher), wanted)
 
 
