@@ -16,6 +16,8 @@ final class OutputStage: @unchecked Sendable {
     let followedTurn = Atomic<UInt64>(0)
     // Atomic: how often anything was written, card or picture; for the control thread.
     let writeCount = Atomic<UInt64>(0)
+    // Atomic: frames that the sink was handed, whatever became of them; for the control thread.
+    let handedCount = Atomic<UInt64>(0)
     // Atomic: whether the sink is away, and how often it went; for the control thread.
     let isAway = Atomic<Bool>(false)
     let interruptions = Atomic<UInt64>(0)
@@ -139,6 +141,7 @@ final class OutputStage: @unchecked Sendable {
         isCovered = false
         if let shownSlot { ring.endRead(shownSlot) }
         shownSlot = slot
+        handedCount.wrappingAdd(1, ordering: .relaxed)
         follow(status)
         switch status {
         case .written:

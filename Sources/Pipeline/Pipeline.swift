@@ -277,7 +277,9 @@ public final class Pipeline {
             capture: gate.aliveNanoseconds,
             writes: outputs.filter { $0.isNeverSilent && !$0.isFinished.load(ordering: .acquiring) }
                 .map { $0.writeCount.load(ordering: .relaxed) },
-            done: framesWritten + counters.failed + counters.early + counters.paused)
+            // Handed, not written: a sink that is away for days is no reason for a restart.
+            done: outputs.reduce(0) { $0 + $1.handedCount.load(ordering: .relaxed) }
+                + counters.failed + counters.early + counters.paused)
         // A file may pause as long as it likes.
         let isDelivering = supervision.state == .live && source.isCamera
         guard signs.isAll(after: lifeSigns, isDelivering: isDelivering) else { return false }

@@ -64,7 +64,7 @@ public struct SinkSummary: Sendable {
     public var framesPaused: UInt64 = 0
     /// Transformed frames that were not written because nobody looked any more.
     public var framesUnwatched: UInt64 = 0
-    /// Frames that the sink refused.
+    /// Frames that the sink refused, or that came while it was away or had yet to show that it is back.
     public var framesRefused: UInt64 = 0
     /// Capture timestamp → handed to the sink.
     public var age = LatencyHistogram()

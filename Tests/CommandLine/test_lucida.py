@@ -323,7 +323,9 @@ class Run(Case):
             again.settimeout(60)
             received = 0
             while received < 20_000:
-                received += len(again.recv(4096))
+                piece = again.recv(4096)
+                self.assertTrue(piece, "it hung up")
+                received += len(piece)
             process.send_signal(signal.SIGINT)
             while again.recv(4096):
                 pass

@@ -133,11 +133,14 @@ final class Stage {
     var now = MonotonicClock.nowNanoseconds
     private let nap = Event()
 
-    init(transform: any FrameTransform = MarkingTransform()) throws {
+    /// - Parameter sinks: in place of the window.
+    init(
+        transform: any FrameTransform = MarkingTransform(), sinks: [any FrameSink]? = nil
+    ) throws {
         var options = PipelineOptions()
         options.opensOnDemand = true
         pipeline = Pipeline(
-            source: camera, transform: transform, sinks: [sink], options: options)
+            source: camera, transform: transform, sinks: sinks ?? [sink], options: options)
         try pipeline.start()
     }
 

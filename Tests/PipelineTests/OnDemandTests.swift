@@ -168,6 +168,14 @@ import Video
         return hasStarved && looks < 10_000
     }
 
+    @Test(.timeLimit(.minutes(1)))
+    func `a recording that is away is no sign that something hangs`() throws {
+        let stage = try Stage(sinks: [RecordingSink { _ in .away }])
+        #expect(stage.settle(in: .live))
+        #expect(isAlive(stage, isWatched: true, times: 5))
+        #expect(stage.finish().sinks[0].framesOut == 0)
+    }
+
     @Test(.timeLimit(.minutes(2)))
     func `life is proved by frames, and by cards while nobody looks or the camera is away`() throws
     {

@@ -18,37 +18,45 @@ final class FileSink: FrameSink, @unchecked Sendable {
     private let options: MuxerOptions
     private let log: Logger
     private let isPicture: Bool
-    private let triesAgain: Bool
     // Control thread while closed, output thread while open.
+    private var triesAgain: Bool
     private var muxer: Muxer?
     private var format: VideoFormat?
     private var isPictureWritten = false
-    private var part: String
-    private var framesInPart = 0
+    /// Where the frames of a second and later opening go, and whether that is a file which was made for
+    /// them.
+    private var part = ""
+    private var isPartOurs = false
     private var isAway = false
     private var nextAttemptTime: Int64 = 0
+    private var trialEndTime: Int64 = 0
 
     private static let attemptSeconds: Int64 = 2
-    /// A further part is meant when it has so many frames; before, it is removed when it fails, or a disk
-    /// that stays full would get one after another.
-    private static let partFramesMin = 30
+    /// Frames wait in encoder and container, two seconds at most: only what has lasted longer is on the
+    /// disk. A part that fails earlier is removed, or a disk that stays full would get one after another.
+    private static let trialSeconds: Int64 = 4
+    /// Nobody waits longer for an attempt when the run ends.
+    private static let attemptTimeout: Int64 = 2_000_000_000
 
     /// A file that is not open yet.
     ///
-    /// - Parameter isLive: whether to wait for a target that fails in mid-run. A pipe has nobody to wait
-    ///   for.
+    /// - Parameter isLive: whether to wait for a target that fails in mid-run. Not for a pipe, which has
+    ///   nobody to wait for, nor for a playlist, whose segments would be overwritten.
     init(path: String, codec: Codec, constantRateFactor: Int, isLive: Bool, log: Logger) {
         name = path
         self.path = path
-        part = path
         self.log = log
         var options = MuxerOptions()
         options.codec = codec.muxerCodec
         options.constantRateFactor = constantRateFactor
         self.options = options
         isPicture = SinkName.file(path).isPicture
-        triesAgain = isLive && !path.hasPrefix("pipe:")
+        let isPlaylist = [".m3u8", ".mpd"].contains(where: path.lowercased().hasSuffix)
+        let isSpecial = ["pipe:", "file:"].contains(where: path.hasPrefix)
+        triesAgain = isLive && !isPlaylist && !isSpecial
     }
+
+    private var isURL: Bool { path.contains("://") }
 
     func prepare(format: VideoFormat) throws {
         guard !isPicture else { return }
@@ -61,34 +69,40 @@ final class FileSink: FrameSink, @unchecked Sendable {
                 Name an even --size, or keep all with output.codec = "ffv1" in .mkv
                 """)
         }
+        var status = stat()
+        let isFile = stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+        triesAgain = triesAgain && (isURL || isFile)
         self.muxer = muxer
         self.format = format
     }
 
+    /// While a further part is on trial, `.away`: its frames count once they are sure to stay.
     func write(_ frame: FrameBuffer) -> SinkStatus {
         if isPicture { return writePicture(frame) }
-        if muxer == nil { reopen() }
-        guard let muxer else { return triesAgain ? .away : .lost }
+        guard let muxer else {
+            // The frame waited for the opening, and may be from before a pause: the next one begins.
+            if triesAgain { reopen() }
+            return triesAgain ? .away : .lost
+        }
         guard muxer.write(frame) == .failed else {
-            framesInPart += 1
-            if isAway, framesInPart == Self.partFramesMin {
+            if isAway, MonotonicClock.nowNanoseconds >= trialEndTime {
                 isAway = false
                 log.notice("written again: \(part)")
             }
-            return .written
+            return isAway ? .away : .written
         }
         if let error = muxer.lastError { fail(error) }
         return triesAgain ? .away : .lost
     }
 
     private func reopen() {
-        guard triesAgain, let format, MonotonicClock.nowNanoseconds >= nextAttemptTime else {
-            return
-        }
-        part = nextPart
-        framesInPart = 0
+        guard let format, MonotonicClock.nowNanoseconds >= nextAttemptTime else { return }
+        var options = options
+        options.timeoutNanoseconds = Self.attemptTimeout
         do throws(LibAVError) {
+            guard choosePart() else { return postpone() }
             muxer = try Muxer(file: part, input: format, options: options)
+            trialEndTime = MonotonicClock.nowNanoseconds + Self.trialSeconds * 1_000_000_000
         } catch {
             fail(error)
         }
@@ -96,8 +110,8 @@ final class FileSink: FrameSink, @unchecked Sendable {
 
     private func fail(_ error: LibAVError) {
         muxer = nil
-        nextAttemptTime = MonotonicClock.nowNanoseconds + Self.attemptSeconds * 1_000_000_000
-        if part != path, framesInPart < Self.partFramesMin { unlink(part) }
+        removePartOnTrial()
+        postpone()
         // Once, not with every attempt.
         guard !isAway else { return }
         isAway = triesAgain
@@ -105,17 +119,32 @@ final class FileSink: FrameSink, @unchecked Sendable {
             "\(error)\(triesAgain ? "; it is tried again every \(Self.attemptSeconds) s" : "")")
     }
 
-    /// Where to go on: a URL or device as before, a file where none is yet: `a.mkv`, `a-2.mkv`, …
-    private var nextPart: String {
-        guard !path.contains("://") else { return path }
-        var status = stat()
-        guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return path }
+    private func postpone() {
+        nextAttemptTime = MonotonicClock.nowNanoseconds + Self.attemptSeconds * 1_000_000_000
+    }
+
+    private func removePartOnTrial() {
+        if isAway, isPartOurs { unlink(part) }
+        isPartOurs = false
+    }
+
+    /// Where to go on: a URL as before, a file under a name that nobody has, which is taken by making it:
+    /// `a.mkv`, `a-2.mkv`, … False if none can be made.
+    private func choosePart() -> Bool {
+        part = path
+        guard !isURL else { return true }
         let dot = path.lastIndex(of: ".") ?? path.endIndex
-        var number = 2
+        var number = 1
         while true {
-            let name = "\(path[..<dot])-\(number)\(path[dot...])"
-            if access(name, F_OK) != 0 { return name }
+            let file = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+            if file >= 0 {
+                close(file)
+                isPartOurs = true
+                return true
+            }
+            guard errno == EEXIST else { return false }
             number += 1
+            part = "\(path[..<dot])-\(number)\(path[dot...])"
         }
     }
 
@@ -141,8 +170,10 @@ final class FileSink: FrameSink, @unchecked Sendable {
         self.muxer = nil
         do throws(LibAVError) {
             try muxer.finish()
+            isAway = false
             return true
         } catch {
+            removePartOnTrial()
             log.error("\(error)")
             return false
         }

@@ -3,6 +3,7 @@
 internal import LibAV
 internal import Logging
 internal import Pipeline
+internal import Realtime
 internal import Video
 
 /// `--sink frames:DIR`: `DIR/000001.png` and so on, lossless. In a live run a full disk is no end: the series goes
@@ -16,6 +17,9 @@ final class FramesSink: FrameSink, @unchecked Sendable {
     // Control thread while closed, output thread while open.
     private var writer: ImageWriter?
     private var isAway = false
+    private var nextAttemptTime: Int64 = 0
+
+    private static let attemptSeconds: Int64 = 2
 
     /// A directory that is made when the sink is prepared.
     ///
@@ -33,6 +37,7 @@ final class FramesSink: FrameSink, @unchecked Sendable {
 
     func write(_ frame: FrameBuffer) -> SinkStatus {
         guard let writer else { return .lost }
+        if isAway, MonotonicClock.nowNanoseconds < nextAttemptTime { return .away }
         guard writer.writeNext(frame) == .failed else {
             if isAway { log.notice("written again: \(directory)") }
             isAway = false
@@ -43,9 +48,10 @@ final class FramesSink: FrameSink, @unchecked Sendable {
             return .lost
         }
         if !isAway, let error = writer.lastError {
-            log.error("\(error); it is tried again with every frame")
+            log.error("\(error); it is tried again every \(Self.attemptSeconds) s")
         }
         isAway = true
+        nextAttemptTime = MonotonicClock.nowNanoseconds + Self.attemptSeconds * 1_000_000_000
         return .away
     }
 

@@ -162,7 +162,7 @@ def suspended(found):
         asleep_at = time.monotonic()
         with open("/sys/power/state", "w") as file:
             file.write("freeze")
-        found["seconds"] = time.monotonic() - asleep_at
+        found["asleep_seconds"] = time.monotonic() - asleep_at
         found["after"] = next_picture(reader)
         found["is_live"] = demand.reaches("live")
 
@@ -184,11 +184,13 @@ def full_disk(found):
 
         found["is_away"] = steps.wait_until(lambda: sink()["isAway"], 60) is True
         found["during"] = next_picture(reader)
-        found["files_during"] = sorted(os.listdir(DISK))
+        # Attempts are made meanwhile; each leaves nothing behind.
+        time.sleep(7)
+        found["is_clean"] = steps.wait_until(lambda: os.listdir(DISK) == ["a.mkv"], 5) is True
         subprocess.run(["mount", "-o", "remount,size=64m", DISK], check=True, timeout=60)
         frames = sink()["frames"]
-        # Its first second is on trial.
         found["goes_on"] = steps.wait_until(lambda: sink()["frames"] > frames + 40, 60) is True
+        found["is_back"] = not sink()["isAway"]
         found["interruptions"] = sink()["interruptions"]
         found["after"] = next_picture(reader)
     found["files"] = {name: frames_in(f"{DISK}/{name}") for name in sorted(os.listdir(DISK))}
