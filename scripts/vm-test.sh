@@ -8,4 +8,4 @@ output=$(swift build --build-tests 2>&1) || {
     echo "$output" >&2
     exit 1
 }
-exec python3 Tests/VM/run_tests.py
+exec python3 Tests/VM/run_tests.py "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Runs the tests of this directory, as many machines at once as there are processors: each waits
-more than it computes. What a class of tests has printed comes when it is done.
+more than it computes. The verdicts on a class of tests come when it is done.
 
     python3 Tests/VM/run_tests.py [--at-once N] [NAME ...]
 
@@ -35,9 +35,15 @@ def run(tests):
     return result, stream.getvalue()
 
 
+def machines_at_once():
+    """One for each processor that we may use, and for each 5 GiB of memory: a machine has 4."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(len(os.sched_getaffinity(0)), memory // (5 << 30)))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--at-once", type=int, default=os.cpu_count(), help="machines")
+    parser.add_argument("--at-once", type=int, default=machines_at_once(), help="machines")
     parser.add_argument("names", nargs="*", metavar="NAME")
     arguments = parser.parse_args()
     loader = unittest.TestLoader()
@@ -46,10 +52,15 @@ def main():
     started, results = time.monotonic(), []
     with concurrent.futures.ThreadPoolExecutor(arguments.at_once) as pool:
         jobs = [pool.submit(run, tests) for tests in classes(suite).values()]
-        for job in concurrent.futures.as_completed(jobs):
-            result, text = job.result()
-            results.append(result)
-            print(text, file=sys.stderr, flush=True)
+        try:
+            for job in concurrent.futures.as_completed(jobs):
+                result, text = job.result()
+                results.append(result)
+                print(text, file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            vm.switch_off_all()
+            raise
     counts = {
         name: sum(len(getattr(result, name)) for result in results)
         for name in ("failures", "errors", "skipped")

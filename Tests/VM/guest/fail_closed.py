@@ -118,7 +118,7 @@ def start_after_a_kill_without_a_holder(found):
     os.environ["LUCIDA_DEVICE_SOCKET"] = "/tmp/nobody.sock"
     with v4l2.Device(lucida.LOOPBACK) as reader:
         def pictures():
-            return {bytes(buffer[:]) for buffer in reader.buffers}
+            return {bytes(buffer[:SIZE[0] * SIZE[1] * 2]) for buffer in reader.buffers}
 
         with device.daemon("--size", f"{SIZE[0]}x{SIZE[1]}", "--strength", "0", **source) as first:
             pipeline.started_reader(reader, first, count=BUFFERS)
@@ -140,7 +140,8 @@ def start_after_a_kill_without_a_holder(found):
             card = steps.wait_until(lambda: reader.frame(0.2), 60, pause=0)
             found["first_is_new"] = card is not None and bytes(card) not in old
             found["frames_until_covered"] = 1
-            while pictures() & old and found["frames_until_covered"] < BUFFERS:
+            end = time.monotonic() + 60
+            while pictures() & old and found["frames_until_covered"] < BUFFERS and time.monotonic() < end:
                 found["frames_until_covered"] += reader.frame(0.2) is not None
             found["log"] = second.log()
 

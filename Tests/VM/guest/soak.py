@@ -82,6 +82,15 @@ FAULTS = [
 
 
 def footprint(daemon):
+    """The least of some looks: a connection to the control socket, for one, is closed a little later."""
+    looks = []
+    for _ in range(5):
+        looks.append(footprint_now(daemon))
+        time.sleep(0.2)
+    return {name: min(look[name] for look in looks) for name in looks[0]}
+
+
+def footprint_now(daemon):
     process = f"/proc/{daemon.process.pid}"
     with open(f"{process}/status") as file:
         status = dict(line.split(":", 1) for line in file)
