@@ -11,7 +11,6 @@ import pipeline
 import steps
 import v4l2
 
-EAGER = ("--set", "camera.on_demand=false")
 DISK = "/tmp/disk"
 
 
