@@ -15,11 +15,11 @@ The flow. z = (1 - tau) source + tau picture for tau in [0, 1], one tau for each
 may begin in any distribution coupled to the pictures in any way; this one begins in the style's source at the anchor
 (textures.py), of which the teacher's picture is a function. So given scene and source there is one end, the path is
 straight, and one step sees as sharply as many. The network predicts that end, y = F(z, tau, r | frame, style, state),
-and a step covers the share r of the way left:
+which tells the velocity along the path, y - start. Euler's method goes K equal steps along it,
 
-    z <- (1 - r) z + r y            tau <- tau + r (1 - tau)
+    z <- z + (y - start) / K        tau <- tau + r (1 - tau)
 
-r = 1 is one step; r = 1/4, 1/3, 1/2, 1 are four.
+where step k of 0 ... K - 1 covers the share r = 1 / (K - k) of the way left. So the picture is the mean of the K ends.
 
 The stream. A frame begins where the last one ended: z = (1 - tau0) source + tau0 past, where past is the last output
 aligned to the present, and tau0 says how far it can be trusted (`trust`). The end is gated, too, for that is how a
@@ -54,7 +54,8 @@ GATE_BIAS = -2.2  # of the last convolution: sigmoid(-2.2) = 0.1
 STYLES = ("ink", "oil", "watercolour", "pencil", "neon", "clear")
 SHARES = 8  # of which the embedding of r is made
 TRUST_MAX = 0.5  # of the past in the start: at 0.95 the source is drowned, and strokes fade as they are carried
-TRUST_MIN = 0.1  # where the picture is another, but not outside of it: a fifth of the past bridges what moves fast
+TRUST_MIN = 0.15  # where the picture is another, but not outside of it: some of the past bridges what moves fast
+STOOD, MOVED = 0.98, 0.75  # of TRUST_MAX at most, in a past that was copied where it stands, and in one that was moved
 AROUND = 2  # blocks each way of which a block's surroundings are
 
 
@@ -229,10 +230,11 @@ class Stream:
         self.light = light(frame) if self.light is None else torch.lerp(self.light, light(frame), LIGHT_RATE)
         state = with_light(state, self.light)
         known, z, first = tau / TRUST_MAX, start_of(past, begin, tau), None
+        start = z
         for share, weights in zip(self.shares, self.weights):
             end, after, share_kept = self.network(z, now, past, state, tau, known, weights)
             first = after if first is None else first
-            z, tau = torch.lerp(z, end, share), tau + share * (1 - tau)
+            z, tau = z + (end - start) / len(self.shares), tau + share * (1 - tau)
         self.before, self.state, self.output = frame, first, F.pixel_shuffle(z, PATCH).clamp(0, 1)
         self.basis = torch.lerp(means(frame), basis, share_kept)
         return self.output
@@ -283,7 +285,9 @@ def trust(frame: Tensor, before: Tensor, flow: Tensor, basis: Tensor) -> Tensor:
     block's `means` differ by from the basis: luma's twice, and colour's, for a hand may be as bright as the wall; n, the
     lower median of e over the picture, which is what noise and changes of exposure do everywhere; full trust up to e =
     2.5 max(n, 1/255), the least from three times that on. The same again of the surroundings, by a median of their own, and
-    the lesser of the two. None where the middle of the block came from outside of the picture.
+    the lesser of the two. None where the middle of the block came from outside of the picture. Full trust is less than TRUST_MAX,
+    STOOD of it where the block stands and MOVED where it moves: what is trusted wholly is never painted again, and what was
+    moved is a little wrong.
 
     The basis is what the past was painted from: each frame's means, as much of them as the gate has kept. Trust that only
     looked at the frame before let a face that slowly moved on leave its skin on the wall: each frame was like the one
@@ -300,7 +304,8 @@ def trust(frame: Tensor, before: Tensor, flow: Tensor, basis: Tensor) -> Tensor:
     x = PATCH * torch.arange(w, device=e.device) + (PATCH - 1) / 2 + moved[:, 0:1]
     y = PATCH * torch.arange(h, device=e.device)[:, None] + (PATCH - 1) / 2 + moved[:, 1:2]
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    return inside * (TRUST_MIN + (TRUST_MAX - TRUST_MIN) * alike)
+    most = TRUST_MAX * torch.where((moved != 0).any(1, keepdim=True), MOVED, STOOD)
+    return inside * (TRUST_MIN + (most - TRUST_MIN) * alike)
 
 
 def likeness(e: Tensor) -> Tensor:

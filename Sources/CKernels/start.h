@@ -68,7 +68,8 @@ static void trust_squares(
         float error = error_scale * errors[i], other = around_scale * around[i];
         float known = x < 0 || x > right || y < 0 || y > bottom ? 0 : has_past;
         float alike = known * clamp_float(1.5f - 0.5f * (error > other ? error : other), 0, 1);
-        trust[i] = CK_TRUST_MIN * known + (1 - CK_TRUST_MIN) * alike;
+        float most = flow[2 * i] == 0 && flow[2 * i + 1] == 0 ? CK_TRUST_STOOD : CK_TRUST_MOVED;
+        trust[i] = CK_TRUST_MIN * known + (most - CK_TRUST_MIN) * alike;
         two moved = {};
         if (alike > 0) {
             two by = LOAD(two, drift + 2 * i);

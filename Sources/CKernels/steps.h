@@ -65,10 +65,15 @@ INLINE void keep_state(const float *logits, float *state) {
     STORE(state, value);
 }
 
+// A step of Euler's method along the velocity, end − start. K of them lead to the mean of the ends.
+INLINE pixel further(pixel z, float part, pixel end, const uint16_t *start) {
+    return z + part * (end - from_u16(LOAD(pixel_u16, start)) * (1 / 65535.0f));
+}
+
 static int advance_squares(
     const float *result, ptrdiff_t result_stride, const uint8_t *rgb, ptrdiff_t rgb_stride,
     const uint16_t *aligned, const float *trust, float temporal, ptrdiff_t count, float share,
-    float *state, float *input, ptrdiff_t input_stride) {
+    float part, float *state, float *input, ptrdiff_t input_stride, uint16_t *start, int is_first) {
     pixel_mask bad = {};
     for (ptrdiff_t i = 0; i < count; i++) {
         const float *from = result + i * CK_BLOCK;
@@ -79,7 +84,9 @@ static int advance_squares(
         bad |= s.bad;
         for (int c = 0; c < 3; c++) {
             pixel z = LOAD(pixel, to + c * input_stride);
-            STORE(to + c * input_stride, z + share * (s.end[c] - z));
+            uint16_t *begin = start + (3 * i + c) * CK_BLOCK;
+            if (is_first) STORE(begin, to_u16(65535.0f * clamp_pixel(z)));
+            STORE(to + c * input_stride, further(z, part, s.end[c], begin));
         }
         float *tau = to + 6 * input_stride + CK_BLOCK - 1;
         *tau += share * (1 - *tau);
@@ -92,7 +99,7 @@ static int end_squares(
     float *result, ptrdiff_t result_stride, const uint8_t *rgb, ptrdiff_t rgb_stride,
     const uint16_t *aligned, const float *trust, float temporal, ptrdiff_t count, float *state,
     uint16_t *past, ptrdiff_t past_stride, ptrdiff_t plane_stride, const float *means,
-    const float *aligned_basis, float *basis) {
+    const float *aligned_basis, float *basis, const ck_stream_way *way) {
     pixel_mask bad = {};
     for (ptrdiff_t i = 0; i < count; i++) {
         float *from = result + i * CK_BLOCK;
@@ -101,7 +108,12 @@ static int end_squares(
             temporal * trust[i]);
         bad |= s.bad;
         for (int c = 0; c < 3; c++) {
-            pixel end = clamp_pixel(s.end[c]);
+            pixel end = s.end[c];
+            if (way) {
+                pixel z = LOAD(pixel, way->z + i * CK_BLOCK + c * way->block_stride);
+                end = further(z, way->part, end, way->start + (3 * i + c) * CK_BLOCK);
+            }
+            end = clamp_pixel(end);
             store_square_u16(
                 past + c * plane_stride + 4 * i, past_stride, to_u16(65535.0f * end));
             STORE(from + c * result_stride, end - s.frame[c]);

@@ -8,6 +8,15 @@ import Testing
 
 /// The references, in the words of `stream.h`.
 enum StreamReference {
+    /// The most trust in a past that was copied where it stands, and in one that was moved.
+    static let stood: Float = 0.98
+    static let moved: Float = 0.75
+
+    /// Trust where the motion is (u, v): the share `alike`, 0…1, of what lies above the least.
+    static func trust(alike: Float, _ u: Float, _ v: Float) -> Float {
+        0.3 + ((u == 0 && v == 0 ? stood : moved) - 0.3) * alike
+    }
+
     static func luma(_ r: UInt8, _ g: UInt8, _ b: UInt8) -> Float {
         0.299 * Float(r) + 0.587 * Float(g) + 0.114 * Float(b)
     }
@@ -493,7 +502,8 @@ struct StreamPastKernelTests {
                         && y <= Float(4 * past.rows - 1)
                     let error = max(errors[i] / noise.0, around[i] / noise.1)
                     let alike = min(max(1 - (error / 2.5 - 1) / 2, 0), 1)
-                    #expect(abs(trust[i] - (isInside ? 0.2 + 0.8 * alike : 0)) < 1e-5)
+                    let most = StreamReference.trust(alike: alike, flow[2 * i], flow[2 * i + 1])
+                    #expect(abs(trust[i] - (isInside ? most : 0)) < 1e-5)
                     let isCarried = isInside && alike > 0
                     let vector = (drift[2 * i], drift[2 * i + 1])
                     for axis in 0..<2 {
@@ -675,6 +685,12 @@ struct StreamPastKernelTests {
             Float(rgb[lane / 4 * rgbStride + 3 * (4 * i + lane % 4) + colour]) / 255
         }
 
+        var squares: [(i: Int, lane: Int, colour: Int)] {
+            (0..<count).flatMap { i in
+                (0..<16).flatMap { lane in (0..<3).map { (i, lane, $0) } }
+            }
+        }
+
         func kept(_ i: Int, _ lane: Int) -> Float {
             trust[i] * StreamReference.sigmoid(result[3 * stride + 16 * i + lane])
         }
@@ -696,39 +712,79 @@ struct StreamPastKernelTests {
         }
     }
 
-    @Test("A step that is not the last", arguments: StreamKernelTests.sets)
-    func advance(isa: ck_isa) throws {
+    @Test("A step that is not the last", arguments: StreamKernelTests.sets, [true, false])
+    func advance(isa: ck_isa, isFirst: Bool) throws {
         let row = Row()
         let table = try #require(ck_stream_kernels_for(isa)).pointee
         var noise = Noise(seed: 22)
-        let before = noise.floats(7 * row.stride)
-        for share: Float in [0.25, 0.5] {
-            var input = before
+        let before = noise.floats(7 * row.stride).map { abs($0) }
+        let old = (0...48 * row.count).map { _ in UInt16(noise.below(65536)) }
+        for (share, part) in [(0.25, 0.25), (0.5, 0.2)] as [(Float, Float)] {
+            var (input, start) = (before, old)
             var state = [Float](repeating: -7, count: 16 * row.count + 1)
             let bad = table.advance_squares(
                 row.result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust, 1,
-                row.count, share, &state, &input, row.stride)
+                row.count, share, part, &state, &input, row.stride, &start, isFirst ? 1 : 0)
             #expect(bad == 0)
             row.expectState(state)
             var expected = before
-            for i in 0..<row.count {
-                for lane in 0..<16 {
-                    for colour in 0..<3 {
-                        let at = colour * row.stride + 16 * i + lane
-                        expected[at] += share * (row.end(i, lane, colour) - before[at])
-                    }
-                }
+            for (i, lane, colour) in row.squares {
+                let at = colour * row.stride + 16 * i + lane
+                let begin = Float(start[48 * i + 16 * colour + lane]) / 65535
+                if isFirst { #expect(abs(begin - min(before[at], 1)) < 2e-5) }
+                expected[at] += part * (row.end(i, lane, colour) - begin)
                 let tau = 6 * row.stride + 16 * i + 15
-                expected[tau] += share * (1 - before[tau])
+                expected[tau] = before[tau] + share * (1 - before[tau])
             }
             #expect(isClose(input, expected, tolerance: 1e-5))
+            #expect(isFirst || start == old)
+            #expect(start.last == old.last)
         }
         // Without a place for the state, there is none.
-        var input = before
+        var (input, start) = (before, old)
         #expect(
             table.advance_squares(
                 row.result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust, 1,
-                row.count, 0.5, nil, &input, row.stride) == 0)
+                row.count, 0.5, 0.5, nil, &input, row.stride, &start, 1) == 0)
+    }
+
+    @Test(
+        "Of several steps the picture is the mean of their ends",
+        arguments: StreamKernelTests.sets)
+    func meanEnd(isa: ck_isa) throws {
+        let row = Row()
+        let table = try #require(ck_stream_kernels_for(isa)).pointee
+        var noise = Noise(seed: 24)
+        let start = (0..<48 * row.count).map { _ in UInt16(noise.below(65536)) }
+        // Of four ends the first three are `earlier`.
+        let earlier = (0..<3).map { _ in noise.floats(3 * row.stride) }
+        var z = [Float](repeating: 0, count: 3 * row.stride)
+        for (i, lane, colour) in row.squares {
+            let at = colour * row.stride + 16 * i + lane
+            let begin = Float(start[48 * i + 16 * colour + lane]) / 65535
+            z[at] = earlier.reduce(begin) { $0 + ($1[at] - begin) / 4 }
+        }
+        var result = row.result
+        let means = [Float](repeating: 0, count: 8 * row.count)
+        var (past, basis) = ([UInt16](repeating: 0, count: 48 * row.count), means)
+        let bad = start.withUnsafeBufferPointer { start in
+            z.withUnsafeBufferPointer { z in
+                var way = ck_stream_way(
+                    start: start.baseAddress, z: z.baseAddress, block_stride: row.stride,
+                    part: 0.25)
+                return table.end_squares(
+                    &result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust, 1,
+                    row.count, nil, &past, 4 * row.count, 16 * row.count, means, means, &basis,
+                    &way)
+            }
+        }
+        #expect(bad == 0)
+        for (i, lane, colour) in row.squares {
+            let at = colour * row.stride + 16 * i + lane
+            let sum = earlier.reduce(row.end(i, lane, colour)) { $0 + $1[at] }
+            let expected = min(max(sum / 4, 0), 1) - row.frame(i, lane, colour)
+            #expect(abs(result[at] - expected) < 2e-5)
+        }
     }
 
     @Test("The end", arguments: StreamKernelTests.sets)
@@ -746,7 +802,7 @@ struct StreamPastKernelTests {
         var basis = [Float](repeating: -7, count: 8 * row.count + 1)
         let bad = table.end_squares(
             &result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust, 1, row.count,
-            &state, &past, stride, planeStride, means, before, &basis)
+            &state, &past, stride, planeStride, means, before, &basis, nil)
         #expect(bad == 0)
         row.expectState(state)
         for i in 0..<row.count {
@@ -785,10 +841,11 @@ struct StreamPastKernelTests {
                     var result = row.result
                     result[block * row.stride + place] = value
                     var input = [Float](repeating: 0, count: 7 * row.stride)
+                    var start = [UInt16](repeating: 0, count: 48 * row.count)
                     #expect(
                         table.advance_squares(
                             result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust,
-                            1, row.count, 0.5, nil, &input, row.stride) != 0)
+                            1, row.count, 0.5, 0.5, nil, &input, row.stride, &start, 1) != 0)
                     var past = [UInt16](repeating: 0, count: 48 * row.count)
                     let means = [Float](repeating: 0, count: 8 * row.count)
                     var basis = means
@@ -796,7 +853,7 @@ struct StreamPastKernelTests {
                         table.end_squares(
                             &result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust,
                             1, row.count, nil, &past, 4 * row.count, 16 * row.count, means, means,
-                            &basis) != 0)
+                            &basis, nil) != 0)
                 }
             }
         }

@@ -32,7 +32,10 @@
 /// Squares each way that the surroundings reach, the picture's edges repeated.
 #define CK_AROUND 2
 /// How far the past is trusted where the picture is another, but not outside of it.
-#define CK_TRUST_MIN 0.2f
+#define CK_TRUST_MIN 0.3f
+/// The most, in a past that is copied where it stands, and in one that is moved.
+#define CK_TRUST_STOOD 0.98f
+#define CK_TRUST_MOVED 0.75f
 
 /// One level of two frames' pyramids of luma.
 typedef struct {
@@ -84,6 +87,17 @@ typedef struct {
     /// Where in the source the screen's grid begins.
     int32_t offset_x, offset_y;
 } ck_stream_past;
+
+/// How far a frame of K > 1 steps has come before its last.
+typedef struct {
+    /// What it began with, 48 numbers a square, 65535 is 1.
+    const uint16_t *start;
+    /// z now: the first three blocks of the last step's input.
+    const float *z;
+    ptrdiff_t block_stride;
+    /// 1 / K.
+    float part;
+} ck_stream_way;
 
 /// The kernels of one instruction set.
 typedef struct {
@@ -140,8 +154,9 @@ typedef struct {
         const float *flow, float factor, float *aligned, float *errors, float *around);
 
     /// How far the past of a row of squares can be trusted: has_past (0 or 1) · (CK_TRUST_MIN +
-    /// (1 − CK_TRUST_MIN) · a), where a = clamp(1.5 − 0.5 · max(error_scale · error, around_scale ·
-    /// around)); 0 if the square's middle was outside of the frame. And where its texture is now:
+    /// (most − CK_TRUST_MIN) · a), where a = clamp(1.5 − 0.5 · max(error_scale · error, around_scale ·
+    /// around)) and most is CK_TRUST_STOOD where the flow is 0, else CK_TRUST_MOVED; 0 if the square's
+    /// middle was outside of the frame. And where its texture is now:
     /// taken along by the drift, back on the grid where a is 0. phase: a way of 1 − phase squares
     /// counts as one; it should take all values of 0 ..< 1 in turn.
     void (*trust_squares)(
@@ -165,25 +180,28 @@ typedef struct {
         float temporal, float trust_max, const float *light, const float *anchor,
         uint16_t *aligned, float *input, ptrdiff_t block_stride);
 
-    /// A step of `share` of the way left, for a row of squares. result: five blocks, residual,
-    /// gate and state before their activations. end = frame + residual, then
-    /// end += temporal · trust · sigmoid(gate) · (aligned − end); in `input`, z += share · (end − z),
-    /// tau += share · (1 − tau). state = tanh of the fifth block, its last channel 0, unless NULL.
-    /// Returns 0 if every number of the result was finite.
+    /// A step of `share` of the way left, one of 1 / `part`, for a row of squares. result: five
+    /// blocks, residual, gate and state before their activations. end = frame + residual, then
+    /// end += temporal · trust · sigmoid(gate) · (aligned − end); in `input`,
+    /// z += part · (end − start), tau += share · (1 − tau). state = tanh of the fifth block, its last
+    /// channel 0, unless NULL. start: what z was before the first step, which writes it; 48 numbers
+    /// a square, 65535 is 1. Returns 0 if every number of the result was finite.
     int (*advance_squares)(
         const float *result, ptrdiff_t result_stride, const uint8_t *rgb, ptrdiff_t rgb_stride,
         const uint16_t *aligned, const float *trust, float temporal, ptrdiff_t count,
-        float share, float *state, float *input, ptrdiff_t input_stride);
+        float share, float part, float *state, float *input, ptrdiff_t input_stride,
+        uint16_t *start, int is_first);
 
     /// The last step, share 1: past = clamp(end), and instead of the residual `result` holds
-    /// clamp(end) − frame. Else as advance_squares. And the row's basis, what frames the past is
-    /// made of: basis = means + k (aligned_basis − means), k being the square's mean of temporal ·
+    /// clamp(end) − frame. Else as advance_squares. Of several steps it is z + part · (end − start)
+    /// that takes the place of the end; way: NULL of one. And the row's basis, what frames the past
+    /// is made of: basis = means + k (aligned_basis − means), k being the square's mean of temporal ·
     /// trust · sigmoid(gate).
     int (*end_squares)(
         float *result, ptrdiff_t result_stride, const uint8_t *rgb, ptrdiff_t rgb_stride,
         const uint16_t *aligned, const float *trust, float temporal, ptrdiff_t count,
         float *state, uint16_t *past, ptrdiff_t past_stride, ptrdiff_t plane_stride,
-        const float *means, const float *aligned_basis, float *basis);
+        const float *means, const float *aligned_basis, float *basis, const ck_stream_way *way);
 } ck_stream_kernels;
 
 /// The kernels of `isa`; NULL if this machine cannot run them.

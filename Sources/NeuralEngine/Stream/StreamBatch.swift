@@ -5,6 +5,8 @@ final class StreamSlot {
     let frame: StreamFrame
     /// The past where it is now, 48 numbers a square.
     let aligned: UnsafeMutablePointer<UInt16>
+    /// Where a frame of several steps began, 48 numbers a square.
+    let start: UnsafeMutablePointer<UInt16>
     /// Trust in the past of each square, 0…1, before `temporal`.
     let trust: UnsafeMutablePointer<Float>
     /// How much of the past is used.
@@ -14,6 +16,7 @@ final class StreamSlot {
         frame = StreamFrame(backend: backend, geometry: geometry, threads: threads, in: allocator)
         let squares = geometry.paddedWidth / 4 * (geometry.paddedHeight / 4)
         aligned = allocator.make(48 * squares, of: UInt16.self)
+        start = allocator.make(48 * squares, of: UInt16.self)
         trust = allocator.make(squares, of: Float.self)
     }
 }
@@ -38,7 +41,7 @@ public final class StreamBatch: @unchecked Sendable {
     ) -> Int {
         let squares = geometry.paddedWidth / 4 * (geometry.paddedHeight / 4)
         let slot =
-            squares * (48 * MemoryLayout<UInt16>.size + MemoryLayout<Float>.size)
+            squares * (2 * 48 * MemoryLayout<UInt16>.size + MemoryLayout<Float>.size)
             + 3 * geometry.frameWidth * geometry.frameHeight
         return (steps - 1) * 4 * input.count + steps * slot
     }

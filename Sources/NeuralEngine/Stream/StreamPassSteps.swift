@@ -4,10 +4,12 @@ internal import CKernels
 
 /// How far the past can be trusted, and where textures have moved. One row of squares a piece.
 ///
-/// That of a square is 1/5 + 4/5 · clamp(1 − (e / 2.5 n − 1) / 2, 0, 1): e is what luma and
-/// colour differ by after the motion from the frame before and from the basis, n its median over the
-/// picture and at least one level: what noise and changes of exposure do everywhere. There are two
-/// e (`Motion.errors`, `Motion.errorsAround`), each with its n; the greater e / n counts.
+/// That of a square is 0.3 + (m − 0.3) · clamp(1 − (e / 2.5 n − 1) / 2, 0, 1), m being 0.98 where it
+/// stands and 0.75 where it moves: what is trusted wholly is never painted again, and what was moved
+/// is a little wrong. e is what luma and colour differ by after the motion from the frame before and
+/// from the basis, n its median over the picture and at least one level: what noise and changes of
+/// exposure do everywhere. There are two e (`Motion.errors`, `Motion.errorsAround`), each with its n;
+/// the greater e / n counts.
 final class StreamTrustStep: ParallelWork {
     private static let noiseMin: Float = 1
     /// Where half of the picture differs by more, it is another scene.
@@ -119,10 +121,10 @@ final class StreamStartStep: ParallelWork {
 
 /// A step of the flow that is not the last. One row of squares a piece.
 final class StreamAdvanceStep: ParallelWork {
-    /// Share of the way left.
-    var stepShare: Float = 1
-    /// Whether the network's state goes on from this step.
-    var keepsState = false
+    /// Which of a frame's steps. From the first the network's state goes on, and the start is kept.
+    var index = 0
+    /// Steps of a frame, 2 or more.
+    var count = 2
     /// The network's, of this step.
     var input: TensorView
 
@@ -136,8 +138,8 @@ final class StreamAdvanceStep: ParallelWork {
         self.result = result
         self.check = check
         super.init(name: "advance", pieces: state.motion.rows)
-        // The network's result, the frame, the aligned past and its trust; the start and the state.
-        cost.bytesRead = state.squares * (80 * 4 + 48 + 48 * 2 + 4)
+        // The network's result, the frame, the aligned past and its trust, the start; z and the state.
+        cost.bytesRead = state.squares * (80 * 4 + 48 + 48 * 2 + 4 + 48 * 2)
         cost.bytesWritten = state.squares * (48 * 4 + 16 * 4)
     }
 
@@ -149,9 +151,10 @@ final class StreamAdvanceStep: ParallelWork {
             state.kernels.pointee.advance_squares(
                 result.pixel(block: 0, y: piece, x: 0), result.shape.blockStride, rgb, stride,
                 state.slot.aligned + 48 * at, state.slot.trust + at, state.slot.temporal, columns,
-                stepShare,
-                keepsState ? state.state + 16 * at : nil,
-                input.pixel(block: 0, y: piece, x: 0), input.shape.blockStride))
+                1 / Float(count - index), 1 / Float(count),
+                index == 0 ? state.state + 16 * at : nil,
+                input.pixel(block: 0, y: piece, x: 0), input.shape.blockStride,
+                state.slot.start + 48 * at, index == 0 ? 1 : 0))
     }
 }
 
@@ -161,8 +164,6 @@ final class StreamAdvanceStep: ParallelWork {
 final class StreamOnwardStep: ParallelWork {
     /// Input of the next step.
     var next: TensorView
-    /// Whether this is a frame's first step.
-    var isFirst = false
 
     private let advance: StreamAdvanceStep
     private let end: StreamEndStep
@@ -186,7 +187,7 @@ final class StreamOnwardStep: ParallelWork {
                 from: input.pixel(block: block, y: piece, x: 0), count: 16 * columns)
         }
         // Nobody needs the network's result any more: it is overwritten.
-        if isFirst { end.remember(piece) }
+        if advance.index == 0 { end.remember(piece, way: nil) }
     }
 }
 
@@ -195,8 +196,10 @@ final class StreamOnwardStep: ParallelWork {
 final class StreamEndStep: ParallelWork {
     /// Set before each run by the thread that runs.
     var pointers: FramePointers?
-    /// Whether the network's state goes on from this step.
-    var keepsState = false
+    /// Steps of a frame. With one, the network's state goes on from it.
+    var count = 1
+    /// The network's, of this step.
+    var input: TensorView
 
     private let state: StreamState
     private let result: TensorView
@@ -205,10 +208,11 @@ final class StreamEndStep: ParallelWork {
     private let check: FiniteCheck
 
     init(
-        _ state: StreamState, result: TensorView, geometry: FrameGeometry,
+        _ state: StreamState, input: TensorView, result: TensorView, geometry: FrameGeometry,
         frameKernels: UnsafePointer<ck_kernels>, check: FiniteCheck
     ) {
         self.state = state
+        self.input = input
         self.result = result
         self.geometry = geometry
         self.frameKernels = frameKernels
@@ -219,12 +223,21 @@ final class StreamEndStep: ParallelWork {
     }
 
     override func perform(piece: Int, worker: Int) {
-        remember(piece)
+        if count == 1 {
+            remember(piece, way: nil)
+        } else {
+            var way = ck_stream_way(
+                start: state.slot.start + 48 * piece * state.motion.columns,
+                z: input.pixel(block: 0, y: piece, x: 0), block_stride: input.shape.blockStride,
+                part: 1 / Float(count))
+            remember(piece, way: &way)
+        }
         if geometry.isSameSize { write(piece) }
     }
 
-    /// The end of a row of squares as the next frame's past, and its change in the result.
-    func remember(_ piece: Int) {
+    /// The end of a row of squares as the next frame's past, and its change in the result; with a
+    /// `way`, the mean of all its steps' ends.
+    func remember(_ piece: Int, way: UnsafePointer<ck_stream_way>?) {
         let columns = state.motion.columns
         let at = piece * columns
         let (rgb, stride) = state.slot.frame.read(y: 4 * piece, count: 4)
@@ -233,10 +246,10 @@ final class StreamEndStep: ParallelWork {
             state.kernels.pointee.end_squares(
                 result.pixel(block: 0, y: piece, x: 0), result.shape.blockStride, rgb, stride,
                 state.slot.aligned + 48 * at, state.slot.trust + at, state.slot.temporal, columns,
-                keepsState ? state.state + 16 * at : nil, past.row(4 * piece), past.stride,
+                count == 1 ? state.state + 16 * at : nil, past.row(4 * piece), past.stride,
                 state.past[1].first - past.first, state.motion.means + Int(CK_MEANS) * at,
                 state.motion.alignedBasis + Int(CK_MEANS) * at,
-                state.motion.basis + Int(CK_MEANS) * at))
+                state.motion.basis + Int(CK_MEANS) * at, way))
         for plane in state.past { plane.repeatEdges(rows: 4 * piece..<4 * piece + 4) }
     }
 

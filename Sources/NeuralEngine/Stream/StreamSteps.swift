@@ -158,7 +158,8 @@ public final class StreamSteps {
             ]
         advance = StreamAdvanceStep(state, input: input, result: result, check: check)
         end = StreamEndStep(
-            state, result: result, geometry: geometry, frameKernels: backend.kernels, check: check)
+            state, input: input, result: result, geometry: geometry, frameKernels: backend.kernels,
+            check: check)
         onward = StreamOnwardStep(advance: advance, end: end, columns: motion.columns)
     }
 
@@ -168,8 +169,9 @@ public final class StreamSteps {
         let pixels = (geometry.paddedWidth + margin + 16) * (geometry.paddedHeight + margin)
         let source = Int(CK_SOURCE_STRIDE) * Int(CK_SOURCE_STRIDE) * MemoryLayout<UInt32>.stride
         let histograms = (2 * threads + 3) * Histogram.bins * MemoryLayout<UInt32>.stride
-        // Two lumas, past, its aligned copy, the frame; the pyramids; what squares and patches have; means.
-        let perPixel = 4 + 6 + 6 + 3 + 3 + 7 + 2 + 3
+        // Two lumas, past, its aligned copy, the start, the frame; the pyramids; what squares and
+        // patches have; means.
+        let perPixel = 4 + 6 + 6 + 6 + 3 + 3 + 7 + 2 + 3
         let rows = threads * 12 * (geometry.frameWidth + geometry.modelWidth + 64)
         // The steadied frame, and eight bytes for each 8 × 8 pixels of it.
         let exposure = 4 * geometry.frameWidth * geometry.frameHeight
@@ -225,14 +227,12 @@ public final class StreamSteps {
     public func step(_ index: Int, of count: Int) -> ParallelWork {
         precondition(index >= 0 && index < count, "steps are counted from 0")
         if let slot = batch?.slot(of: index) { state.slot = slot }
-        end.keepsState = count == 1
+        let input = batch?.inputs[index] ?? input
+        (end.count, end.input) = (count, input)
         guard index + 1 < count else { return end }
-        advance.keepsState = index == 0
-        advance.stepShare = 1 / Float(count - index)
-        advance.input = batch?.inputs[index] ?? input
+        (advance.index, advance.count, advance.input) = (index, count, input)
         guard let batch else { return advance }
         onward.next = batch.inputs[index + 1]
-        onward.isFirst = index == 0
         return onward
     }
 
