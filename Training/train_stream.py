@@ -48,12 +48,12 @@ HERE = Path(__file__).resolve().parent
 SHAPES = {"base": BASE, "small": SMALL}
 TURNS = (*STYLES, "oil", "watercolour", "neon", "neon")  # which styles a round of batches has: some are harder
 HELD_OUT = 12  # samples that are never trained on
-STEADIER = dict(ink=1.6, pencil=2.9, neon=4.0)  # times the weight of steadiness: lines show most of what trembles
+STEADIER = dict(ink=1.7, pencil=3.2, neon=5.0)  # times the weight of steadiness: lines show most of what trembles
 VECTOR_RATE = 1.5
 SPOTS = (8, 16, 64)  # pixels, in width and height, of what a spoilt past has here and there
 ASTRAY = 0.1  # of the full range: a past more wrong than this is asked to stand less, from twice that on not at all
 UNCOVERED = 6.0  # weight, besides, of what has just come into sight: few pixels, and the gate has to shut there
-PART_WAY = 0.25  # of the frames are done in several steps
+PART_WAY = 0.35  # of the frames are done in several steps
 GONE_BY = 4  # frames at most without a gradient before those that are learnt from
 STILL = 0.3  # pixels of motion under which a picture has to stand
 
@@ -208,7 +208,17 @@ class Unroll:
         moving = (flow.abs().amax(1, keepdim=True) > 0.05) | (torch.rand(n, 1, 1, 1, generator=self.generator) < 0.3)
         live = torch.lerp(flow, soft, share.to(flow)) + (size.to(flow) * error.to(flow)) * moving
         slowest = (0.6 * torch.rand(n, 1, 1, 1, generator=self.generator) - 0.2).to(flow)
-        return live * (live.norm(dim=1, keepdim=True) >= slowest)
+        return self.lost(flow, live * (live.norm(dim=1, keepdim=True) >= slowest))
+
+    def lost(self, flow: Tensor, live: Tensor) -> Tensor:
+        """What moves fast is lost in half of the sequences, with its surroundings: it seems to stand, or to have come from
+        somewhere else."""
+        n, _, height, width = flow.shape
+        chances = torch.rand(3, n, 1, 1, 1, generator=self.generator).to(flow)
+        fast = (flow.norm(dim=1, keepdim=True) > 2 + 14 * chances[0] ** 2) & (chances[1] < 0.5)
+        around = F.max_pool2d(fast.to(flow), 9, 1, 4) > 0
+        elsewhere = F.interpolate(8 * self.noise(n, 2, height // 24 + 1, width // 24 + 1).to(flow), (height, width))
+        return torch.where(around, elsewhere * (chances[2] < 0.5), live)
 
     def spoilt(self, past: Tensor) -> Tensor:
         """A past that has gone astray in colour, here and there or all over, and in sharpness."""
@@ -245,19 +255,19 @@ class Unroll:
         return output, state, basis
 
     def part_of_the_way(self, z: Tensor, tau: Tensor, rest: tuple, style: Tensor) -> tuple[Tensor, Tensor, float, Tensor | None]:
-        """Begin a frame of K steps, up to one of them, the last as likely as all before it: z and tau there, its share, and
-        the state that the first step leaves, None if that is the one."""
+        """Begin a frame of K steps, up to one of them: z and tau there, its share, and the state that the first step leaves,
+        None if that is the one."""
         steps = 2 + int(3 * self.chance())
         ways = shares(steps)
-        at = steps - 1 if self.chance() < 0.5 else int((steps - 1) * self.chance())
-        first = None
+        at = int(steps * self.chance())
+        start, first = z, None
         with torch.no_grad():
             for share in ways[:at]:
                 frame, past, state, known = rest
                 weights = self.network.folded(Condition(style, share), self.precision)
                 end, after, _ = self.network(z, frame, past, state, tau, known, weights)
                 first = after if first is None else first
-                z, tau = torch.lerp(z, end, share), tau + share * (1 - tau)
+                z, tau = z + (end - start) / steps, tau + share * (1 - tau)
         return z, tau, ways[at], first
 
     @staticmethod
