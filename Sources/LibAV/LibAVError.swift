@@ -28,6 +28,10 @@ public struct LibAVError: Error, Equatable, CustomStringConvertible {
         return code < 0 && error < 4096 ? error : nil
     }
 
+    /// Whether an address may only have nobody there now: the system's word, and not on how it is
+    /// written.
+    public var isUnanswered: Bool { systemError.map { $0 != EINVAL && $0 != ENOSYS } ?? false }
+
     /// A sentence for the user: what failed, why and what to do.
     public var description: String {
         var text = "cannot \(operation)"

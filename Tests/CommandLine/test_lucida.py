@@ -315,6 +315,27 @@ class Run(Case):
         self.assertIn("the output failed", err)
         self.assertIn("Liveness of", out)
 
+    def test_a_network_target_that_is_not_there_yet_is_waited_for(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = server.getsockname()
+        process = subprocess.Popen(
+            [BINARY, "run", "--source", "test", "--size", "160x96",
+             "--sink", f"file:tcp://127.0.0.1:{address[1]}"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.kill)
+        line = next(line for line in process.stderr if "tried again" in line)
+        self.assertIn("Connection refused", line)
+        with socket.create_server(address) as server:
+            server.settimeout(60)
+            with server.accept()[0] as connection:
+                connection.settimeout(60)
+                self.assertTrue(connection.recv(4096))
+                process.send_signal(signal.SIGINT)
+                while connection.recv(4096):
+                    pass
+        _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, err)
+
     def test_a_network_target_that_has_gone_is_found_again(self):
         report = self.folder / "report.json"
         server, process = self.run_to_a_server("--report", report)

@@ -9,8 +9,8 @@ internal import Video
 
 /// `--sink file:PATH-or-URL`, and the output of `lucida transform`.
 ///
-/// In a live run a full disk or a target that has gone is no end: it is opened again and again, a file
-/// under another name, so that what it has is kept.
+/// In a live run a full disk or a target that has gone, or has not come yet, is no end: it is opened again
+/// and again, a file under another name, so that what it has is kept.
 final class FileSink: FrameSink, @unchecked Sendable {
     let name: String
     let isWatched = false
@@ -60,7 +60,14 @@ final class FileSink: FrameSink, @unchecked Sendable {
 
     func prepare(format: VideoFormat) throws {
         guard !isPicture else { return }
-        let muxer = try Muxer(file: path, input: format, options: options)
+        self.format = format
+        let muxer: Muxer
+        do throws(LibAVError) {
+            muxer = try Muxer(file: path, input: format, options: options)
+        } catch {
+            guard isURL, triesAgain, error.isUnanswered else { throw error }
+            return fail(error)
+        }
         if muxer.width != format.width || muxer.height != format.height {
             log.warning(
                 """
@@ -73,7 +80,6 @@ final class FileSink: FrameSink, @unchecked Sendable {
         let isFile = stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
         triesAgain = triesAgain && (isURL || isFile)
         self.muxer = muxer
-        self.format = format
     }
 
     /// While a further part is on trial, `.away`: its frames count once they are sure to stay.
