@@ -13,7 +13,7 @@ Everything is computed in float64 from values that are whole in f32, and stored 
     stream-K/   frames of a scene that stands, in K steps: style (6), frames (8, 3, 32, 48) in levels; outputs (8, 3, 32, 48)
                 in [0, 1]. Nothing moves, because a program that lives has one vector
                 for a square and finds it itself; what changes is brightness, by a level everywhere, by more here and there, slowly or at once, so
-                that the past is trusted fully, in part and hardly; and in the end the exposure jumps.
+                that the past is trusted as far as it can be, in part and hardly; and in the end the exposure jumps.
 """
 
 from __future__ import annotations

@@ -229,11 +229,12 @@ class Stream:
             state = warp(self.state, slow) * tau / TRUST_MAX
         self.light = light(frame) if self.light is None else torch.lerp(self.light, light(frame), LIGHT_RATE)
         state = with_light(state, self.light)
-        known, z, first = tau / TRUST_MAX, start_of(past, begin, tau), None
+        known, z, first, share_kept = tau / TRUST_MAX, start_of(past, begin, tau), None, 0
         start = z
         for share, weights in zip(self.shares, self.weights):
-            end, after, share_kept = self.network(z, now, past, state, tau, known, weights)
+            end, after, part_kept = self.network(z, now, past, state, tau, known, weights)
             first = after if first is None else first
+            share_kept = share_kept + part_kept / len(self.shares)
             z, tau = z + (end - start) / len(self.shares), tau + share * (1 - tau)
         self.before, self.state, self.output = frame, first, F.pixel_shuffle(z, PATCH).clamp(0, 1)
         self.basis = torch.lerp(means(frame), basis, share_kept)

@@ -73,7 +73,8 @@ INLINE pixel further(pixel z, float part, pixel end, const uint16_t *start) {
 static int advance_squares(
     const float *result, ptrdiff_t result_stride, const uint8_t *rgb, ptrdiff_t rgb_stride,
     const uint16_t *aligned, const float *trust, float temporal, ptrdiff_t count, float share,
-    float part, float *state, float *input, ptrdiff_t input_stride, uint16_t *start, int is_first) {
+    float part, float *state, float *input, ptrdiff_t input_stride, uint16_t *start, float *kept,
+    int is_first) {
     pixel_mask bad = {};
     for (ptrdiff_t i = 0; i < count; i++) {
         const float *from = result + i * CK_BLOCK;
@@ -88,6 +89,7 @@ static int advance_squares(
             if (is_first) STORE(begin, to_u16(65535.0f * clamp_pixel(z)));
             STORE(to + c * input_stride, further(z, part, s.end[c], begin));
         }
+        kept[i] = (is_first ? 0 : kept[i]) + s.kept;
         float *tau = to + 6 * input_stride + CK_BLOCK - 1;
         *tau += share * (1 - *tau);
         if (state) keep_state(from + 4 * result_stride, state + i * CK_BLOCK);
@@ -120,8 +122,9 @@ static int end_squares(
         }
         patch_row mean = LOAD(patch_row, means + CK_MEANS * i);
         patch_row before = LOAD(patch_row, aligned_basis + CK_MEANS * i);
+        float kept = way ? way->part * (way->kept[i] + s.kept) : s.kept;
         // What the aligned basis holds where nothing of it is kept may be anything.
-        STORE(basis + CK_MEANS * i, s.kept > 0 ? mean + s.kept * (before - mean) : mean);
+        STORE(basis + CK_MEANS * i, kept > 0 ? mean + kept * (before - mean) : mean);
         if (state) keep_state(from + 4 * result_stride, state + i * CK_BLOCK);
     }
     return any(bad);

@@ -25,7 +25,7 @@ public struct StreamingUNet: Sendable {
     /// Residual blocks of enc0, enc1, mid, dec1 and dec0.
     public let blocks: [Int]
 
-    /// tau where the past can be trusted fully.
+    /// tau at a trust of 1.
     let trustMax: Float
 
     private let layers: [String: StyledConvolution]

@@ -721,11 +721,16 @@ struct StreamPastKernelTests {
         let old = (0...48 * row.count).map { _ in UInt16(noise.below(65536)) }
         for (share, part) in [(0.25, 0.25), (0.5, 0.2)] as [(Float, Float)] {
             var (input, start) = (before, old)
+            var kept = [Float](repeating: 0.5, count: row.count)
             var state = [Float](repeating: -7, count: 16 * row.count + 1)
             let bad = table.advance_squares(
                 row.result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust, 1,
-                row.count, share, part, &state, &input, row.stride, &start, isFirst ? 1 : 0)
+                row.count, share, part, &state, &input, row.stride, &start, &kept, isFirst ? 1 : 0)
             #expect(bad == 0)
+            for i in 0..<row.count {
+                let mean = (0..<16).reduce(isFirst ? 0 : 0.5) { $0 + row.kept(i, $1) / 16 }
+                #expect(abs(kept[i] - mean) < 1e-5)
+            }
             row.expectState(state)
             var expected = before
             for (i, lane, colour) in row.squares {
@@ -742,10 +747,11 @@ struct StreamPastKernelTests {
         }
         // Without a place for the state, there is none.
         var (input, start) = (before, old)
+        var kept = [Float](repeating: 0, count: row.count)
         #expect(
             table.advance_squares(
                 row.result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust, 1,
-                row.count, 0.5, 0.5, nil, &input, row.stride, &start, 1) == 0)
+                row.count, 0.5, 0.5, nil, &input, row.stride, &start, &kept, 1) == 0)
     }
 
     @Test(
@@ -765,20 +771,29 @@ struct StreamPastKernelTests {
             z[at] = earlier.reduce(begin) { $0 + ($1[at] - begin) / 4 }
         }
         var result = row.result
-        let means = [Float](repeating: 0, count: 8 * row.count)
-        var (past, basis) = ([UInt16](repeating: 0, count: 48 * row.count), means)
+        let means = noise.floats(8 * row.count)
+        let before = means.map { $0 + 1 }
+        let keptEarlier = (0..<row.count).map { 0.3 * Float($0) }
+        var past = [UInt16](repeating: 0, count: 48 * row.count)
+        var basis = [Float](repeating: 0, count: 8 * row.count)
         let bad = start.withUnsafeBufferPointer { start in
             z.withUnsafeBufferPointer { z in
-                var way = ck_stream_way(
-                    start: start.baseAddress, z: z.baseAddress, block_stride: row.stride,
-                    part: 0.25)
-                return table.end_squares(
-                    &result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust, 1,
-                    row.count, nil, &past, 4 * row.count, 16 * row.count, means, means, &basis,
-                    &way)
+                keptEarlier.withUnsafeBufferPointer { kept in
+                    var way = ck_stream_way(
+                        start: start.baseAddress, kept: kept.baseAddress, z: z.baseAddress,
+                        block_stride: row.stride, part: 0.25)
+                    return table.end_squares(
+                        &result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust, 1,
+                        row.count, nil, &past, 4 * row.count, 16 * row.count, means, before,
+                        &basis, &way)
+                }
             }
         }
         #expect(bad == 0)
+        for i in 0..<row.count {
+            let kept = (0..<16).reduce(keptEarlier[i]) { $0 + row.kept(i, $1) / 16 } / 4
+            #expect(abs(basis[8 * i + 3] - means[8 * i + 3] - kept) < 1e-5)
+        }
         for (i, lane, colour) in row.squares {
             let at = colour * row.stride + 16 * i + lane
             let sum = earlier.reduce(row.end(i, lane, colour)) { $0 + $1[at] }
@@ -842,10 +857,11 @@ struct StreamPastKernelTests {
                     result[block * row.stride + place] = value
                     var input = [Float](repeating: 0, count: 7 * row.stride)
                     var start = [UInt16](repeating: 0, count: 48 * row.count)
+                    var kept = [Float](repeating: 0, count: row.count)
                     #expect(
                         table.advance_squares(
                             result, row.stride, row.rgb, row.rgbStride, row.aligned, row.trust,
-                            1, row.count, 0.5, 0.5, nil, &input, row.stride, &start, 1) != 0)
+                            1, row.count, 0.5, 0.5, nil, &input, row.stride, &start, &kept, 1) != 0)
                     var past = [UInt16](repeating: 0, count: 48 * row.count)
                     let means = [Float](repeating: 0, count: 8 * row.count)
                     var basis = means

@@ -92,6 +92,8 @@ typedef struct {
 typedef struct {
     /// What it began with, 48 numbers a square, 65535 is 1.
     const uint16_t *start;
+    /// How much of the past is in the ends up to now, summed: a number a square.
+    const float *kept;
     /// z now: the first three blocks of the last step's input.
     const float *z;
     ptrdiff_t block_stride;
@@ -185,18 +187,19 @@ typedef struct {
     /// end += temporal · trust · sigmoid(gate) · (aligned − end); in `input`,
     /// z += part · (end − start), tau += share · (1 − tau). state = tanh of the fifth block, its last
     /// channel 0, unless NULL. start: what z was before the first step, which writes it; 48 numbers
-    /// a square, 65535 is 1. Returns 0 if every number of the result was finite.
+    /// a square, 65535 is 1. kept: each square's mean of temporal · trust · sigmoid(gate), summed
+    /// from the first step on. Returns 0 if every number of the result was finite.
     int (*advance_squares)(
         const float *result, ptrdiff_t result_stride, const uint8_t *rgb, ptrdiff_t rgb_stride,
         const uint16_t *aligned, const float *trust, float temporal, ptrdiff_t count,
         float share, float part, float *state, float *input, ptrdiff_t input_stride,
-        uint16_t *start, int is_first);
+        uint16_t *start, float *kept, int is_first);
 
     /// The last step, share 1: past = clamp(end), and instead of the residual `result` holds
     /// clamp(end) − frame. Else as advance_squares. Of several steps it is z + part · (end − start)
     /// that takes the place of the end; way: NULL of one. And the row's basis, what frames the past
     /// is made of: basis = means + k (aligned_basis − means), k being the square's mean of temporal ·
-    /// trust · sigmoid(gate).
+    /// trust · sigmoid(gate), over all steps.
     int (*end_squares)(
         float *result, ptrdiff_t result_stride, const uint8_t *rgb, ptrdiff_t rgb_stride,
         const uint16_t *aligned, const float *trust, float temporal, ptrdiff_t count,

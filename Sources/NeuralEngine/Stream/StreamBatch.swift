@@ -7,6 +7,8 @@ final class StreamSlot {
     let aligned: UnsafeMutablePointer<UInt16>
     /// Where a frame of several steps began, 48 numbers a square.
     let start: UnsafeMutablePointer<UInt16>
+    /// How much of the past is in its steps' ends, summed, of each square.
+    let kept: UnsafeMutablePointer<Float>
     /// Trust in the past of each square, 0…1, before `temporal`.
     let trust: UnsafeMutablePointer<Float>
     /// How much of the past is used.
@@ -17,6 +19,7 @@ final class StreamSlot {
         let squares = geometry.paddedWidth / 4 * (geometry.paddedHeight / 4)
         aligned = allocator.make(48 * squares, of: UInt16.self)
         start = allocator.make(48 * squares, of: UInt16.self)
+        kept = allocator.make(squares, of: Float.self)
         trust = allocator.make(squares, of: Float.self)
     }
 }
@@ -41,7 +44,7 @@ public final class StreamBatch: @unchecked Sendable {
     ) -> Int {
         let squares = geometry.paddedWidth / 4 * (geometry.paddedHeight / 4)
         let slot =
-            squares * (2 * 48 * MemoryLayout<UInt16>.size + MemoryLayout<Float>.size)
+            squares * (2 * 48 * MemoryLayout<UInt16>.size + 2 * MemoryLayout<Float>.size)
             + 3 * geometry.frameWidth * geometry.frameHeight
         return (steps - 1) * 4 * input.count + steps * slot
     }

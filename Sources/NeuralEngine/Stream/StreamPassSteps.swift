@@ -138,8 +138,8 @@ final class StreamAdvanceStep: ParallelWork {
         self.result = result
         self.check = check
         super.init(name: "advance", pieces: state.motion.rows)
-        // The network's result, the frame, the aligned past and its trust, the start; z and the state.
-        cost.bytesRead = state.squares * (80 * 4 + 48 + 48 * 2 + 4 + 48 * 2)
+        // The network's result, the frame, the aligned past and its trust, the start and z; z and the state.
+        cost.bytesRead = state.squares * (80 * 4 + 48 + 48 * 2 + 4 + 48 * 2 + 48 * 4)
         cost.bytesWritten = state.squares * (48 * 4 + 16 * 4)
     }
 
@@ -154,7 +154,7 @@ final class StreamAdvanceStep: ParallelWork {
                 1 / Float(count - index), 1 / Float(count),
                 index == 0 ? state.state + 16 * at : nil,
                 input.pixel(block: 0, y: piece, x: 0), input.shape.blockStride,
-                state.slot.start + 48 * at, index == 0 ? 1 : 0))
+                state.slot.start + 48 * at, state.slot.kept + at, index == 0 ? 1 : 0))
     }
 }
 
@@ -218,6 +218,7 @@ final class StreamEndStep: ParallelWork {
         self.frameKernels = frameKernels
         self.check = check
         super.init(name: "end", pieces: state.motion.rows)
+        // With one step; several read their start and z as well.
         cost.bytesRead = state.squares * (80 * 4 + 48 * 3 + 2 * 8 * 4)
         cost.bytesWritten = state.squares * (64 * 4 + 48 * 3 + 8 * 4)
     }
@@ -226,8 +227,9 @@ final class StreamEndStep: ParallelWork {
         if count == 1 {
             remember(piece, way: nil)
         } else {
+            let at = piece * state.motion.columns
             var way = ck_stream_way(
-                start: state.slot.start + 48 * piece * state.motion.columns,
+                start: state.slot.start + 48 * at, kept: state.slot.kept + at,
                 z: input.pixel(block: 0, y: piece, x: 0), block_stride: input.shape.blockStride,
                 part: 1 / Float(count))
             remember(piece, way: &way)

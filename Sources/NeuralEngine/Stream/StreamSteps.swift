@@ -118,8 +118,7 @@ public final class StreamSteps {
     ///   - result: `geometry.blocks(channels: resultChannels)`. After the last step its first 48
     ///     channels hold the change of the picture, [-1, 1]: what `ResidualRowsStep` takes.
     ///   - threads: of the pool that runs the steps.
-    ///   - trustMax: tau of a square whose past can be trusted fully: what the network was trained
-    ///     with, 0…1.
+    ///   - trustMax: tau of a square at a trust of 1: what the network was trained with, 0…1.
     ///   - check: gets to know of NaN and infinity; `finish` reads it.
     public init(
         backend: Backend, geometry: FrameGeometry, input: TensorView, result: TensorView,
