@@ -28,9 +28,12 @@ public struct LibAVError: Error, Equatable, CustomStringConvertible {
         return code < 0 && error < 4096 ? error : nil
     }
 
-    /// Whether an address may only have nobody there now: the system's word, and not on how it is
-    /// written.
-    public var isUnanswered: Bool { systemError.map { $0 != EINVAL && $0 != ENOSYS } ?? false }
+    /// Whether an address has nobody there who answers now, but may later. A name that is not known
+    /// is a mistake.
+    public var isUnanswered: Bool {
+        [ECONNREFUSED, ECONNRESET, ETIMEDOUT, EHOSTUNREACH, EHOSTDOWN, ENETUNREACH, ENETDOWN]
+            .contains(systemError)
+    }
 
     /// A sentence for the user: what failed, why and what to do.
     public var description: String {

@@ -236,9 +236,12 @@ public final class Pipeline {
     /// What has happened to it. Control thread.
     public var sourceCounts: Supervision.Counts { supervision.counts }
 
-    /// Whether something has been written, if only a card, and to every virtual camera. Control thread.
+    /// Whether something has been written, if only a card, and to every virtual camera. Nobody waits
+    /// for an output that is away: it may stay so for hours. Control thread.
     public var hasWritten: Bool {
-        let unwritten = outputs.filter { $0.writeCount.load(ordering: .relaxed) == 0 }
+        let unwritten = outputs.filter {
+            $0.writeCount.load(ordering: .relaxed) == 0 && !$0.isAway.load(ordering: .relaxed)
+        }
         return unwritten.count < outputs.count
             && unwritten.allSatisfy {
                 !$0.isNeverSilent || $0.isFinished.load(ordering: .acquiring)

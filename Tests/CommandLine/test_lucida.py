@@ -323,7 +323,10 @@ class Run(Case):
              "--sink", f"file:tcp://127.0.0.1:{address[1]}"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.addCleanup(process.kill)
-        line = next(line for line in process.stderr if "tried again" in line)
+        guard = threading.Timer(60, process.kill)
+        self.addCleanup(guard.cancel)
+        guard.start()
+        line = next((line for line in process.stderr if "tried again" in line), "")
         self.assertIn("Connection refused", line)
         with socket.create_server(address) as server:
             server.settimeout(60)
@@ -335,6 +338,17 @@ class Run(Case):
                     pass
         _, err = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 0, err)
+
+    def test_a_network_target_that_is_wrong_is_an_error_at_once(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            closed = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        for arguments in (["--pace", "fast", "--sink", f"file:{closed}"],
+                          ["--sink", "file:nothing://127.0.0.1:9"],
+                          ["--sink", "file:tcp://127.0.0.1"]):
+            with self.subTest(arguments):
+                result = lucida("run", "--source", "test", "--size", "160x96", "--duration", "60", *arguments)
+                self.assertEqual(result.returncode, 1, result.stderr)
+                self.assertNotIn("tried again", result.stderr)
 
     def test_a_network_target_that_has_gone_is_found_again(self):
         report = self.folder / "report.json"

@@ -23,6 +23,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
     private var muxer: Muxer?
     private var format: VideoFormat?
     private var isPictureWritten = false
+    private var isOpenedOnce = false
     /// Where the frames of a second and later opening go, and whether that is a file which was made for
     /// them.
     private var part = ""
@@ -62,12 +63,22 @@ final class FileSink: FrameSink, @unchecked Sendable {
         guard !isPicture else { return }
         self.format = format
         let muxer: Muxer
+        let canWait = isURL && triesAgain
         do throws(LibAVError) {
-            muxer = try Muxer(file: path, input: format, options: options)
+            muxer = try Muxer(
+                file: path, input: format, options: canWait ? attemptOptions : options)
         } catch {
-            guard isURL, triesAgain, error.isUnanswered else { throw error }
+            guard canWait, error.isUnanswered else { throw error }
             return fail(error)
         }
+        warnOfSize(muxer, format)
+        var status = stat()
+        let isFile = stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+        triesAgain = triesAgain && (isURL || isFile)
+        (self.muxer, isOpenedOnce) = (muxer, true)
+    }
+
+    private func warnOfSize(_ muxer: Muxer, _ format: VideoFormat) {
         if muxer.width != format.width || muxer.height != format.height {
             log.warning(
                 """
@@ -76,10 +87,12 @@ final class FileSink: FrameSink, @unchecked Sendable {
                 Name an even --size, or keep all with output.codec = "ffv1" in .mkv
                 """)
         }
-        var status = stat()
-        let isFile = stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
-        triesAgain = triesAgain && (isURL || isFile)
-        self.muxer = muxer
+    }
+
+    private var attemptOptions: MuxerOptions {
+        var options = options
+        options.timeoutNanoseconds = Self.attemptTimeout
+        return options
     }
 
     /// While a further part is on trial, `.away`: its frames count once they are sure to stay.
@@ -93,7 +106,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
         guard muxer.write(frame) == .failed else {
             if isAway, MonotonicClock.nowNanoseconds >= trialEndTime {
                 isAway = false
-                log.notice("written again: \(part)")
+                log.notice("written now: \(part)")
             }
             return isAway ? .away : .written
         }
@@ -103,11 +116,12 @@ final class FileSink: FrameSink, @unchecked Sendable {
 
     private func reopen() {
         guard let format, MonotonicClock.nowNanoseconds >= nextAttemptTime else { return }
-        var options = options
-        options.timeoutNanoseconds = Self.attemptTimeout
         do throws(LibAVError) {
             guard choosePart() else { return postpone() }
-            muxer = try Muxer(file: part, input: format, options: options)
+            let muxer = try Muxer(file: part, input: format, options: attemptOptions)
+            // That of the first opening has been told.
+            if !isOpenedOnce { warnOfSize(muxer, format) }
+            (self.muxer, isOpenedOnce) = (muxer, true)
             trialEndTime = MonotonicClock.nowNanoseconds + Self.trialSeconds * 1_000_000_000
         } catch {
             fail(error)
