@@ -10,7 +10,7 @@ Steps. Most frames are done in one step. For the others K of 2, 3, 4 is drawn, t
 gradient, and step k is asked for the same end. That is no approximation: scene and source determine the teacher's
 picture, so every point of every path has one end, whatever its r, and what shortcut models (Frans et al., 2024) have
 to learn by consistency is here known. Running the first steps, rather than mixing start and target, trains the network on what
-it will meet. The last step is asked for most: what it says is the picture.
+it will meet. All of them are asked for alike: the picture is the mean of what they say.
 
 The past. It is the network's own output, through a flow that is a little wrong, as an estimate is; and sometimes
 spoilt in colour or sharpness, so that an error is mended, not kept: a stream has no end. Now and then it has lingered
@@ -207,11 +207,11 @@ class Unroll:
         size = 0.6 * torch.rand(n, 1, 1, 1, generator=self.generator) ** 4
         moving = (flow.abs().amax(1, keepdim=True) > 0.05) | (torch.rand(n, 1, 1, 1, generator=self.generator) < 0.3)
         live = torch.lerp(flow, soft, share.to(flow)) + (size.to(flow) * error.to(flow)) * moving
-        slowest = (0.6 * torch.rand(n, 1, 1, 1, generator=self.generator) - 0.2).to(flow)
+        slowest = (0.6 * torch.rand(n, 1, 1, 1, generator=self.generator) - 0.2).clamp(min=0.05).to(flow)
         return self.lost(flow, live * (live.norm(dim=1, keepdim=True) >= slowest))
 
     def lost(self, flow: Tensor, live: Tensor) -> Tensor:
-        """What moves fast is lost in half of the sequences, with its surroundings: it seems to stand, or to have come from
+        """What moves fast is lost in half of the frames, with its surroundings: it seems to stand, or to have come from
         somewhere else."""
         n, _, height, width = flow.shape
         chances = torch.rand(3, n, 1, 1, 1, generator=self.generator).to(flow)
