@@ -43,6 +43,8 @@ def daemon_and_reader(found, *arguments, source=f"v4l2:{lucida.CAMERA}"):
         with v4l2.Device(lucida.LOOPBACK) as reader:
             found["format"] = pipeline.started_reader(reader, daemon)
             found["before"] = next_picture(reader)
+            # Pictures may come a moment before anybody answers on the control socket.
+            demand.reaches("live")
             try:
                 yield daemon, reader
                 found["camera"] = counts()
