@@ -13,8 +13,7 @@ class DemandTests:
         found = self.facts("run")
         self.assertTrue(found["is_idle"], found.get("log"))
         self.assertEqual(found["idle_looks"], [False] * 10)
-        # Not a speed: what waits in a loop takes all of it, even here.
-        self.assertLess(found["idle_processor_share"], 0.1)
+        self.assertLessEqual(found["idle_processor_share"], 0.005)
 
     def test_listing_cameras_is_not_reading(self):
         self.assertEqual(self.facts("run")["attempts_after_listing"], 0)
@@ -24,6 +23,10 @@ class DemandTests:
         self.assertIsNotNone(found["bars_in_first_frame"])
         self.assertLess(found["bars_in_first_frame"], ALL_BARS / 2)
         self.assertTrue(found["shows_the_camera"], found["log"])
+        print(f"{self.version}: a card {found['seconds_to_first_frame']:.2f} s and the camera "
+              f"{found['seconds_to_the_camera']:.2f} s after a reader has come", flush=True)
+        self.assertLessEqual(found["seconds_to_first_frame"], 1)
+        self.assertLessEqual(found["seconds_to_the_camera"], 1)
         self.assertTrue(found["is_open_for_a_reader"] and found["is_live"])
         self.assertEqual(found["readers"], 1)
 
@@ -76,7 +79,7 @@ def demand_tests(loopback_version):
     class Tests(DemandTests, case.MachineTestCase):
         version = loopback_version
         command = f"exec /usr/bin/python3 {case.GUEST}/demand.py"
-        options = {"loopback": loopback_version, "timeout_seconds": 420}
+        options = {"loopback": loopback_version, "timeout_seconds": 420, "counts_time": True}
 
         @classmethod
         def setUpClass(cls):

@@ -11,7 +11,7 @@ CAPTURE, OUTPUT = 0x1, 0x2
 
 class ServiceTests(case.MachineTestCase):
     command = f"exec /usr/bin/python3 {case.GUEST}/service.py"
-    options = {"loopback": "0.15.0", "systemd": True, "timeout_seconds": 900}
+    options = {"loopback": "0.15.0", "systemd": True, "timeout_seconds": 900, "counts_time": True}
 
     def test_installs(self):
         found = self.facts("install")
@@ -114,6 +114,10 @@ class ServiceTests(case.MachineTestCase):
         self.assertTrue(found["shows_a_card"], found["log"])
         self.assertTrue(found["is_restarted"], found["log"])
         self.assertTrue(found["shows_the_camera"], found["log"])
+        print(f"service: a card {found['seconds_to_the_card']} s and the camera "
+              f"{found['seconds_to_the_camera']} s after a kill (guest time)", flush=True)
+        self.assertLessEqual(found["seconds_to_the_card"], 1)
+        self.assertLessEqual(found["seconds_to_the_camera"], 5)
 
     def test_feeds_the_watchdog_while_nobody_looks(self):
         found = self.facts("watchdog")

@@ -14,8 +14,14 @@ class SoakTests:
         found = self.facts("soak")
         self.assertTrue(found["before"], found.get("log"))
         self.assertEqual(found["failed"], [], found["log"])
-        self.assertEqual(set(found["done"].values()), {ROUNDS + 1})
+        self.assertEqual({len(gaps) for gaps in found["gaps"].values()}, {ROUNDS + 1})
         self.assertEqual(found["exit"], 0, found["log"])
+
+    def test_pictures_come_again_in_time(self):
+        longest = {name: max(gaps) for name, gaps in self.facts("soak")["gaps"].items()}
+        print(f"{self.version}: seconds without a picture after a fault, at most: {longest}", flush=True)
+        for name, seconds in longest.items():
+            self.assertLessEqual(seconds, 5 if name == "unplugged" else 2, name)
 
     def test_nothing_is_left_behind(self):
         first, *later = self.facts("soak")["footprints"]
@@ -31,7 +37,7 @@ def soak_tests(loopback_version):
     class Tests(SoakTests, case.MachineTestCase):
         version = loopback_version
         command = f"SOAK_ROUNDS={ROUNDS} exec /usr/bin/python3 {case.GUEST}/soak.py"
-        options = {"loopback": loopback_version, "timeout_seconds": 300 + 150 * ROUNDS}
+        options = {"loopback": loopback_version, "timeout_seconds": 300 + 150 * ROUNDS, "counts_time": True}
 
         @classmethod
         def setUpClass(cls):

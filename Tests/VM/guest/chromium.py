@@ -55,6 +55,7 @@ def card_received(browser, seconds):
 def colours(found):
     """The camera as it is."""
     with lucida.run_camera("--strength", "0", "--size", SIZE) as daemon:
+        steps.wait_until(lambda: "virtual camera" in daemon.log(), 30)
         found.update(browser().evaluate('openCamera("Lucida")'))
         found["log"] = daemon.log()
         found["distance"], found["frames"] = bars_received(browser(), 60)

@@ -95,7 +95,6 @@ def idle(found, daemon):
     used = processor_seconds(daemon) - before
     found["idle_looks"] = looks
     found["idle_processor_share"] = used / seconds
-    print(f"idle: {used:.2f} s of the processor in {seconds} s", flush=True)
     # The ioctls of an app that lists cameras, a few times within a second.
     for _ in range(4):
         with v4l2.Device(lucida.LOOPBACK) as app:
@@ -113,6 +112,7 @@ def a_reader(found, daemon):
         found["seconds_to_first_frame"] = time.monotonic() - started
         found["bars_in_first_frame"] = None if first is None else pipeline.bars_in(first)
         found["shows_the_camera"] = pipeline.frame_with_bars(reader) is not None
+        found["seconds_to_the_camera"] = time.monotonic() - started
         found["is_open_for_a_reader"] = camera_is_open(daemon)
         found["is_live"] = reaches("live")
         found["readers"] = status()["readers"]
@@ -133,6 +133,8 @@ def a_reader(found, daemon):
 
 def probes(found, daemon):
     """An app that starts and stops its stream within a second, several times."""
+    # A camera takes a moment to close.
+    steps.wait_until(lambda: not camera_is_open(daemon), SETTLE_SECONDS)
     before = status()["camera"]["attempts"]
     looks = []
     for _ in range(5):

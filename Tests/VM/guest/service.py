@@ -3,6 +3,7 @@
 import glob
 import os
 import subprocess
+import time
 
 import lucida
 import pipeline
@@ -150,14 +151,17 @@ def restart_after_a_kill(found):
         reader.set_format(pipeline.WIDTH, pipeline.HEIGHT, "YUYV")
         reader.start()
         killed = state()["MainPID"]
+        began = time.monotonic()
         sh("systemctl kill -s KILL lucida")
         found["shows_a_card"] = steps.wait_until(
             lambda: (frame := reader.frame(1)) and pipeline.bars_in(frame) < 4, 30, pause=0
         )
+        found["seconds_to_the_card"] = round(time.monotonic() - began, 2)
+        found["shows_the_camera"] = pipeline.frame_with_bars(reader) is not None
+        found["seconds_to_the_camera"] = round(time.monotonic() - began, 2)
         found["is_restarted"] = steps.wait_until(
             lambda: state()["ActiveState"] == "active" and state()["MainPID"] != killed, 60
         )
-        found["shows_the_camera"] = pipeline.frame_with_bars(reader) is not None
         found["log"] = journal()
 
 

@@ -106,7 +106,7 @@ def soak(found):
     write(CONFIGURATION, "")
     found["footprints"] = []
     found["failed"] = []
-    found["done"] = {}
+    found["gaps"] = {}  # seconds from the end of each fault to the first picture after it
     with lucida.run_camera("--config", CONFIGURATION, *pipeline.PLAIN) as daemon:
         with v4l2.Device(lucida.LOOPBACK) as reader:
             try:
@@ -115,10 +115,10 @@ def soak(found):
                 for number in range(ROUNDS + 1):
                     for fault in FAULTS:
                         fault(reader)
-                        name = fault.__name__
-                        found["done"][name] = found["done"].get(name, 0) + 1
+                        name, ended = fault.__name__, time.monotonic()
                         if not recovery.next_picture(reader):
                             found["failed"].append(f"{name}, round {number}: {demand.status()}")
+                        found["gaps"].setdefault(name, []).append(round(time.monotonic() - ended, 2))
                     # The first round warms up.
                     found["footprints"].append(footprint(daemon))
                 found["camera"] = recovery.counts()
