@@ -238,11 +238,15 @@ public struct Session {
         case .file(let path):
             return FileSink(
                 path: path, codec: output.codec, constantRateFactor: output.crf, isLive: isPaced,
-                log: log)
+                keepsEarlier: isService, log: log)
         case .frames(let directory):
-            return FramesSink(directory: directory, isLive: isPaced, log: log)
+            return FramesSink(
+                directory: directory, isLive: isPaced, keepsEarlier: isService, log: log)
         }
     }
+
+    /// Whether systemd has started this live run, and starts it again after a crash.
+    private var isService: Bool { isPaced && environment["NOTIFY_SOCKET"] != nil }
 
     private func pipelineOptions(for source: any FrameSource) -> PipelineOptions {
         var result = PipelineOptions()

@@ -22,6 +22,8 @@ public final class ImageWriter: @unchecked Sendable {
     private let encoder: Encoder
     private let input: VideoFormat
     private let directory: String
+    /// Number of the last picture of an earlier series.
+    private var offset = 0
     // `directory/` and room for the rest of a path.
     private let path: UnsafeMutablePointer<CChar>
     private let prefixCount: Int
@@ -32,8 +34,12 @@ public final class ImageWriter: @unchecked Sendable {
     /// - Parameters:
     ///   - directory: made if it is not there; its parent has to be.
     ///   - input: of the frames that will come, uncompressed.
+    ///   - continuesSeries: whether to count on after the pictures that are in the folder, instead of
+    ///     writing over them.
     /// - Throws: `LibAVError` naming the folder.
-    public convenience init(directory: String, input: VideoFormat) throws(LibAVError) {
+    public convenience init(
+        directory: String, input: VideoFormat, continuesSeries: Bool = false
+    ) throws(LibAVError) {
         if mkdir(directory, 0o777) != 0 && errno != EEXIST {
             throw LibAVError(operation: "make", code: clibav_error(errno), file: directory)
         }
@@ -45,6 +51,23 @@ public final class ImageWriter: @unchecked Sendable {
             throw LibAVError(operation: "write to", code: clibav_error(ENOTDIR), file: directory)
         }
         try self.init(codec: AV_CODEC_ID_PNG, input: input, directory: directory)
+        if continuesSeries { offset = Self.lastNumber(in: directory) }
+    }
+
+    /// The highest number that a picture of a series has there; 0: there is none.
+    private static func lastNumber(in directory: String) -> Int {
+        guard let entries = opendir(directory) else { return 0 }
+        defer { closedir(entries) }
+        var last = 0
+        while let entry = readdir(entries) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name.hasSuffix(".png"), let number = Int(name.dropLast(4)) {
+                last = max(last, number)
+            }
+        }
+        return last
     }
 
     /// - Parameter directory: of the series; empty for single pictures.
@@ -85,7 +108,7 @@ public final class ImageWriter: @unchecked Sendable {
     /// - Realtime: waits for the disk; allocates nothing of our own
     public func writeNext(_ frame: FrameBuffer) -> Status {
         precondition(!directory.isEmpty, "a writer of a series")
-        appendNumber(count + 1)
+        appendNumber(offset + count + 1)
         let code = write(frame, path)
         guard code < 0 else {
             count += 1

@@ -18,6 +18,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
     private let options: MuxerOptions
     private let log: Logger
     private let isPicture: Bool
+    private let keepsEarlier: Bool
     // Control thread while closed, output thread while open.
     private var triesAgain: Bool
     private var muxer: Muxer?
@@ -41,11 +42,18 @@ final class FileSink: FrameSink, @unchecked Sendable {
 
     /// A file that is not open yet.
     ///
-    /// - Parameter isLive: whether to wait for a target that fails in mid-run. Not for a pipe, which has
-    ///   nobody to wait for, nor for a playlist, whose segments would be overwritten.
-    init(path: String, codec: Codec, constantRateFactor: Int, isLive: Bool, log: Logger) {
+    /// - Parameters:
+    ///   - isLive: whether to wait for a target that fails in mid-run. Not for a pipe, which has nobody to
+    ///     wait for, nor for a playlist, whose segments would be overwritten.
+    ///   - keepsEarlier: whether a file that is there already stays, and this run records beside it: what
+    ///     starts again by itself, after a crash for one, must not destroy what it recorded before.
+    init(
+        path: String, codec: Codec, constantRateFactor: Int, isLive: Bool, keepsEarlier: Bool,
+        log: Logger
+    ) {
         name = path
         self.path = path
+        self.keepsEarlier = keepsEarlier
         self.log = log
         var options = MuxerOptions()
         options.codec = codec.muxerCodec
@@ -64,18 +72,26 @@ final class FileSink: FrameSink, @unchecked Sendable {
         self.format = format
         let muxer: Muxer
         let canWait = isURL && triesAgain
+        let isBeside = keepsEarlier && isFile && choosePart()
         do throws(LibAVError) {
             muxer = try Muxer(
-                file: path, input: format, options: canWait ? attemptOptions : options)
+                file: isBeside ? part : path, input: format,
+                options: canWait ? attemptOptions : options)
         } catch {
+            if isBeside { unlink(part) }
             guard canWait, error.isUnanswered else { throw error }
             return fail(error)
         }
+        if isBeside { log.notice("\(path) is from an earlier run and stays; written now: \(part)") }
         warnOfSize(muxer, format)
-        var status = stat()
-        let isFile = stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
         triesAgain = triesAgain && (isURL || isFile)
         (self.muxer, isOpenedOnce) = (muxer, true)
+    }
+
+    /// Whether there is a file under that name, and no pipe or device.
+    private var isFile: Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
     }
 
     private func warnOfSize(_ muxer: Muxer, _ format: VideoFormat) {

@@ -13,6 +13,7 @@ final class FramesSink: FrameSink, @unchecked Sendable {
     let isWatched = false
     private let directory: String
     private let isLive: Bool
+    private let keepsEarlier: Bool
     private let log: Logger
     // Control thread while closed, output thread while open.
     private var writer: ImageWriter?
@@ -23,16 +24,20 @@ final class FramesSink: FrameSink, @unchecked Sendable {
 
     /// A directory that is made when the sink is prepared.
     ///
-    /// - Parameter isLive: whether to wait for a disk that fails in mid-run.
-    init(directory: String, isLive: Bool, log: Logger) {
+    /// - Parameters:
+    ///   - isLive: whether to wait for a disk that fails in mid-run.
+    ///   - keepsEarlier: whether the series goes on after the pictures that are there already.
+    init(directory: String, isLive: Bool, keepsEarlier: Bool, log: Logger) {
         name = directory
         self.directory = directory
         self.isLive = isLive
+        self.keepsEarlier = keepsEarlier
         self.log = log
     }
 
     func prepare(format: VideoFormat) throws {
-        writer = try ImageWriter(directory: directory, input: format)
+        writer = try ImageWriter(
+            directory: directory, input: format, continuesSeries: keepsEarlier)
     }
 
     func write(_ frame: FrameBuffer) -> SinkStatus {
