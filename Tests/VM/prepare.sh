@@ -56,7 +56,8 @@ else
 fi
 
 packages=(qemu-system-x86 busybox-static cpio kmod gcc make xz-utils "linux-headers-$kernel"
-    python3-minimal v4l-utils ffmpeg chromium systemd)
+    python3-minimal v4l-utils ffmpeg chromium systemd udev dbus-daemon pipewire pipewire-bin
+    wireplumber)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' ||

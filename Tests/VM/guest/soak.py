@@ -128,5 +128,7 @@ def soak(found):
 
 
 if __name__ == "__main__":
+    # The kernel fills up a huge page where it likes, some time later: 2 MiB that nobody has asked for.
+    write("/sys/kernel/mm/transparent_hugepage/enabled", "never")
     lucida.set_camera()
     steps.run(soak)
