@@ -78,7 +78,7 @@ install: ## Install binary, models, configuration, service, manual page and comp
 	install -D -m 644 $(SHARE)/_lucida "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lucida"
 	install -D -m 644 $(SHARE)/lucida.fish \
 	  "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lucida.fish"
-	@echo "Installed. Next: modprobe v4l2loopback && systemctl enable --now lucida"
+	@echo "Installed. Next: sudo modprobe v4l2loopback && sudo systemctl enable --now lucida"
 	@echo "If anything is missing, this says what: lucida doctor"
 
 uninstall: ## Remove what install put there; the configuration stays

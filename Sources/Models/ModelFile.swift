@@ -87,7 +87,11 @@ public struct ModelFile: Sendable {
             }
         }
         guard calibration.weights == tensors.checksum else {
-            return (nil, "the model file's calibration is of other weights")
+            return (
+                nil,
+                "the model file's calibration is of other weights: the file is damaged, or was changed "
+                    + "since; unless you changed it, install it again"
+            )
         }
         return (calibration, nil)
     }

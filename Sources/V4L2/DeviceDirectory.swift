@@ -147,7 +147,8 @@ public enum DeviceDirectory {
             operation: "find a virtual camera", errno: loopbacks.isEmpty ? ENODEV : EBUSY,
             device: "\(nodes)/video*",
             advice: loopbacks.isEmpty
-                ? "load the driver: sudo modprobe v4l2loopback exclusive_caps=1 card_label=Lucida"
+                ? "load the driver: sudo modprobe v4l2loopback exclusive_caps=1 card_label=Lucida "
+                    + "(if that fails, `lucida doctor` says why)"
                 : whyNone(loopbacks) + "; \(LoopbackOutput.ownDeviceAdvice)")
     }
 

@@ -21,7 +21,7 @@ struct CheckConfigCommand: ParsableCommand {
         var options = options
         if let file { options.config = file }
         let loaded = try options.load()
-        print(loaded, terminator: "")
         try loaded.checkModel(environment: ProcessInfo.processInfo.environment)
+        print(loaded, terminator: "")
     }
 }

@@ -145,7 +145,7 @@ extension [ConfigurationOverride] {
 func parseSize(_ text: String) throws -> (width: String, height: String) {
     let parts = text.lowercased().split(separator: "x", omittingEmptySubsequences: false)
     guard parts.count == 2, parts.allSatisfy({ Int($0) != nil }) else {
-        throw ValidationError("a size looks like 640x360, not \"\(text)\"")
+        throw ValidationError("--size: a size looks like 640x360, not \"\(text)\"")
     }
     return (String(parts[0]), String(parts[1]))
 }

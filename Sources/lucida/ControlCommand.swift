@@ -84,8 +84,8 @@ struct ControlCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Change a setting until the next start or reload.",
             discussion: """
-                Of [transform] all but model and size, and log.level. For example: \
-                `lucida ctl set transform.style ink:0.7,oil:0.3`
+                Of [transform] all but model and size, camera.on_demand, camera.linger and log.level. \
+                For example: `lucida ctl set transform.style ink:0.7,oil:0.3`
                 """)
         @OptionGroup var options: Options
 
@@ -94,10 +94,17 @@ struct ControlCommand: ParsableCommand {
 
         // Unconditional, as wherever a number is expected: -1 is a value out of range, no option.
         @Argument(parsing: .allUnrecognized, help: "As in the configuration file.")
-        var value: [String]
+        var value: [String] = []
 
-        func validate() throws {
-            guard value.count == 1 else { throw ValidationError("one key takes one value") }
+        mutating func validate() throws {
+            // Written as for --set.
+            if value.isEmpty, let equals = key.firstIndex(of: "=") {
+                value = [String(key[key.index(after: equals)...])]
+                key = String(key[..<equals])
+            }
+            guard value.count == 1 else {
+                throw ValidationError("one key takes one value: lucida ctl set KEY VALUE")
+            }
         }
 
         func run() throws {

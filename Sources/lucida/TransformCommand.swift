@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import Daemon
+internal import Logging
 internal import FoundationEssentials
 
 struct TransformCommand: ParsableCommand {
@@ -65,11 +66,20 @@ struct TransformCommand: ParsableCommand {
         if result.wasInterrupted {
             throw SessionError("interrupted: \(output) holds only the first \(written) frames")
         }
-        if written == 0 { throw SessionError("no frame of \(input) could be transformed") }
+        let bad = report.input.bad
+        if written == 0 {
+            throw SessionError(
+                "no frame of \(input) could be transformed"
+                    + (bad > 0 ? ": the file is damaged. Copy it again, or repair it" : ""))
+        }
+        if bad > 0 {
+            let all = report.input.frames + bad
+            log.warning("\(input) is damaged: \(bad) of \(all) frames are missing in \(output)")
+        }
         func tenths(_ value: Double) -> Double { (value * 10).rounded() / 10 }
         let rate = tenths(Double(written) / max(report.seconds, 1e-3))
         print(
-            "\(written) frames in \(tenths(report.seconds)) s (\(rate) fps), "
-                + "\(report.input.bad) damaged: \(output)")
+            "\(written) \(written == 1 ? "frame" : "frames") in \(tenths(report.seconds)) s "
+                + "(\(rate) fps), \(bad) damaged: \(output)")
     }
 }

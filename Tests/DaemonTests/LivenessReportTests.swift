@@ -52,7 +52,7 @@ import Video
         report.outputs[0].age.p99 = 109.052
         #expect(
             report.judged(isPaced: true).reasons == [
-                "1 % of the frames were older than 109.1 ms, 100 are allowed"
+                "1 % of the frames were older than 109.1 ms, 100 ms are allowed"
             ])
         report = live()
         (report.input.frames, report.outputs[0].frames) = (0, 0)

@@ -54,7 +54,9 @@ extension Doctor {
             return [
                 .problem(
                     "model.unusable", "the model \(path) cannot be used", "\(error)",
-                    command: "sudo make install  # in Lucida's source folder")
+                    command: path == transform.model
+                        ? "lucida run --model base  # or copy your file again"
+                        : "sudo make install  # in Lucida's source folder")
             ]
         }
         do {

@@ -194,7 +194,7 @@ extension LivenessReport {
             if output.age.p99 > ageLimitMilliseconds {
                 reasons.append(
                     "1 % of the frames were older than \(decimalText(output.age.p99, 1)) ms, "
-                        + "\(Int(ageLimitMilliseconds)) are allowed")
+                        + "\(Int(ageLimitMilliseconds)) ms are allowed")
             }
             let due =
                 input.frames + input.lostBySource - min(input.early + input.paused, input.frames)
