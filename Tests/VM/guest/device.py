@@ -327,31 +327,16 @@ def holder_dies(found):
 def a_reading_ffmpeg(found):
     """An app that cannot be steered: what it gets while one Lucida is killed and another starts."""
     with Holder("--config", configuration("auto")) as holder:
-        app = subprocess.Popen(
-            ["ffmpeg", "-loglevel", "error", "-f", "v4l2", "-i", lucida.LOOPBACK, "-f", "rawvideo",
-             "-pix_fmt", "yuyv422", "-"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        try:
-            def reads(is_wanted, frames=2000):
-                """Frames until one of that kind comes; None if none does."""
-                for count in range(frames):
-                    bars = pipeline.bars_in(app.stdout.read(SIZE[0] * SIZE[1] * 2))
-                    found.setdefault("kinds", []).append(bars)
-                    if is_wanted(bars):
-                        return count
-                return None
-
-            found["card_before"] = reads(lambda bars: bars < 4)
+        with pipeline.ReadingFfmpeg() as app:
+            found["card_before"] = app.frames_until(lambda bars: bars < 4)
             with daemon() as first:
-                found["picture"] = reads(lambda bars: bars == 8)
+                found["picture"] = app.frames_until(lambda bars: bars == 8)
                 first.process.kill()
-                found["card_after_kill"] = reads(lambda bars: bars < 4)
+                found["card_after_kill"] = app.frames_until(lambda bars: bars < 4)
             with daemon():
-                found["picture_again"] = reads(lambda bars: bars == 8)
-                found["is_running"] = app.poll() is None
-        finally:
-            app.kill()
-            app.wait()
-        found["kinds"] = sorted(set(found["kinds"]))
+                found["picture_again"] = app.frames_until(lambda bars: bars == 8)
+                found["is_running"] = app.is_running()
+        found["kinds"] = sorted(set(app.kinds))
         found["log"] = holder.log()
 
 

@@ -79,6 +79,32 @@ def a_reader_that_opens_first(found):
             found["status"] = daemon.terminate()
 
 
+class ReadingFfmpeg:
+    """An app that cannot be steered: it goes on reading, or it does not."""
+
+    def __enter__(self):
+        self.kinds = []  # bars in each frame that it got
+        self.process = subprocess.Popen(
+            ["ffmpeg", "-loglevel", "error", "-f", "v4l2", "-i", lucida.LOOPBACK, "-f", "rawvideo",
+             "-pix_fmt", "yuyv422", "-"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def frames_until(self, is_wanted, most=2000):
+        """Frames before one whose number of bars is wanted; None if none comes."""
+        for count in range(most):
+            self.kinds.append(bars_in(self.process.stdout.read(WIDTH * HEIGHT * 2)))
+            if is_wanted(self.kinds[-1]):
+                return count
+        return None
+
+    def is_running(self):
+        return self.process.poll() is None
+
+
 def ffmpeg(found):
     with lucida.run_camera(*PLAIN) as daemon:
         with v4l2.Device(lucida.LOOPBACK) as first:

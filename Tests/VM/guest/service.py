@@ -147,18 +147,16 @@ def doctor(found):
 
 
 def restart_after_a_kill(found):
-    with v4l2.Device(lucida.LOOPBACK) as reader:
-        reader.set_format(pipeline.WIDTH, pipeline.HEIGHT, "YUYV")
-        reader.start()
+    with pipeline.ReadingFfmpeg() as app:
+        found["before"] = app.frames_until(lambda bars: bars == 8)
         killed = state()["MainPID"]
         began = time.monotonic()
         sh("systemctl kill -s KILL lucida")
-        found["shows_a_card"] = steps.wait_until(
-            lambda: (frame := reader.frame(1)) and pipeline.bars_in(frame) < 4, 30, pause=0
-        )
+        found["card"] = app.frames_until(lambda bars: bars < 4)
         found["seconds_to_the_card"] = round(time.monotonic() - began, 2)
-        found["shows_the_camera"] = pipeline.frame_with_bars(reader) is not None
+        found["camera"] = app.frames_until(lambda bars: bars == 8)
         found["seconds_to_the_camera"] = round(time.monotonic() - began, 2)
+        found["is_reading"] = app.is_running()
         found["is_restarted"] = steps.wait_until(
             lambda: state()["ActiveState"] == "active" and state()["MainPID"] != killed, 60
         )
