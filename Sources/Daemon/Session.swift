@@ -245,8 +245,8 @@ public struct Session {
         }
     }
 
-    /// Whether systemd has started this live run, and starts it again after a crash.
-    private var isService: Bool { isPaced && environment["NOTIFY_SOCKET"] != nil }
+    /// Whether a service manager has started this live run; ours starts it again after a crash.
+    private var isService: Bool { isPaced && !(environment["NOTIFY_SOCKET"] ?? "").isEmpty }
 
     private func pipelineOptions(for source: any FrameSource) -> PipelineOptions {
         var result = PipelineOptions()

@@ -51,20 +51,26 @@ public final class ImageWriter: @unchecked Sendable {
             throw LibAVError(operation: "write to", code: clibav_error(ENOTDIR), file: directory)
         }
         try self.init(codec: AV_CODEC_ID_PNG, input: input, directory: directory)
-        if continuesSeries { offset = Self.lastNumber(in: directory) }
+        if continuesSeries { offset = try Self.lastNumber(in: directory) }
     }
 
     /// The highest number that a picture of a series has there; 0: there is none.
-    private static func lastNumber(in directory: String) -> Int {
-        guard let entries = opendir(directory) else { return 0 }
+    private static func lastNumber(in directory: String) throws(LibAVError) -> Int {
+        guard let entries = opendir(directory) else {
+            throw LibAVError(operation: "read", code: clibav_error(errno), file: directory)
+        }
         defer { closedir(entries) }
         var last = 0
         while let entry = readdir(entries) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
             }
-            if name.hasSuffix(".png"), let number = Int(name.dropLast(4)) {
-                last = max(last, number)
+            let digits = name.dropLast(4)
+            // As we write them, and small enough to count on from.
+            if name.hasSuffix(".png"), (6...17).contains(digits.count),
+                digits.allSatisfy({ $0.isASCII && $0.isNumber })
+            {
+                last = max(last, Int(digits) ?? 0)
             }
         }
         return last

@@ -84,8 +84,8 @@ struct ControlCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Change a setting until the next start or reload.",
             discussion: """
-                Of [transform] all but model and size, camera.on_demand, camera.linger and log.level. \
-                For example: `lucida ctl set transform.style ink:0.7,oil:0.3`
+                Takes camera.on_demand, camera.linger, log.level and all of [transform] but model and \
+                size. For example: `lucida ctl set transform.style ink:0.7,oil:0.3`
                 """)
         @OptionGroup var options: Options
 

@@ -2,8 +2,8 @@
 
 internal import ArgumentParser
 internal import Daemon
-internal import Logging
 internal import FoundationEssentials
+internal import Logging
 
 struct TransformCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

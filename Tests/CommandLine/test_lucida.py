@@ -531,7 +531,7 @@ class Control(Case):
             self.assertIn(f"transform.{key} = ", result.stdout)
             if field is not None:
                 self.assertEqual(self.status()["look"][key], field)
-        result = self.ctl("set", "transform.seed", "7")
+        result = self.ctl("set", "transform.seed=7")
         self.assertEqual((result.returncode, result.stdout), (0, "transform.seed is 7 already\n"))
         text = self.ctl("status").stdout
         self.assertRegex(text, r"(?m)^model +streaming-unet \(streaming-flow-unet v1\)$")

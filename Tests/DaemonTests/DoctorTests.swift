@@ -424,7 +424,10 @@ private let otherBreakages: [Breakage] = [
     Breakage(id: "model.missing", command: "sudo make install  # in Lucida's source folder") {
         $0.model = "inkk"
     },
-    Breakage(id: "model.unusable", command: "lucida run --model base  # or copy your file again") {
+    Breakage(
+        id: "model.unusable",
+        command: "lucida run --model base  # or set transform.model, or copy the file again"
+    ) {
         $0.model = $0.root + "/etc/group"
     },
     Breakage(

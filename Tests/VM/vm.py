@@ -77,8 +77,8 @@ def run(
     loopback: a version of LOOPBACK_VERSIONS, or None for no loopback device.
     vivid: module options, or None for no camera.
     counts_time: the guest's clock goes on by a nanosecond with each instruction, and with the host's only while
-        the guest waits. What takes a second there is 10⁹ instructions, however slow or busy the host is, so
-        that seconds can be judged: less than one core of an ordinary laptop does. Takes up to twice as long.
+        the guest waits: computing takes the same guest time on any host, a third of what one core of a laptop
+        would do in it, so that seconds can be judged. Takes up to twice as long.
     environment: variables for the command.
     """
     share = pathlib.Path(tempfile.mkdtemp(prefix="lucida-vm-"))
@@ -87,7 +87,7 @@ def run(
             share, command, loopback, loopback_options, vivid, systemd, environment or {}
         )
         started = time.monotonic()
-        _boot(share, timeout_seconds, memory, cpus, counts_time)
+        _boot(share, (2 if counts_time else 1) * timeout_seconds, memory, cpus, counts_time)
         return _result(share, time.monotonic() - started)
     finally:
         shutil.rmtree(share, ignore_errors=True)
@@ -117,8 +117,11 @@ def _boot(share, timeout_seconds, memory, cpus, counts_time):
     kernel = (VM / "kernel-version").read_text().strip()
     arguments = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot"]
     arguments += ["-display", "none", "-machine", "q35"]
-    # Counting needs all processors in one thread; sleep=on: time passes as the host's while none computes.
-    arguments += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=on"] if counts_time else ["-accel", "tcg,thread=multi"]
+    if counts_time:
+        # Counting needs all processors in one thread; sleep=on: time passes as the host's while none computes.
+        arguments += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=on"]
+    else:
+        arguments += ["-accel", "tcg,thread=multi"]
     arguments += ["-cpu", "max", "-smp", str(cpus), "-m", memory]
     arguments += ["-kernel", str(VM / "image" / "boot" / f"vmlinuz-{kernel}")]
     arguments += ["-initrd", str(VM / "initramfs.gz")]

@@ -55,7 +55,7 @@ extension Doctor {
                 .problem(
                     "model.unusable", "the model \(path) cannot be used", "\(error)",
                     command: path == transform.model
-                        ? "lucida run --model base  # or copy your file again"
+                        ? "lucida run --model base  # or set transform.model, or copy the file again"
                         : "sudo make install  # in Lucida's source folder")
             ]
         }

@@ -45,8 +45,9 @@ final class FileSink: FrameSink, @unchecked Sendable {
     /// - Parameters:
     ///   - isLive: whether to wait for a target that fails in mid-run. Not for a pipe, which has nobody to
     ///     wait for, nor for a playlist, whose segments would be overwritten.
-    ///   - keepsEarlier: whether a file that is there already stays, and this run records beside it: what
-    ///     starts again by itself, after a crash for one, must not destroy what it recorded before.
+    ///   - keepsEarlier: whether a file that is there already stays, and a live run records beside it: what
+    ///     starts again by itself, after a crash for one, must not destroy what it recorded before. Not
+    ///     for a playlist, whose name is what people follow.
     init(
         path: String, codec: Codec, constantRateFactor: Int, isLive: Bool, keepsEarlier: Bool,
         log: Logger
@@ -72,17 +73,19 @@ final class FileSink: FrameSink, @unchecked Sendable {
         self.format = format
         let muxer: Muxer
         let canWait = isURL && triesAgain
-        let isBeside = keepsEarlier && isFile && choosePart()
+        if keepsEarlier && triesAgain && isFile {
+            // Opened with the first frame, as after a full disk: without frames nothing is left behind.
+            log.notice("\(path) is from an earlier run and stays: this run is written beside it")
+            isAway = true
+            return
+        }
         do throws(LibAVError) {
             muxer = try Muxer(
-                file: isBeside ? part : path, input: format,
-                options: canWait ? attemptOptions : options)
+                file: path, input: format, options: canWait ? attemptOptions : options)
         } catch {
-            if isBeside { unlink(part) }
             guard canWait, error.isUnanswered else { throw error }
             return fail(error)
         }
-        if isBeside { log.notice("\(path) is from an earlier run and stays; written now: \(part)") }
         warnOfSize(muxer, format)
         triesAgain = triesAgain && (isURL || isFile)
         (self.muxer, isOpenedOnce) = (muxer, true)

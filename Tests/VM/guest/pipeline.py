@@ -3,9 +3,11 @@
 import contextlib
 import json
 import os
+import select
 import struct
 import subprocess
 import threading
+import time
 
 import barcode
 import lucida
@@ -93,13 +95,29 @@ class ReadingFfmpeg:
         self.process.kill()
         self.process.wait()
 
-    def frames_until(self, is_wanted, most=2000):
+    def frames_until(self, is_wanted, seconds=60):
         """Frames before one whose number of bars is wanted; None if none comes."""
-        for count in range(most):
-            self.kinds.append(bars_in(self.process.stdout.read(WIDTH * HEIGHT * 2)))
+        end, count = time.monotonic() + seconds, 0
+        while (frame := self._frame(end)) is not None:
+            self.kinds.append(bars_in(frame))
             if is_wanted(self.kinds[-1]):
                 return count
+            count += 1
         return None
+
+    def _frame(self, end):
+        """The next one; None if it does not come in time, or none ever will."""
+        output, size = self.process.stdout.fileno(), WIDTH * HEIGHT * 2
+        frame = b""
+        while len(frame) < size:
+            left = end - time.monotonic()
+            if left < 0 or not select.select([output], [], [], left)[0]:
+                return None
+            part = os.read(output, size - len(frame))
+            if not part:
+                return None
+            frame += part
+        return frame
 
     def is_running(self):
         return self.process.poll() is None

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 
 import device
 import lucida
@@ -15,6 +16,7 @@ RUNTIME = "/run/pipewire-test"
 
 def start_pipewire():
     """udev, which tells PipeWire of cameras; a bus; PipeWire and its session manager. Returns their processes."""
+    # Without logind's folders WirePlumber ends at once.
     for name in ("/run/udev", RUNTIME, *(f"/run/systemd/{name}" for name in ("seats", "sessions", "users", "machines"))):
         os.makedirs(name, exist_ok=True)
     os.environ["XDG_RUNTIME_DIR"] = RUNTIME
@@ -42,8 +44,8 @@ def sources():
     for thing in json.loads(found or "[]"):
         properties = thing.get("info", {}).get("props", {})
         if properties.get("media.class") == "Video/Source":
-            formats = thing["info"]["params"].get("EnumFormat", [])
-            nodes[properties["api.v4l2.path"]] = [properties["node.description"], formats]
+            formats = thing["info"].get("params", {}).get("EnumFormat", [])
+            nodes[properties.get("api.v4l2.path")] = [properties.get("node.description"), formats]
     return nodes
 
 
@@ -66,13 +68,16 @@ def seen(found):
                     found[name] = offered()
                     daemon.process.kill()
                     daemon.process.wait()
+                # What it would drop it has dropped by then.
+                subprocess.run(["udevadm", "settle"], check=True, timeout=60)
+                time.sleep(3)
                 found[f"after_{name}"] = offered()
         finally:
-            for process in reversed(started):
-                process.terminate()
-                process.wait(20)
             with open("pipewire.log", errors="replace") as log:
                 found["log"] = holder.log() + log.read()[-3000:]
+            for process in reversed(started):
+                process.kill()
+                process.wait()
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ def unplugged(reader):
     write(UNBIND, "vivid.0")
     time.sleep(1.5)
     write(BIND, "vivid.0")
+    ended = time.monotonic()
     lucida.set_camera()
+    return ended
 
 
 def refused_start(reader):
@@ -81,6 +83,16 @@ FAULTS = [
 ]
 
 
+# The camera is not opened anew: capture restarts a broken stream by itself, for the others it goes on.
+UNNOTICED = (broken_stream, reader_probes, paused)
+
+
+def openings():
+    """How often the supervision has opened or restarted the camera."""
+    counts = recovery.counts()
+    return counts.get("attempts", 0) + counts.get("restarted", 0)
+
+
 def footprint(daemon):
     """The least of some looks: a connection to the control socket, for one, is closed a little later."""
     looks = []
@@ -114,9 +126,11 @@ def soak(found):
                 found["before"] = recovery.next_picture(reader)
                 for number in range(ROUNDS + 1):
                     for fault in FAULTS:
-                        fault(reader)
-                        name, ended = fault.__name__, time.monotonic()
-                        if not recovery.next_picture(reader):
+                        name, before = fault.__name__, openings()
+                        ended = fault(reader) or time.monotonic()
+                        # A picture from before it was noticed is no recovery.
+                        noticed = fault in UNNOTICED or steps.wait_until(lambda: openings() > before, 10)
+                        if not noticed or not recovery.next_picture(reader):
                             found["failed"].append(f"{name}, round {number}: {demand.status()}")
                         found["gaps"].setdefault(name, []).append(round(time.monotonic() - ended, 2))
                     # The first round warms up.
