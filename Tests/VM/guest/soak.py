@@ -83,8 +83,9 @@ FAULTS = [
 ]
 
 
-# The camera is not opened anew: capture restarts a broken stream by itself, for the others it goes on.
-UNNOTICED = (broken_stream, reader_probes, paused)
+# The camera is not opened anew: capture restarts a broken stream by itself, and for the others it goes on. To 0.12.7 who has the
+# device open is a reader, streaming or not.
+UNNOTICED = (broken_stream, reader_leaves, reader_probes, paused)
 
 
 def openings():
