@@ -77,8 +77,8 @@ def run(
     loopback: a version of LOOPBACK_VERSIONS, or None for no loopback device.
     vivid: module options, or None for no camera.
     counts_time: the guest's clock goes on by a nanosecond with each instruction, and with the host's only while
-        the guest waits: computing takes the same guest time on any host, a third of what one core of a laptop
-        would do in it, so that seconds can be judged. Takes up to twice as long.
+        the guest waits: computing takes the same guest time on any host, so that seconds can be judged (a loop in
+        Python took six times the seconds that the host's own core needed). Takes up to twice as long.
     environment: variables for the command.
     """
     share = pathlib.Path(tempfile.mkdtemp(prefix="lucida-vm-"))
