@@ -30,6 +30,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
     private var part = ""
     private var isPartOurs = false
     private var isAway = false
+    private var isFailureTold = false
     private var nextAttemptTime: Int64 = 0
     private var trialEndTime: Int64 = 0
 
@@ -124,7 +125,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
         }
         guard muxer.write(frame) == .failed else {
             if isAway, MonotonicClock.nowNanoseconds >= trialEndTime {
-                isAway = false
+                (isAway, isFailureTold) = (false, false)
                 log.notice("written now: \(part)")
             }
             return isAway ? .away : .written
@@ -136,7 +137,9 @@ final class FileSink: FrameSink, @unchecked Sendable {
     private func reopen() {
         guard let format, MonotonicClock.nowNanoseconds >= nextAttemptTime else { return }
         do throws(LibAVError) {
-            guard choosePart() else { return postpone() }
+            guard choosePart() else {
+                throw LibAVError(operation: "make", code: -errno, file: part)
+            }
             let muxer = try Muxer(file: part, input: format, options: attemptOptions)
             // That of the first opening has been told.
             if !isOpenedOnce { warnOfSize(muxer, format) }
@@ -150,16 +153,13 @@ final class FileSink: FrameSink, @unchecked Sendable {
     private func fail(_ error: LibAVError) {
         muxer = nil
         removePartOnTrial()
-        postpone()
-        // Once, not with every attempt.
-        guard !isAway else { return }
+        nextAttemptTime = MonotonicClock.nowNanoseconds + Self.attemptSeconds * 1_000_000_000
         isAway = triesAgain
+        // Once, not with every attempt.
+        guard !isFailureTold else { return }
+        isFailureTold = true
         log.error(
             "\(error)\(triesAgain ? "; it is tried again every \(Self.attemptSeconds) s" : "")")
-    }
-
-    private func postpone() {
-        nextAttemptTime = MonotonicClock.nowNanoseconds + Self.attemptSeconds * 1_000_000_000
     }
 
     private func removePartOnTrial() {
