@@ -37,6 +37,10 @@ public protocol FrameSource: AnyObject, Sendable {
     /// Whether it is a camera: delivers steadily while it is open, and may be closed and opened again
     /// at any time. Others are never closed before their end, and may pause as long as they like.
     var isCamera: Bool { get }
+    /// Takes over what the source that it replaces, closed by now, knows of the device: a camera that
+    /// is at another number meanwhile goes on being the one that is meant. Control thread, before
+    /// `prepare`.
+    func replace(_ before: any FrameSource)
     /// Stops the stream and starts it again, because no frames come. Capture thread.
     ///
     /// - Returns: whether that is done; otherwise the device is lost.
@@ -61,6 +65,8 @@ extension FrameSource {
     public func plan() -> VideoFormat? { nil }
     /// Most are not.
     public var isCamera: Bool { false }
+    /// Most know nothing that the configuration does not say.
+    public func replace(_ before: any FrameSource) {}
     /// Nothing to do for a source that has no stream.
     public func restart() -> Bool { true }
     /// Nothing to do for a source whose frames wait until they are asked for.

@@ -44,8 +44,19 @@ final class SteppedSource: FrameSource, @unchecked Sendable {
     private let nap = Event()
     // Capture thread only.
     private var frameNumber: UInt64 = 0
+    /// The closed source that this one was last put in the place of. Control thread.
+    private(set) weak var replaced: SteppedSource?
+    private var isOpen = false
 
-    func prepare() throws -> VideoFormat { smallFormat }
+    func prepare() throws -> VideoFormat {
+        isOpen = true
+        return smallFormat
+    }
+
+    func replace(_ before: any FrameSource) {
+        guard let before = before as? SteppedSource, !before.isOpen else { return }
+        replaced = before
+    }
 
     func next(into frame: FrameBuffer) -> SourceStatus {
         guard release.wait(timeoutNanoseconds: 1_000_000) else { return .again }
@@ -55,7 +66,7 @@ final class SteppedSource: FrameSource, @unchecked Sendable {
         return .frame
     }
 
-    func finish() {}
+    func finish() { isOpen = false }
 
     /// Lets other threads work for a moment. One thread at a time.
     func pause() { nap.wait(timeoutNanoseconds: 1_000_000) }

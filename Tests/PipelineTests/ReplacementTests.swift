@@ -70,6 +70,7 @@ private final class FillingTransform: FrameTransform, @unchecked Sendable {
         try pipeline.replaceFront(source: nil, transform: FillingTransform(202))
         more(pipeline, sources[0])
         try pipeline.replaceFront(source: sources[1], transform: nil)
+        #expect(sources[1].replaced === sources[0])
         more(pipeline, sources[1])
         try pipeline.replaceFront(source: sources[0], transform: FillingTransform(203))
         // During a pause, too.

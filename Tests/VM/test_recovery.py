@@ -58,6 +58,8 @@ class RecoveryTests:
         self.assertTrue(found["is_closed"] and found["is_still_missing"], found["log"])
         self.assertTrue(found["after"], found["log"])
         self.assertIn("/dev/video3", found["source"])
+        self.assertTrue(found["is_opened_anew"] and found["after_change"], found["log"])
+        self.assertIn("/dev/video3", found["source_after_change"])
         self.assertGreaterEqual(found["camera"]["lost"], 1)
         self.assertEqual(found["exit"], 0, found["log"])
 

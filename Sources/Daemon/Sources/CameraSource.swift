@@ -21,7 +21,7 @@ final class CameraSource: FrameSource, @unchecked Sendable {
     // What the rest of the pipeline was planned for: fixed by the first `prepare` that succeeds.
     // This and the two below: one thread at a time, as above.
     private var frameSize: FrameSize?
-    // The camera that was open last, to be found again.
+    // The camera that was open last, to be found again; at first that of the source before, if any.
     private var identity: DeviceCapabilities?
     private var stream: CaptureStream?
     private var converter: Converter?
@@ -70,6 +70,12 @@ final class CameraSource: FrameSource, @unchecked Sendable {
         return VideoFormat(
             pixelFormat: .rgb24, width: size.width, height: size.height,
             frameRate: mode?.rate ?? settings.frameRate)
+    }
+
+    /// Goes on with the same camera, wherever it is now, if the same one is asked for.
+    func replace(_ before: any FrameSource) {
+        guard let before = before as? CameraSource, before.deviceName == deviceName else { return }
+        identity = before.identity
     }
 
     /// Opens the first camera that works. Opened anew, whatever it delivers then comes out in the

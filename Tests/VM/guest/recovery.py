@@ -12,6 +12,7 @@ import steps
 import v4l2
 
 DISK = "/tmp/disk"
+CONFIGURATION = "recovery.toml"
 
 
 def inject(control, value=1):
@@ -94,9 +95,15 @@ def busy(found):
                 found["log"] = daemon.log()
 
 
+def set_rate(rate):
+    with open(CONFIGURATION, "w") as file:
+        file.write(f"[camera]\nrate = {rate}\n")
+
+
 def replugged(found):
     """Unplugged, away for a while, and back under another number."""
-    with daemon_and_reader(found) as (daemon, reader):
+    set_rate(30)
+    with daemon_and_reader(found, "--config", CONFIGURATION) as (daemon, reader):
         with open("/sys/bus/platform/drivers/vivid/unbind", "w") as file:
             file.write("vivid.0")
         found["is_missing"] = demand.reaches("noCamera")
@@ -112,6 +119,13 @@ def replugged(found):
         lucida.set_camera()
         found["after"] = next_picture(reader)
         found["source"] = demand.status()["source"]
+        # A setting for which the camera is opened anew: still the one that was meant, where it is now.
+        opened = counts()["attempts"]
+        set_rate(25)
+        demand.ask("reload")
+        found["is_opened_anew"] = count_reaches("attempts", opened + 1)
+        found["after_change"] = next_picture(reader)
+        found["source_after_change"] = demand.status()["source"]
 
 
 def no_camera_at_the_start(found):
