@@ -95,6 +95,21 @@ def busy(found):
                 found["log"] = daemon.log()
 
 
+def unplug():
+    with open("/sys/bus/platform/drivers/vivid/unbind", "w") as file:
+        file.write("vivid.0")
+
+
+def plug_in(number):
+    """The camera, its driver being unloaded, as /dev/videoNUMBER. Returns when it was there."""
+    command = ["modprobe", "vivid", "n_devs=1", "node_types=0x1", f"vid_cap_nr={number}"]
+    subprocess.run(command, check=True, timeout=60)
+    appeared = time.monotonic()
+    lucida.CAMERA = f"/dev/video{number}"
+    lucida.set_camera()
+    return appeared
+
+
 def set_rate(rate):
     with open(CONFIGURATION, "w") as file:
         file.write(f"[camera]\nrate = {rate}\n")
@@ -104,19 +119,13 @@ def replugged(found):
     """Unplugged, away for a while, and back under another number."""
     set_rate(30)
     with daemon_and_reader(found, "--config", CONFIGURATION) as (daemon, reader):
-        with open("/sys/bus/platform/drivers/vivid/unbind", "w") as file:
-            file.write("vivid.0")
+        unplug()
         found["is_missing"] = demand.reaches("noCamera")
         found["is_closed"] = not demand.camera_is_open(daemon)
         subprocess.run(["rmmod", "vivid"], check=True, timeout=60)
         time.sleep(3)
         found["is_still_missing"] = demand.state() == "noCamera"
-        subprocess.run(
-            ["modprobe", "vivid", "n_devs=1", "node_types=0x1", "vid_cap_nr=3"],
-            check=True, timeout=60,
-        )
-        lucida.CAMERA = "/dev/video3"
-        lucida.set_camera()
+        plug_in(3)
         found["after"] = next_picture(reader)
         found["source"] = demand.status()["source"]
         # A setting for which the camera is opened anew: still the one that was meant, where it is now.
@@ -137,21 +146,20 @@ def no_camera_at_the_start(found):
                 found["format"] = pipeline.started_reader(reader, daemon)
                 found["is_missing"] = demand.reaches("noCamera")
                 found["bars_in_card"] = pipeline.bars_in(reader.frame(5))
-                subprocess.run(
-                    ["modprobe", "vivid", "n_devs=1", "node_types=0x1", "vid_cap_nr=0"],
-                    check=True, timeout=60,
-                )
-                lucida.CAMERA = "/dev/video0"
-                lucida.set_camera()
+                plug_in(0)
                 found["after"] = next_picture(reader)
                 found["exit"] = daemon.terminate()
             finally:
                 found["log"] = daemon.log()
 
 
+def set_another_format():
+    other = ["--set-fmt-video=width=640,height=360,pixelformat=RGB3", "--set-parm=10"]
+    subprocess.run(["v4l2-ctl", "-d", lucida.CAMERA, *other], check=True, timeout=60)
+
+
 def changed_format(found):
     """While nobody looks, another program leaves the camera in another format and at another rate."""
-    other = ["--set-fmt-video=width=640,height=360,pixelformat=RGB3", "--set-parm=10"]
     with lucida.run_camera(*pipeline.PLAIN) as daemon:
         try:
             with v4l2.Device(lucida.LOOPBACK) as reader:
@@ -159,7 +167,7 @@ def changed_format(found):
                 found["before"] = next_picture(reader)
             found["is_closed"] = steps.wait_until(
                 lambda: not demand.camera_is_open(daemon), demand.SETTLE_SECONDS) is True
-            subprocess.run(["v4l2-ctl", "-d", lucida.CAMERA, *other], check=True, timeout=60)
+            set_another_format()
             with v4l2.Device(lucida.LOOPBACK) as reader:
                 demand.start_reader(reader)
                 found["after"] = next_picture(reader)
@@ -168,15 +176,19 @@ def changed_format(found):
             found["log"] = daemon.log()
 
 
-def suspended(found):
+def sleep():
     """The machine goes to sleep as far as freezing every program, and wakes after five seconds: that is a test
     which the kernel has (Documentation/power/basic-pm-debugging)."""
+    with open("/sys/power/pm_test", "w") as file:
+        file.write("freezer")
+    with open("/sys/power/state", "w") as file:
+        file.write("freeze")
+
+
+def suspended(found):
     with daemon_and_reader(found) as (daemon, reader):
-        with open("/sys/power/pm_test", "w") as file:
-            file.write("freezer")
         asleep_at = time.monotonic()
-        with open("/sys/power/state", "w") as file:
-            file.write("freeze")
+        sleep()
         found["asleep_seconds"] = time.monotonic() - asleep_at
         found["after"] = next_picture(reader)
         found["is_live"] = demand.reaches("live")

@@ -12,8 +12,7 @@ import steps
 import v4l2
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "1"))
-CONFIGURATION = "soak.toml"
-UNBIND, BIND = (f"/sys/bus/platform/drivers/vivid/{name}" for name in ("unbind", "bind"))
+LINGER = ("--set", "camera.linger=1")
 
 
 def write(path, text):
@@ -37,9 +36,9 @@ def lost(reader):
 
 
 def unplugged(reader):
-    write(UNBIND, "vivid.0")
+    recovery.unplug()
     time.sleep(1.5)
-    write(BIND, "vivid.0")
+    write("/sys/bus/platform/drivers/vivid/bind", "vivid.0")
     ended = time.monotonic()
     lucida.set_camera()
     return ended
@@ -51,16 +50,63 @@ def refused_start(reader):
     recovery.inject("inject_fatal_streaming_error")
 
 
-def reader_leaves(reader):
-    reader.stop()
-    time.sleep(4)
-    demand.start_reader(reader)
-
-
 def reader_probes(reader):
     for _ in range(4):
         reader.stop()
         demand.start_reader(reader)
+
+
+def replugged(reader):
+    """Under another number."""
+    recovery.unplug()
+    demand.reaches("noCamera")
+    subprocess.run(["rmmod", "vivid"], check=True, timeout=60)
+    return recovery.plug_in(3 if lucida.CAMERA == "/dev/video0" else 0)
+
+
+def asleep(reader):
+    recovery.sleep()
+
+
+def leave(reader):
+    """The reader goes, and the camera is closed. (To 0.12.7 who has the device open is a reader, streaming or not.)"""
+    reader.close()
+    demand.reaches("idle")
+    # A camera takes a moment to close.
+    time.sleep(1)
+
+
+def come_back(reader):
+    reader.open()
+    demand.start_reader(reader)
+
+
+def reader_leaves(reader):
+    leave(reader)
+    come_back(reader)
+
+
+def another_format(reader):
+    """Another program has the camera for a while, and leaves it in another format."""
+    leave(reader)
+    recovery.set_another_format()
+    come_back(reader)
+
+
+def busy(reader):
+    """Another program films when the reader comes, and goes."""
+    leave(reader)
+    with v4l2.Device(lucida.CAMERA) as other:
+        other.start()
+        come_back(reader)
+        demand.reaches("cameraBusy")
+
+
+def reader_wants_another_size(reader):
+    leave(reader)
+    reader.open()
+    reader.set_format(640, 480, "YUYV")
+    demand.start_reader(reader)
 
 
 def paused(reader):
@@ -71,21 +117,21 @@ def paused(reader):
 
 def reloaded(reader):
     """The camera is opened anew with another rate."""
-    reloaded.rate = 55 - reloaded.rate
-    write(CONFIGURATION, f"[camera]\nrate = {reloaded.rate}\n")
+    reloaded.rate = 25 - reloaded.rate
+    recovery.set_rate(reloaded.rate)
     demand.ask("reload")
 
 
-reloaded.rate = 30
+# Few frames: the faults are what takes time here.
+reloaded.rate = 15
+
 FAULTS = [
-    stall, broken_stream, lost, unplugged, refused_start, reader_leaves, reader_probes, paused,
-    reloaded,
+    stall, broken_stream, lost, unplugged, replugged, refused_start, asleep, another_format, busy,
+    reader_leaves, reader_probes, reader_wants_another_size, paused, reloaded,
 ]
 
-
-# The camera is not opened anew: capture restarts a broken stream by itself, and for the others it goes on. To 0.12.7 who has the
-# device open is a reader, streaming or not.
-UNNOTICED = (broken_stream, reader_leaves, reader_probes, paused)
+# The camera is not opened anew: capture restarts a broken stream by itself, and for the others it goes on.
+UNNOTICED = (broken_stream, asleep, reader_probes, paused)
 
 
 def openings():
@@ -116,11 +162,11 @@ def footprint_now(daemon):
 
 
 def soak(found):
-    write(CONFIGURATION, "")
+    recovery.set_rate(reloaded.rate)
     found["footprints"] = []
     found["failed"] = []
     found["gaps"] = {}  # seconds from the end of each fault to the first picture after it
-    with lucida.run_camera("--config", CONFIGURATION, *pipeline.PLAIN) as daemon:
+    with lucida.run_camera("--config", recovery.CONFIGURATION, *LINGER, *pipeline.PLAIN) as daemon:
         with v4l2.Device(lucida.LOOPBACK) as reader:
             try:
                 found["format"] = pipeline.started_reader(reader, daemon)
@@ -143,6 +189,7 @@ def soak(found):
 
 
 if __name__ == "__main__":
+    write("/sys/module/suspend/parameters/pm_test_delay", "2")
     # The kernel fills up a huge page where it likes, some time later: 2 MiB that nobody has asked for.
     write("/sys/kernel/mm/transparent_hugepage/enabled", "never")
     lucida.set_camera()

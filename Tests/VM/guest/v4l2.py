@@ -21,18 +21,21 @@ def fourcc(text):
 
 
 class Device:
-    """An open node. Closes with `close()` or at the end of a `with`."""
+    """An open node. Closes with `close()` or at the end of a `with`; `open()` opens it again."""
 
     def __init__(self, path):
         self.path = path
-        self.descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         self.buffers = []
+        self.open()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.close()
+
+    def open(self):
+        self.descriptor = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
 
     def close(self):
         self.stop()
