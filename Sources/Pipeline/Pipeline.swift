@@ -199,7 +199,7 @@ public final class Pipeline {
         var isSourceOpen = front.isSourceOpen
         if let newSource {
             source.finish()
-            newSource.replace(source)
+            newSource.takeOver(from: source)
             source = newSource
             isSourceOpen = false
             switches.readsClock = false

@@ -20,8 +20,8 @@ public enum SourceStatus: Sendable, Equatable {
     case formatChanged
 }
 
-/// Where frames come from. The control thread calls `plan`, `prepare`, `start` and `finish` while no
-/// other thread uses the source; `next` belongs to the capture thread, which also closes, prepares and
+/// Where frames come from. The control thread calls `plan`, `takeOver`, `prepare`, `start` and `finish`
+/// while no other thread uses the source; `next` belongs to the capture thread, which also closes, prepares and
 /// starts a camera while the pipeline runs.
 public protocol FrameSource: AnyObject, Sendable {
     /// For people: `test`, `/dev/video0 (HD Webcam)`, `talk.mp4`.
@@ -37,10 +37,9 @@ public protocol FrameSource: AnyObject, Sendable {
     /// Whether it is a camera: delivers steadily while it is open, and may be closed and opened again
     /// at any time. Others are never closed before their end, and may pause as long as they like.
     var isCamera: Bool { get }
-    /// Takes over what the source that it replaces, closed by now, knows of the device: a camera that
-    /// is at another number meanwhile goes on being the one that is meant. Control thread, before
-    /// `prepare`.
-    func replace(_ before: any FrameSource)
+    /// Takes over what `before`, in whose place it is put and which is closed, knows of the device: a
+    /// camera that is at another number meanwhile goes on being the one that is meant. Control thread.
+    func takeOver(from before: any FrameSource)
     /// Stops the stream and starts it again, because no frames come. Capture thread.
     ///
     /// - Returns: whether that is done; otherwise the device is lost.
@@ -66,7 +65,7 @@ extension FrameSource {
     /// Most are not.
     public var isCamera: Bool { false }
     /// Most know nothing that the configuration does not say.
-    public func replace(_ before: any FrameSource) {}
+    public func takeOver(from before: any FrameSource) {}
     /// Nothing to do for a source that has no stream.
     public func restart() -> Bool { true }
     /// Nothing to do for a source whose frames wait until they are asked for.

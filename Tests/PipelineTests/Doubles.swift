@@ -44,16 +44,17 @@ final class SteppedSource: FrameSource, @unchecked Sendable {
     private let nap = Event()
     // Capture thread only.
     private var frameNumber: UInt64 = 0
+    // One thread at a time, as `FrameSource` says.
+    private var isOpen = false
     /// The closed source that this one was last put in the place of. Control thread.
     private(set) weak var replaced: SteppedSource?
-    private var isOpen = false
 
     func prepare() throws -> VideoFormat {
         isOpen = true
         return smallFormat
     }
 
-    func replace(_ before: any FrameSource) {
+    func takeOver(from before: any FrameSource) {
         guard let before = before as? SteppedSource, !before.isOpen else { return }
         replaced = before
     }

@@ -52,13 +52,20 @@ class RecoveryTests:
         self.assertGreater(min(found["files"].values()), 30)
         self.assertEqual(found["exit"], 0, found["log"])
 
+    def test_a_camera_named_by_id_is_no_other_that_looks_the_same(self):
+        found = self.facts("named_by_id")
+        self.assertTrue(found["before"] and found["is_missing"] and found["is_still_missing"], found.get("log"))
+        self.assertTrue(found["is_live"] and found["after"], found["log"])
+        self.assertEqual(found["exit"], 0, found["log"])
+
     def test_a_replugged_camera_is_found_under_another_number(self):
         found = self.facts("replugged")
         self.assertTrue(found["before"] and found["is_missing"], found.get("log"))
         self.assertTrue(found["is_closed"] and found["is_still_missing"], found["log"])
         self.assertTrue(found["after"], found["log"])
         self.assertIn("/dev/video3", found["source"])
-        self.assertTrue(found["is_opened_anew"] and found["after_change"], found["log"])
+        self.assertTrue(found["is_live_after_change"] and found["after_change"], found["log"])
+        self.assertEqual((found["attempts_of_change"], found["refusals_of_change"]), (1, 0))
         self.assertIn("/dev/video3", found["source_after_change"])
         self.assertGreaterEqual(found["camera"]["lost"], 1)
         self.assertEqual(found["exit"], 0, found["log"])

@@ -19,9 +19,10 @@ final class CameraSource: FrameSource, @unchecked Sendable {
     private let fit: LibAVFit
     private let log: Logger
     // What the rest of the pipeline was planned for: fixed by the first `prepare` that succeeds.
-    // This and the two below: one thread at a time, as above.
+    // This and the three below: one thread at a time, as above.
     private var frameSize: FrameSize?
-    // The camera that was open last, to be found again; at first that of the source before, if any.
+    // The camera that was open last, to be found again; at first that of the source of the same name
+    // before this one, if any.
     private var identity: DeviceCapabilities?
     private var stream: CaptureStream?
     private var converter: Converter?
@@ -72,8 +73,9 @@ final class CameraSource: FrameSource, @unchecked Sendable {
             frameRate: mode?.rate ?? settings.frameRate)
     }
 
-    /// Goes on with the same camera, wherever it is now, if the same one is asked for.
-    func replace(_ before: any FrameSource) {
+    /// Goes on with the same camera, wherever it is now, if the same name is asked for, `auto` too. Who
+    /// wants what has that name now asks for another one in between, or starts Lucida again.
+    func takeOver(from before: any FrameSource) {
         guard let before = before as? CameraSource, before.deviceName == deviceName else { return }
         identity = before.identity
     }
@@ -103,8 +105,12 @@ final class CameraSource: FrameSource, @unchecked Sendable {
     }
 
     /// Where to look: at the camera that was open before first of all, under whatever number it has now.
+    /// A name by which udev finds it again is left to udev: another camera of its kind is another one.
     private func paths() throws -> [String] {
-        guard let identity else { return try DeviceDirectory.cameraPaths(for: deviceName) }
+        let isNumbered = deviceName == "auto" || deviceName.hasPrefix("/dev/video")
+        guard let identity, isNumbered else {
+            return try DeviceDirectory.cameraPaths(for: deviceName)
+        }
         let same = DeviceDirectory.paths(of: identity)
         do throws(V4L2Error) {
             // What a path leads to now may be another camera that took its number.

@@ -129,12 +129,33 @@ def replugged(found):
         found["after"] = next_picture(reader)
         found["source"] = demand.status()["source"]
         # A setting for which the camera is opened anew: still the one that was meant, where it is now.
-        opened = counts()["attempts"]
+        before = counts()
         set_rate(25)
         demand.ask("reload")
-        found["is_opened_anew"] = count_reaches("attempts", opened + 1)
+        found["is_live_after_change"] = demand.reaches("live")
+        after = counts()
+        found["attempts_of_change"] = after["attempts"] - before["attempts"]
+        found["refusals_of_change"] = after["refused"] - before["refused"]
         found["after_change"] = next_picture(reader)
         found["source_after_change"] = demand.status()["source"]
+
+
+def named_by_id(found):
+    """Where udev has a name for the camera, the name is followed: what looks the same may be another one."""
+    name = "usb-vivid-index0"
+    link = f"/dev/v4l/by-id/{name}"
+    os.makedirs(os.path.dirname(link), exist_ok=True)
+    os.symlink(lucida.CAMERA, link)
+    with daemon_and_reader(found, source=f"v4l2:{name}") as (daemon, reader):
+        os.remove(link)
+        inject("disconnect")
+        found["is_missing"] = demand.reaches("noCamera")
+        time.sleep(3)
+        found["is_still_missing"] = demand.state() == "noCamera" and os.path.exists(lucida.CAMERA)
+        os.symlink(lucida.CAMERA, link)
+        found["is_live"] = demand.reaches("live")
+        found["after"] = next_picture(reader)
+    os.remove(link)
 
 
 def no_camera_at_the_start(found):
@@ -176,9 +197,9 @@ def changed_format(found):
             found["log"] = daemon.log()
 
 
-def sleep():
-    """The machine goes to sleep as far as freezing every program, and wakes after five seconds: that is a test
-    which the kernel has (Documentation/power/basic-pm-debugging)."""
+def suspend():
+    """The machine goes to sleep as far as freezing every program, and wakes after `suspend.pm_test_delay`, five seconds unless set:
+    that is a test which the kernel has (Documentation/power/basic-pm-debugging)."""
     with open("/sys/power/pm_test", "w") as file:
         file.write("freezer")
     with open("/sys/power/state", "w") as file:
@@ -188,7 +209,7 @@ def sleep():
 def suspended(found):
     with daemon_and_reader(found) as (daemon, reader):
         asleep_at = time.monotonic()
-        sleep()
+        suspend()
         found["asleep_seconds"] = time.monotonic() - asleep_at
         found["after"] = next_picture(reader)
         found["is_live"] = demand.reaches("live")
@@ -226,5 +247,5 @@ def full_disk(found):
 if __name__ == "__main__":
     lucida.set_camera()
     steps.run(
-        stalled, broken_stream, busy, changed_format, suspended, full_disk, replugged,
+        stalled, broken_stream, busy, changed_format, suspended, full_disk, named_by_id, replugged,
         no_camera_at_the_start)

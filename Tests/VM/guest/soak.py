@@ -1,5 +1,6 @@
 """One daemon and one reader through every fault, again and again: do pictures come again, is anything left?"""
 
+import collections
 import os
 import subprocess
 import time
@@ -15,27 +16,35 @@ ROUNDS = int(os.environ.get("SOAK_ROUNDS", "1"))
 LINGER = ("--set", "camera.linger=1")
 
 
+Scene = collections.namedtuple("Scene", "daemon reader")
+
+
 def write(path, text):
     with open(path, "w") as file:
         file.write(text)
 
 
-def stall(reader):
+def reach(state):
+    if not demand.reaches(state):
+        raise RuntimeError(f"{state} was not reached: {demand.status()}")
+
+
+def stall(scene):
     recovery.inject("percentage_of_dropped_buffers", 100)
     time.sleep(2.5)
     recovery.inject("percentage_of_dropped_buffers", 0)
 
 
-def broken_stream(reader):
+def broken_stream(scene):
     recovery.inject("inject_fatal_streaming_error")
 
 
-def lost(reader):
+def lost(scene):
     """The nodes vanish and come back as soon as they are closed."""
     recovery.inject("disconnect")
 
 
-def unplugged(reader):
+def unplugged(scene):
     recovery.unplug()
     time.sleep(1.5)
     write("/sys/bus/platform/drivers/vivid/bind", "vivid.0")
@@ -44,78 +53,81 @@ def unplugged(reader):
     return ended
 
 
-def refused_start(reader):
+def replugged(scene):
+    """Under another number."""
+    recovery.unplug()
+    reach("noCamera")
+    subprocess.run(["rmmod", "vivid"], check=True, timeout=60)
+    return recovery.plug_in(3 if lucida.CAMERA == "/dev/video0" else 0)
+
+
+def refused_start(scene):
     """The camera is lost, and then refuses to stream once."""
     recovery.inject("inject_vidioc_streamon_error")
     recovery.inject("inject_fatal_streaming_error")
 
 
-def reader_probes(reader):
-    for _ in range(4):
-        reader.stop()
-        demand.start_reader(reader)
+def asleep(scene):
+    recovery.suspend()
 
 
-def replugged(reader):
-    """Under another number."""
-    recovery.unplug()
-    demand.reaches("noCamera")
-    subprocess.run(["rmmod", "vivid"], check=True, timeout=60)
-    return recovery.plug_in(3 if lucida.CAMERA == "/dev/video0" else 0)
-
-
-def asleep(reader):
-    recovery.sleep()
-
-
-def leave(reader):
+def leave(scene):
     """The reader goes, and the camera is closed. (To 0.12.7 who has the device open is a reader, streaming or not.)"""
-    reader.close()
-    demand.reaches("idle")
-    # A camera takes a moment to close.
-    time.sleep(1)
+    scene.reader.close()
+    reach("idle")
+    if not steps.wait_until(lambda: not demand.camera_is_open(scene.daemon), demand.SETTLE_SECONDS):
+        raise RuntimeError("the camera stays open while nobody looks")
 
 
-def come_back(reader):
-    reader.open()
-    demand.start_reader(reader)
+def come_back(scene):
+    scene.reader.open()
+    demand.start_reader(scene.reader)
 
 
-def reader_leaves(reader):
-    leave(reader)
-    come_back(reader)
-
-
-def another_format(reader):
+def another_format(scene):
     """Another program has the camera for a while, and leaves it in another format."""
-    leave(reader)
+    leave(scene)
     recovery.set_another_format()
-    come_back(reader)
+    come_back(scene)
 
 
-def busy(reader):
+def busy(scene):
     """Another program films when the reader comes, and goes."""
-    leave(reader)
+    leave(scene)
     with v4l2.Device(lucida.CAMERA) as other:
         other.start()
-        come_back(reader)
-        demand.reaches("cameraBusy")
+        come_back(scene)
+        reach("cameraBusy")
 
 
-def reader_wants_another_size(reader):
-    leave(reader)
-    reader.open()
-    reader.set_format(640, 480, "YUYV")
-    demand.start_reader(reader)
+def reader_leaves(scene):
+    leave(scene)
+    come_back(scene)
 
 
-def paused(reader):
+def reader_probes(scene):
+    for _ in range(4):
+        scene.reader.stop()
+        demand.start_reader(scene.reader)
+
+
+def reader_wants_another_size(scene):
+    """It gets the one that there is."""
+    leave(scene)
+    scene.reader.open()
+    answer = scene.reader.set_format(640, 480, "YUYV")
+    if answer != (pipeline.WIDTH, pipeline.HEIGHT, "YUYV"):
+        raise RuntimeError(f"the driver offers {answer}")
+    scene.reader.start()
+
+
+def paused(scene):
     demand.ask("pause")
     time.sleep(1)
     demand.ask("resume")
 
 
-def reloaded(reader):
+def reloaded(scene):
     """The camera is opened anew with another rate."""
     reloaded.rate = 25 - reloaded.rate
     recovery.set_rate(reloaded.rate)
@@ -130,7 +142,7 @@ FAULTS = [
     reader_leaves, reader_probes, reader_wants_another_size, paused, reloaded,
 ]
 
-# The camera is not opened anew: capture restarts a broken stream by itself, and for the others it goes on.
+# The camera need not be opened anew: capture restarts a broken stream by itself, and after the others it may just go on.
 UNNOTICED = (broken_stream, asleep, reader_probes, paused)
 
 
@@ -138,6 +150,17 @@ def openings():
     """How often the supervision has opened or restarted the camera."""
     counts = recovery.counts()
     return counts.get("attempts", 0) + counts.get("restarted", 0)
+
+
+def written():
+    """Transformed frames of the camera, so far."""
+    return demand.status().get("frames", {}).get("written", 0)
+
+
+def goes_on(reader):
+    """Whether new frames come through, by the daemon's count (a card's and a repeated picture's are none), and are seen."""
+    before = written()
+    return steps.wait_until(lambda: written() >= before + 3, demand.SETTLE_SECONDS) and recovery.next_picture(reader)
 
 
 def footprint(daemon):
@@ -165,7 +188,7 @@ def soak(found):
     recovery.set_rate(reloaded.rate)
     found["footprints"] = []
     found["failed"] = []
-    found["gaps"] = {}  # seconds from the end of each fault to the first picture after it
+    found["gaps"] = {}  # seconds from the end of each fault until three new frames have come, and are seen
     with lucida.run_camera("--config", recovery.CONFIGURATION, *LINGER, *pipeline.PLAIN) as daemon:
         with v4l2.Device(lucida.LOOPBACK) as reader:
             try:
@@ -174,10 +197,10 @@ def soak(found):
                 for number in range(ROUNDS + 1):
                     for fault in FAULTS:
                         name, before = fault.__name__, openings()
-                        ended = fault(reader) or time.monotonic()
+                        ended = fault(Scene(daemon, reader)) or time.monotonic()
                         # A picture from before it was noticed is no recovery.
                         noticed = fault in UNNOTICED or steps.wait_until(lambda: openings() > before, 10)
-                        if not noticed or not recovery.next_picture(reader):
+                        if not noticed or not goes_on(reader):
                             found["failed"].append(f"{name}, round {number}: {demand.status()}")
                         found["gaps"].setdefault(name, []).append(round(time.monotonic() - ended, 2))
                     # The first round warms up.

@@ -25,6 +25,7 @@ class Device:
 
     def __init__(self, path):
         self.path = path
+        self.descriptor = None
         self.buffers = []
         self.open()
 
@@ -38,8 +39,11 @@ class Device:
         self.descriptor = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
 
     def close(self):
+        if self.descriptor is None:
+            return
         self.stop()
         os.close(self.descriptor)
+        self.descriptor = None
 
     def ioctl(self, request, argument):
         return fcntl.ioctl(self.descriptor, request, argument)
