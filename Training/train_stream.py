@@ -21,6 +21,9 @@ carried along a motion gathers errors that the first frames after the beginning 
 Weights are optimised by Muon (Jordan et al., 2024: momentum made orthogonal by a Newton-Schulz iteration), all that is a
 vector by Adam. Rate, length of the sequences and weight of steadiness follow the step, of --steps in all, over as many runs
 as it takes: --minutes ends one, RUN/last.pt resumes.
+
+A style alone. What belongs to one style is a row of scales and shifts in each layer. --only trains nothing else: when one teacher has
+changed, or one style is asked for more, the others need not be trained and measured again.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ import argparse
 import copy
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +42,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from export_stream import load_model
 from sequences import ANCHOR_UNITS
 from streaming import (BASE, LIGHT_RATE, PATCH, PIXELS, SMALL, STATE, STYLES, TRUST_MAX, Condition, Exposure, Stream,
                        StreamingUNet, Weights, kept, light, means, shares, start_of, trust, warp, with_light)
@@ -77,8 +82,10 @@ class Batch:
 class Sequences:
     """Random crops of cached sequences; which ones depends on seed, step, process and what is finished."""
 
-    def __init__(self, folder: Path, crop: int, batch: int, seed: int, rank: int, device: str, sources: bool) -> None:
-        names = ["frames", "flow", "valid", "anchor", "index"] + [f"target_{style}" for style in STYLES]
+    def __init__(self, folder: Path, crop: int, batch: int, seed: int, rank: int, device: str, sources: bool,
+                 styles: Sequence[str] = STYLES) -> None:
+        names = ["frames", "flow", "valid", "anchor", "index"] + [f"target_{style}" for style in styles]
+        self.styles, self.turns = styles, [style for style in TURNS if style in styles]
         self.arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
         self.crop, self.batch, self.seed, self.rank, self.device = crop, batch, seed, rank, device
         self.with_source = STOCHASTIC if sources else ()
@@ -91,11 +98,11 @@ class Sequences:
         self.finished = HELD_OUT + np.flatnonzero(self.arrays["index"][HELD_OUT:])
 
     def __call__(self, step: int, length: int, processes: int) -> Batch:
-        round_, turn = divmod(step * processes + self.rank, len(TURNS))
-        style = {np.random.default_rng((self.seed, round_)).permutation(TURNS)[turn].item(): 1.0}
+        round_, turn = divmod(step * processes + self.rank, len(self.turns))
+        style = {np.random.default_rng((self.seed, round_)).permutation(self.turns)[turn].item(): 1.0}
         rng = np.random.default_rng((self.seed, step, self.rank))
         if rng.random() < 0.08:
-            other, share = STYLES[rng.integers(len(STYLES))], rng.uniform(0.2, 0.8)
+            other, share = self.styles[rng.integers(len(self.styles))], rng.uniform(0.2, 0.8)
             style = {name: weight * share for name, weight in style.items()}
             style[other] = style.get(other, 0) + 1 - share
         count, size = self.arrays["frames"].shape[1:3]
@@ -368,11 +375,11 @@ class Optimiser:
     rate, because a style's own are seen by few batches only.
 
     Of the last convolution only the residual's rows are Muon's: it would move gate and state, whose gradients are faint,
-    as far as the picture, and by noise alone.
+    as far as the picture, and by noise alone. Weights that stay as they are, `whole` being false, do not decay either.
     """
 
-    def __init__(self, network: StreamingUNet, momentum: float = 0.95) -> None:
-        self.matrices = [p for p in network.parameters() if p.dim() == 4]
+    def __init__(self, network: StreamingUNet, whole: bool = True, momentum: float = 0.95) -> None:
+        self.matrices = [p for p in network.parameters() if p.dim() == 4 and whole]
         vectors = [p for p in network.parameters() if p.dim() != 4]
         self.buffers, self.momentum = [torch.zeros_like(p) for p in self.matrices], momentum
         self.adam = torch.optim.Adam(vectors, betas=(0.9, 0.98), fused=True)
@@ -404,10 +411,21 @@ class Optimiser:
         return dict(buffers=self.buffers, squares=self.squares, adam=self.adam.state_dict())
 
     def load(self, state: dict) -> None:
-        for buffer, saved in zip(self.buffers, state["buffers"]):
+        for buffer, saved in zip(self.buffers, state["buffers"], strict=True):
             buffer.copy_(saved)
         self.squares.copy_(state["squares"])
         self.adam.load_state_dict(state["adam"])
+
+
+def spare_others(network: StreamingUNet, styles: Sequence[str]) -> None:
+    """Leave no gradient but of these styles' own scales and shifts."""
+    own = torch.tensor([style in styles for style in STYLES])
+    for _, layer in network.layers():
+        for parameter in layer.parameters():
+            if any(parameter is p for p in (layer.scale_in, layer.scale_out, layer.shift)):
+                parameter.grad[~own.to(parameter.device)] = 0
+            else:
+                parameter.grad.zero_()
 
 
 def average_gradients(network: nn.Module, processes: int) -> None:
@@ -466,7 +484,7 @@ def steadiness(pictures: Tensor, batch: Batch) -> tuple[float, float]:
 def report(network: StreamingUNet, sequences: Sequences, count: int = 4, steps: int = 1) -> str:
     """A line for each style: PSNR of the first and the last frames, and steadiness over the camera's and the teacher's."""
     lines = []
-    for style in STYLES:
+    for style in sequences.styles:
         batch = sequences.validation(style, count)
         output = run(network, batch, steps)
         (warp_out, still_out), (warp_in, still_in) = steadiness(output, batch), steadiness(batch.frames, batch)
@@ -488,18 +506,24 @@ def train(rank: int, args: argparse.Namespace) -> None:
     if args.processes > 1:
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{args.port}", rank=rank, world_size=args.processes)
     torch.manual_seed(args.seed)
-    sequences = Sequences(args.data, args.crop, args.batch, args.seed, rank, args.device, args.source)
+    sequences = Sequences(args.data, args.crop, args.batch, args.seed, rank, args.device, args.source,
+                          args.only or STYLES)
     network = StreamingUNet(SHAPES[args.shape]).to(args.device)
-    average, optimiser = copy.deepcopy(network).eval(), Optimiser(network)
+    average, optimiser = copy.deepcopy(network).eval(), Optimiser(network, whole=not args.only)
     last, first = args.run / "last.pt", 0
     if last.exists():
         state = torch.load(last, weights_only=True, map_location=args.device)
+        if state.get("only") != args.only:
+            raise SystemExit(f"{last} has trained {state.get('only') or 'all styles'}, not {args.only or 'all'}: name another --run")
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         optimiser.load(state["optimiser"])
         first = state["step"]
     elif args.start:
-        weights = torch.load(args.start, weights_only=True, map_location=args.device)["average"]
+        if args.start.suffix == ".safetensors":
+            weights = load_model(args.start)[0].state_dict()
+        else:
+            weights = torch.load(args.start, weights_only=True, map_location=args.device)["average"]
         network.load_state_dict(weights)
         average.load_state_dict(weights)
     unroll = Unroll(network, args.temporal, torch.bfloat16, args.compile, args.seed + 1000 * rank + first)
@@ -511,7 +535,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
 
     def save(step: int) -> None:
         state = dict(network=network.state_dict(), average=average.state_dict(), optimiser=optimiser.state(),
-                     step=step, shape=args.shape, source=args.source)
+                     step=step, shape=args.shape, source=args.source, only=args.only)
         torch.save(state, last.with_suffix(".tmp"))
         last.with_suffix(".tmp").replace(last)
 
@@ -531,10 +555,13 @@ def train(rank: int, args: argparse.Namespace) -> None:
         gone_by = int(np.random.default_rng((args.seed, step)).integers(GONE_BY + 1)) if step % 2 else 0
         gone_by = min(gone_by, sequences.frames - length)
         batch = sequences(step, length + gone_by, args.processes)
-        unroll.temporal = steadiness_weight(progress, args.temporal)
+        # With --only the styles are learnt already.
+        unroll.temporal = args.temporal if args.only else steadiness_weight(progress, args.temporal)
         loss, unsteady = unroll(batch, gone_by)
         network.zero_grad(set_to_none=False)
         loss.backward()
+        if args.only:
+            spare_others(network, args.only)
         average_gradients(network, args.processes)
         optimiser.step(learning_rate(progress, step, args.peak))
         decay = min(args.ema, (step + 1) / (step + 10))
@@ -559,6 +586,14 @@ def train(rank: int, args: argparse.Namespace) -> None:
         dist.destroy_process_group()
 
 
+def styles_of(text: str) -> list[str]:
+    """The styles of a list with commas."""
+    styles = text.split(",")
+    if unknown := set(styles) - set(STYLES):
+        raise argparse.ArgumentTypeError(f"no such style: {', '.join(sorted(unknown))}; there are {', '.join(STYLES)}")
+    return styles
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=HERE / "sequences")
@@ -567,7 +602,10 @@ def main() -> None:
     parser.add_argument("--source", action=argparse.BooleanOptionalAction, default=True,
                         help="without: a regression, which cannot know what the teacher left to chance; for comparison")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--start", type=Path, help="checkpoint whose averaged weights a new run begins with")
+    parser.add_argument("--start", type=Path, help="model file, or checkpoint with averaged weights, that a new run begins with")
+    parser.add_argument("--only", type=styles_of, metavar="STYLE,...",
+                        help="train these styles' own scales and shifts, after --start; each of the others stays as it is, to the bit (a blend with "
+                             "one of these changes)")
     parser.add_argument("--steps", type=int, default=16000, help="of the whole training, those of runs before included")
     parser.add_argument("--minutes", type=float, default=math.inf, help="after which this run ends, to be resumed")
     parser.add_argument("--batch", type=int, default=4, help="sequences of each process")
@@ -583,6 +621,8 @@ def main() -> None:
     parser.add_argument("--save-every", type=float, default=5, help="minutes")
     parser.add_argument("--port", type=int, default=29519, help="free local port for the processes to meet")
     args = parser.parse_args()
+    if args.only and not args.start:
+        parser.error("--only needs --start: the styles that stay as they are have to come from somewhere")
     args.run.mkdir(parents=True, exist_ok=True)
     if args.processes > 1:
         torch.multiprocessing.spawn(train, (args,), nprocs=args.processes)

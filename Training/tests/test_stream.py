@@ -21,7 +21,7 @@ from export_stream import WITH_SOURCE, load_model, save_model
 from streaming import (BASE, LIGHT, MOVED, PATCH, PIXELS, SMALL, STATE, STOOD, STYLES, TRUST_MAX, TRUST_MIN, Condition, Exposure,
                        Shape, Stream, StreamingUNet, light, means, multiply_accumulates, shares, trust, warp, with_light)
 from textures import source
-from train_stream import orthogonal
+from train_stream import Optimiser, orthogonal, spare_others
 
 INK = torch.eye(len(STYLES))[0]
 
@@ -184,6 +184,20 @@ class OptimiserTests(unittest.TestCase):
     def test_orthogonal(self) -> None:
         values = torch.linalg.svdvals(orthogonal(torch.randn(24, 200)))
         self.assertTrue((values > 0.5).all() and (values < 1.4).all())
+
+    def test_other_styles_stay_as_they_are_to_the_bit(self) -> None:
+        network = tiny().float()
+        optimiser, styles = Optimiser(network, whole=False), torch.eye(len(STYLES))
+        before = [network.folded(Condition(style, 0.25)) for style in styles]
+        for _ in range(3):
+            for parameter in network.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            spare_others(network, ["oil", "neon"])
+            optimiser.step(1e-3)
+        for name, style, weights in zip(STYLES, styles, before):
+            now = network.folded(Condition(style, 0.25))
+            stays = all(torch.equal(a, b) for layer in now for a, b in zip(now[layer], weights[layer]))
+            self.assertEqual(stays, name not in ("oil", "neon"), name)
 
 
 if __name__ == "__main__":
