@@ -135,16 +135,14 @@ def start_after_a_kill_without_a_holder(found):
         while reader.frame(0) is not None:
             pass
         # Pictures of the camera may follow at once, and in time they would cover the old ones, too:
-        # so those are counted that come before nothing of the old ones is left.
+        # so the frames are counted until nothing of them is left.
         with device.daemon("--size", f"{SIZE[0]}x{SIZE[1]}", "--strength", "0", **source) as second:
             card = steps.wait_until(lambda: reader.frame(0.2), 60, pause=0)
             found["first_is_new"] = card is not None and bytes(card) not in old
-            found["pictures_before"] = 0
+            found["frames_until_covered"] = 1
             end = time.monotonic() + 60
-            while pictures() & old and time.monotonic() < end:
-                frame = reader.frame(0.2)
-                found["pictures_before"] += frame is not None and bytes(frame) != bytes(card)
-            found["is_covered"] = not pictures() & old
+            while pictures() & old and found["frames_until_covered"] < BUFFERS and time.monotonic() < end:
+                found["frames_until_covered"] += reader.frame(0.2) is not None
             found["log"] = second.log()
 
 
