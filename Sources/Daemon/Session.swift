@@ -1,6 +1,7 @@
 // One run from start to finish: opens what the configuration names, watches over it, reports.
 // Control thread.
 
+internal import CLinux
 internal import FoundationEssentials
 internal import Glibc
 internal import LibAV
@@ -48,6 +49,7 @@ public struct Session {
     /// - Throws: whatever a part that cannot be opened says; a `SessionError` for a report or
     ///   picture that cannot be written.
     public func run() throws -> SessionResult {
+        keepMemorySteady()
         let signals = SignalWaiter()
         try checkFiles()
         let sinks = try configuration.output.sinks.map(makeSink)
@@ -70,6 +72,15 @@ public struct Session {
         if let path = options.picturePath { try control.transform.writePicture(to: path) }
         return SessionResult(
             report: report, wasInterrupted: usage.wasInterrupted, failure: failure(of: summary))
+    }
+
+    /// One heap, and every large block by itself, given back when it is freed. By default each thread
+    /// may have a heap, and glibc raises the size from which a block is large with each one that is
+    /// freed: cameras that come and go left holes of a few MiB then. Before any thread starts; nothing
+    /// allocates while frames flow, so nobody waits for the one heap.
+    private func keepMemorySteady() {
+        mallopt(M_ARENA_MAX, 1)
+        mallopt(M_MMAP_THRESHOLD, 128 << 10)
     }
 
     /// A function of its own: whoever kept the network here would keep its memory when a reload puts

@@ -1,4 +1,4 @@
-// Linux calls and constants that Swift cannot import: ioctl, thread names, a futex event, V4L2.
+// Linux calls and constants that Swift cannot import: ioctl, thread names, a futex event, V4L2, mallopt.
 #ifndef LUCIDA_CLINUX_H
 #define LUCIDA_CLINUX_H
 
@@ -6,6 +6,7 @@
 #include "event.h"
 
 #include <linux/videodev2.h>
+#include <malloc.h>
 #include <stdint.h>
 
 /// Names the calling thread (at most 15 bytes are kept), as shown by `top -H`.

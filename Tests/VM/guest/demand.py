@@ -134,7 +134,8 @@ def a_reader(found, daemon):
 
 
 def probes(found, daemon):
-    """An app that starts and stops its stream within a second, several times."""
+    """An app that starts and stops its stream within a second, several times, and stays for a moment:
+    whoever has gone before the daemon looks was nobody."""
     # A camera takes a moment to close.
     steps.wait_until(lambda: not camera_is_open(daemon), SETTLE_SECONDS)
     before = status()["camera"]["attempts"]
@@ -143,6 +144,7 @@ def probes(found, daemon):
         with v4l2.Device(lucida.LOOPBACK) as app:
             start_reader(app)
             app.frame(1)
+            time.sleep(0.1)
             looks.append(camera_is_open(daemon))
         looks.append(camera_is_open(daemon))
         time.sleep(0.2)
