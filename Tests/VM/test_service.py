@@ -9,10 +9,7 @@ import case
 CAPTURE, OUTPUT = 0x1, 0x2
 
 
-class ServiceTests(case.MachineTestCase):
-    command = f"exec /usr/bin/python3 {case.GUEST}/service.py"
-    options = {"loopback": "0.15.0", "systemd": True, "timeout_seconds": 900, "counts_time": True}
-
+class ServiceTests:
     def test_installs(self):
         found = self.facts("install")
         self.assertEqual(found["status"], 0, found["log"])
@@ -137,6 +134,22 @@ class ServiceTests(case.MachineTestCase):
         found = self.facts("uninstall")
         self.assertEqual(found["status"], 0, found["output"])
         self.assertEqual(found["left"], "")
+
+
+def service_tests(loopback_version):
+    class Tests(ServiceTests, case.MachineTestCase):
+        command = f"exec /usr/bin/python3 {case.GUEST}/service.py"
+        options = {
+            "loopback": loopback_version, "systemd": True, "timeout_seconds": 900, "counts_time": True
+        }
+
+    Tests.__name__ = Tests.__qualname__ = "Service_" + loopback_version.replace(".", "_")
+    return Tests
+
+
+# Debian 12's own, without a control device, and the newest.
+Service_0_12_7 = service_tests("0.12.7")
+Service_0_15_0 = service_tests("0.15.0")
 
 
 if __name__ == "__main__":
