@@ -63,6 +63,7 @@ def fail_closed_tests(loopback_version):
             "loopback": loopback_version,
             "loopback_options": f"{vm.LOOPBACK_OPTIONS} max_buffers={BUFFERS}",
             "timeout_seconds": 900,
+            "counts_time": True,
         }
 
     Tests.__name__ = Tests.__qualname__ = "Loopback_" + loopback_version.replace(".", "_")
