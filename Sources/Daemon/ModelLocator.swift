@@ -13,20 +13,14 @@ struct ModelLocator {
     /// - Parameters:
     ///   - model: the name of a shipped model, or a path: what holds a `/` or ends in
     ///     `.safetensors`.
-    /// - Throws: `SessionError` that lists where it was looked for.
+    /// - Throws: `UnknownModel`.
     func path(model: String) throws -> String {
         if model.contains("/") || model.hasSuffix(".safetensors") { return model }
         let candidates = directories.map { "\($0)/\(model).safetensors" }
         if let found = candidates.first(where: { FileManager.default.fileExists(atPath: $0) }) {
             return found
         }
-        let models = available
-        throw SessionError(
-            "no model \"\(model)\" (transform.model). "
-                + (models.isEmpty
-                    ? "Looked for \(candidates.joined(separator: ", ")); "
-                        + "name a file, or set LUCIDA_MODELS"
-                    : "Available: \(models.joined(separator: ", "))"))
+        throw UnknownModel(name: model, candidates: candidates, available: available)
     }
 
     private var directories: [String] {
@@ -51,13 +45,36 @@ struct ModelLocator {
     }
 }
 
+/// No model has the name that somebody has given.
+struct UnknownModel: Error, CustomStringConvertible {
+    let name: String
+    /// Where it was looked for.
+    let candidates: [String]
+    /// The names there are.
+    let available: [String]
+
+    var description: String { "no model \(quoted(name)); \(advice)" }
+
+    /// What to do, for a sentence that names the model.
+    var advice: String {
+        guard !available.isEmpty else {
+            return "looked for \(candidates.joined(separator: ", ")); name a file, or set "
+                + "LUCIDA_MODELS"
+        }
+        let hint = suggestion(for: name, among: available).map { "did you mean \($0)? " } ?? ""
+        return "\(hint)available: \(available.joined(separator: ", ")), or a file"
+    }
+}
+
 extension LoadedConfiguration {
     /// Finds and reads the model that the configuration names, as a run would.
     ///
     /// - Throws: what a run would throw.
     public func checkModel(environment: [String: String]) throws {
         let transform = configuration.transform
-        let path = try ModelLocator(environment: environment).path(model: transform.model)
-        try placing { try loadModel(file: path).check(transform.look) }
+        try placing {
+            let path = try ModelLocator(environment: environment).path(model: transform.model)
+            try loadModel(file: path).check(transform.look)
+        }
     }
 }

@@ -223,10 +223,9 @@ public struct Session {
 
     private func makeTransform() throws -> NeuralTransform {
         let settings = configuration.transform
-        let path = try ModelLocator(environment: environment)
-            .path(model: settings.model)
         return try loaded.placing {
-            try NeuralTransform(
+            let path = try ModelLocator(environment: environment).path(model: settings.model)
+            return try NeuralTransform(
                 modelPath: path, settings: settings, performance: configuration.performance,
                 takesPicture: options.picturePath != nil, log: log)
         }

@@ -899,7 +899,7 @@ class Errors(Case):
             self.assertRefused(result, "none/file")
             self.assertNotIn("Liveness", result.stdout)
 
-    def test_check_config_knows_the_styles(self):
+    def test_check_config_knows_models_and_styles(self):
         self.assertRefused(lucida("check-config", "--style", "nosuch"), "nosuch", "ink")
         config = self.folder / "lucida.toml"
         config.write_text('[transform]\nsteps = 2\nstyle = "ink:0.5,watercolor:0.5"\n')
@@ -908,6 +908,10 @@ class Errors(Case):
             self.assertRefused(result, f"{config}:3: transform.style is ", "\"watercolor\"",
                                "did you mean watercolour?")
             self.assertEqual(result.stderr.count("Error: "), 1, result.stderr)
+        config.write_text('[transform]\nsteps = 2\nmodel = "bsae"\n')
+        for command in ("check-config", "run", "bench engine", "bench roofline"):
+            self.assertRefused(lucida(*command.split(), "--config", config),
+                               f"{config}:3: transform.model is \"bsae\": ", "did you mean base?")
             self.assertNotIn("not a usable model", result.stderr)
         result = lucida("check-config", "--config", config, "--model", "ink", "--style", "ink")
         self.assertRefused(result, f"{config}:2: transform.steps is 2")

@@ -13,13 +13,16 @@ public struct LoadedConfiguration: Sendable {
     /// Where the value of a key comes from, for example of `camera.width`.
     public func origin(of key: String) -> ConfigurationOrigin { origins[key] ?? .default }
 
-    /// Runs `body`. If a model cannot draw what `[transform]` asks for, the error says where that is
-    /// asked for, as for any other value that is not allowed.
+    /// Runs `body`. If there is no such model, or it cannot draw what `[transform]` asks for, the error
+    /// says where that is asked for, as for any other value that is not allowed.
     public func placing<Result>(_ body: () throws -> Result) throws -> Result {
         do {
             return try body()
         } catch let error as ModelError {
             throw problem(error).map { ConfigurationError(problems: [$0]) } ?? error
+        } catch let error as UnknownModel {
+            let message = "there is no such model; \(error.advice)"
+            throw ConfigurationError(problems: [problem("transform.model", message)])
         }
     }
 
