@@ -117,10 +117,11 @@ public enum DeviceDirectory {
         let all = devices()
         let cameras = all.filter { $0.kind == .camera && $0.isUsable }
         if !cameras.isEmpty { return cameras.map(\.path) }
-        let isTaken = all.contains { $0.kind == .camera && $0.usedBy == .other }
+        let taken = all.first { $0.kind == .camera && $0.usedBy == .other }
         throw V4L2Error(
-            operation: "find a camera", errno: isTaken ? EBUSY : ENODEV,
-            device: "\(nodes)/video*", advice: whyNone(all.filter { $0.kind != .loopback }))
+            operation: "find a camera", errno: taken == nil ? ENODEV : EBUSY,
+            device: taken?.path ?? "\(nodes)/video*",
+            advice: whyNone(all.filter { $0.kind != .loopback }))
     }
 
     /// Where a camera is now that was seen before, under whatever number: what has its driver and name

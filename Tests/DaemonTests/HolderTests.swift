@@ -251,42 +251,23 @@ import Video
     }
 
     @Test func `of several descriptors in a message one is taken, and none is left open`() throws {
-        var pair: [Int32] = [-1, -1]
-        try #require(socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0, &pair) == 0)
-        var ends: [Int32] = [-1, -1]
-        try #require(pipe(&ends) == 0)
-        defer { for descriptor in [pair[0], pair[1], ends[0]] { close(descriptor) } }
-        // struct cmsghdr with two descriptors: cmsg(3).
-        var text = Array("give /dev/video7".utf8)
-        try text.withUnsafeMutableBytes { bytes in
-            var data = iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
-            var control = [UInt8](repeating: 0, count: 24)
-            try control.withUnsafeMutableBytes { rights in
-                rights.storeBytes(of: 24, as: Int.self)
-                rights.storeBytes(of: SOL_SOCKET, toByteOffset: 8, as: Int32.self)
-                rights.storeBytes(of: 1, toByteOffset: 12, as: Int32.self)
-                rights.storeBytes(of: ends[1], toByteOffset: 16, as: Int32.self)
-                rights.storeBytes(of: ends[1], toByteOffset: 20, as: Int32.self)
-                try withUnsafeMutablePointer(to: &data) { pointer in
-                    var message = msghdr()
-                    message.msg_iov = pointer
-                    message.msg_iovlen = 1
-                    message.msg_control = rights.baseAddress
-                    message.msg_controllen = rights.count
-                    try #require(sendmsg(pair[0], &message, 0) == bytes.count)
-                }
-            }
-        }
-        close(ends[1])
-        guard case .message(let message) = DescriptorMessage.receive(from: pair[1]) else {
+        let pipe = try SentPipe(text: "give /dev/video7", copies: 2)
+        guard case .message(let message) = DescriptorMessage.receive(from: pipe.receiver) else {
             Issue.record("nothing came")
             return
         }
         #expect(message.text == "give /dev/video7")
         close(try #require(message.descriptor))
-        // Nobody is left who could write.
-        var end = pollfd(fd: ends[0], events: Int16(POLLIN), revents: 0)
-        #expect(poll(&end, 1, 0) == 1 && Int32(end.revents) & POLLHUP != 0)
+        #expect(pipe.hasNoWriter)
+    }
+
+    @Test func `a descriptor that comes without a text is not left open`() throws {
+        let pipe = try SentPipe(text: "", copies: 1)
+        guard case .end = DescriptorMessage.receive(from: pipe.receiver) else {
+            Issue.record("an empty packet is no message")
+            return
+        }
+        #expect(pipe.hasNoWriter)
     }
 
     // MARK: Configuration
@@ -318,5 +299,50 @@ import Video
     @Test func `an old driver is to be loaded again with the device`() {
         #expect(DevicePreparation.reloadAdvice("auto").contains("modprobe v4l2loopback exclusive"))
         #expect(DevicePreparation.reloadAdvice("/dev/video7").contains("video_nr=7 exclusive"))
+    }
+}
+
+/// A pipe whose writing end has been sent over a socket, and is open nowhere else.
+private final class SentPipe {
+    let receiver: Int32
+    private let sender: Int32
+    private let reader: Int32
+
+    /// - Parameter copies: of the descriptor in the one message, 1 or 2.
+    init(text: String, copies: Int) throws {
+        var pair: [Int32] = [-1, -1]
+        try #require(socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0, &pair) == 0)
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        (sender, receiver, reader) = (pair[0], pair[1], ends[0])
+        defer { close(ends[1]) }
+        var text = Array(text.utf8)
+        try text.withUnsafeMutableBytes { bytes in
+            var data = iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
+            // struct cmsghdr with the descriptors: cmsg(3).
+            var control = [UInt8](repeating: 0, count: 24)
+            try control.withUnsafeMutableBytes { rights in
+                rights.storeBytes(of: 16 + 4 * copies, as: Int.self)
+                rights.storeBytes(of: SOL_SOCKET, toByteOffset: 8, as: Int32.self)
+                rights.storeBytes(of: 1, toByteOffset: 12, as: Int32.self)
+                rights.storeBytes(of: ends[1], toByteOffset: 16, as: Int32.self)
+                rights.storeBytes(of: ends[1], toByteOffset: 20, as: Int32.self)
+                try withUnsafeMutablePointer(to: &data) { pointer in
+                    var message = msghdr()
+                    message.msg_iov = pointer
+                    message.msg_iovlen = 1
+                    message.msg_control = rights.baseAddress
+                    message.msg_controllen = rights.count
+                    try #require(sendmsg(pair[0], &message, 0) == bytes.count)
+                }
+            }
+        }
+    }
+
+    deinit { for descriptor in [sender, receiver, reader] { close(descriptor) } }
+
+    var hasNoWriter: Bool {
+        var end = pollfd(fd: reader, events: Int16(POLLIN), revents: 0)
+        return poll(&end, 1, 0) == 1 && Int32(end.revents) & POLLHUP != 0
     }
 }

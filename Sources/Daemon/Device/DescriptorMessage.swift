@@ -38,7 +38,11 @@ struct DescriptorMessage {
         var descriptor: Int32 = -1
         let count = clinux_receive_message(socket, &bytes, Int32(bytes.count), &descriptor)
         if count == -EAGAIN { return .nothing }
-        guard count > 0 else { return .end }
+        guard count > 0 else {
+            // An empty packet reads like the end, and may bring a descriptor all the same.
+            if descriptor >= 0 { close(descriptor) }
+            return .end
+        }
         return .message(
             DescriptorMessage(
                 text: String(decoding: bytes[..<Int(count)], as: UTF8.self),

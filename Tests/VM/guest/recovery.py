@@ -77,11 +77,12 @@ def broken_stream(found):
         found["is_live"] = demand.reaches("live")
 
 
-def busy(found):
+def busy(found, source=f"v4l2:{lucida.CAMERA}"):
     """Another program has the camera first; its name is told, and it goes."""
     with v4l2.Device(lucida.CAMERA) as other:
         other.start()
-        with lucida.run_camera(*pipeline.PLAIN) as daemon, v4l2.Device(lucida.LOOPBACK) as reader:
+        with (lucida.run_camera(*pipeline.PLAIN, source=source) as daemon,
+              v4l2.Device(lucida.LOOPBACK) as reader):
             try:
                 found["format"] = pipeline.started_reader(reader, daemon)
                 found["is_busy"] = demand.reaches("cameraBusy")
@@ -93,6 +94,11 @@ def busy(found):
                 found["exit"] = daemon.terminate()
             finally:
                 found["log"] = daemon.log()
+
+
+def busy_auto(found):
+    """The same where nobody has said which camera."""
+    busy(found, "auto")
 
 
 def unplug():
@@ -247,5 +253,5 @@ def full_disk(found):
 if __name__ == "__main__":
     lucida.set_camera()
     steps.run(
-        stalled, broken_stream, busy, changed_format, suspended, full_disk, named_by_id, replugged,
+        stalled, broken_stream, busy, busy_auto, changed_format, suspended, full_disk, named_by_id, replugged,
         no_camera_at_the_start)
