@@ -83,7 +83,8 @@ install: ## Install binary, models, configuration, service, manual page and comp
 
 uninstall: ## Remove what install put there; the configuration stays
 	@if test -z "$(DESTDIR)" && command -v systemctl >/dev/null; then \
-	  systemctl disable --now lucida lucida-device 2>/dev/null || true; fi
+	  systemctl disable --now lucida lucida-device 2>/dev/null || true; \
+	  for folder in /var/lib /var/cache; do rm -rf $$folder/private/lucida $$folder/lucida; done; fi
 	rm -f "$(DESTDIR)$(PREFIX)/bin/lucida" "$(DESTDIR)$(PREFIX)/lib/systemd/system/lucida.service" \
 	  "$(DESTDIR)$(PREFIX)/lib/systemd/system/lucida-device.service"
 	rm -rf "$(DESTDIR)$(PREFIX)/share/lucida"

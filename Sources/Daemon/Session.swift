@@ -91,10 +91,15 @@ public struct Session {
         let pipeline = Pipeline(
             source: source, transform: transform, sinks: sinks,
             options: pipelineOptions(for: source))
+        let pauseNote = PauseNote(environment: environment)
+        if pauseNote.isThere {
+            pipeline.setPaused(true)
+            log.warning("paused, as it was before: `lucida ctl resume` goes on")
+        }
         try pipeline.start()
         let control = SessionControl(
             source: options.source, loaded: loaded, pipeline: pipeline, transform: transform,
-            front: frontMaker(for: pipeline), log: log)
+            front: frontMaker(for: pipeline), pauseNote: pauseNote, log: log)
         return (pipeline, control)
     }
 

@@ -569,6 +569,25 @@ class Control(Case):
             self.assertRefused(self.ctl("set", key, value), part)
         self.assertEqual(self.status()["look"], before)
 
+    def test_a_pause_outlives_a_crash_of_the_service(self):
+        # As systemd names the folder of a service.
+        self.environment["STATE_DIRECTORY"] = str(self.folder)
+        self.start()
+        self.ctl("pause")
+        self.process.kill()
+        self.process.wait(timeout=60)
+        self.start()
+        self.assertEqual(self.status()["state"], "paused")
+        self.wait_for(lambda: self.status()["frames"]["paused"] > 30)
+        self.assertEqual(self.frames(), 0)
+        self.ctl("resume")
+        self.wait_for(lambda: self.frames() > 5)
+        self.process.kill()
+        self.process.wait(timeout=60)
+        self.start()
+        self.wait_for(lambda: self.frames() > 5)
+        self.end()
+
     def test_a_pause_stops_the_pictures(self):
         self.start()
         self.wait_for(lambda: self.frames() > 5)

@@ -65,7 +65,7 @@ final class SteeredSession {
             transform: transform, sinks: [], options: PipelineOptions())
         control = SessionControl(
             source: source, loaded: try source.load(), pipeline: pipeline, transform: transform,
-            front: Self.noFront,
+            front: Self.noFront, pauseNote: PauseNote(environment: [:]),
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 

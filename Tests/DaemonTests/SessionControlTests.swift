@@ -77,7 +77,8 @@ import Testing
             ])
         let control = SessionControl(
             source: source, loaded: try source.load(), pipeline: session.pipeline,
-            transform: session.transform, front: SteeredSession.noFront, log: Logger(label: "test"))
+            transform: session.transform, front: SteeredSession.noFront,
+            pauseNote: PauseNote(environment: [:]), log: Logger(label: "test"))
         try FileManager.default.removeItem(at: file)
         let reply = control.reload(.file)
         #expect(reply.error?.contains("is gone") == true)

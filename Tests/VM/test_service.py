@@ -75,6 +75,13 @@ class ServiceTests:
         self.assertLess(max(found["paused"]), 8)
         self.assertTrue(found["after"], found["log"])
 
+    def test_a_pause_outlives_a_crash(self):
+        found = self.facts("control")
+        self.assertTrue(found["is_back"], found["log"])
+        self.assertEqual(found["state_after_a_kill"], "paused", found["log"])
+        self.assertLess(max(found["paused_after_a_kill"]), 8)
+        self.assertIn("paused, as it was before", found["log"])
+
     def test_reloads_without_a_restart(self):
         found = self.facts("control")
         self.assertEqual(found["reload"][0], 0, found["log"])

@@ -37,6 +37,7 @@ final class SessionControl {
     /// The one that runs.
     private(set) var transform: any LiveTransform
     private let front: FrontMaker
+    private let pauseNote: PauseNote
     private var log: Logger
     /// Counts the changes that may need other memory than there was before.
     private(set) var memoryChanges = 0
@@ -52,7 +53,7 @@ final class SessionControl {
     /// - Parameter source: `nil`: nothing changes while the session runs.
     init(
         source: ConfigurationSource?, loaded: LoadedConfiguration, pipeline: Pipeline,
-        transform: any LiveTransform, front: FrontMaker, log: Logger
+        transform: any LiveTransform, front: FrontMaker, pauseNote: PauseNote, log: Logger
     ) {
         self.source = source
         configuration = loaded.configuration
@@ -60,6 +61,7 @@ final class SessionControl {
         self.pipeline = pipeline
         self.transform = transform
         self.front = front
+        self.pauseNote = pauseNote
         self.log = log
     }
 
@@ -81,6 +83,11 @@ final class SessionControl {
         if isPaused != pipeline.isPaused {
             pipeline.setPaused(isPaused)
             log.info(isPaused ? "paused: a card is shown" : "resumed")
+            do throws(SessionError) {
+                try pauseNote.set(isPaused)
+            } catch {
+                log.warning("\(error)")
+            }
         }
         return ControlReply()
     }

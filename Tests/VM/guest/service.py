@@ -1,6 +1,7 @@
 """The installed service under systemd as process 1."""
 
 import glob
+import json
 import os
 import subprocess
 import time
@@ -116,6 +117,13 @@ def control(found):
         for _ in range(8):
             reader.frame(1)
         found["paused"] = [pipeline.bars_in(reader.frame(2)) for _ in range(8)]
+        killed = state()["MainPID"]
+        sh("systemctl kill -s KILL lucida")
+        found["is_back"] = steps.wait_until(
+            lambda: state()["ActiveState"] == "active" and state()["MainPID"] != killed, 60
+        )
+        found["state_after_a_kill"] = json.loads(sh("lucida ctl status --json")[1])["status"]["state"]
+        found["paused_after_a_kill"] = [pipeline.bars_in(reader.frame(2)) for _ in range(16)]
         found["resume"] = sh("lucida ctl resume")
         found["after"] = pipeline.frame_with_bars(reader) is not None
         with open("/etc/lucida/lucida.toml", "w") as file:
@@ -187,7 +195,8 @@ def stop(found):
 
 def uninstall(found):
     found["status"], found["output"] = sh(f"make -C {os.environ['LUCIDA_ROOT']} uninstall")
-    found["left"] = sh("find /usr/local/bin /usr/local/lib/systemd /usr/local/share -name '*lucida*'")[1]
+    places = "/usr/local/bin /usr/local/lib/systemd /usr/local/share /var/lib /var/cache"
+    found["left"] = sh(f"find {places} -name '*lucida*'")[1]
 
 
 def journal():
