@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import Daemon
 internal import FoundationEssentials
+internal import Glibc
 
 struct DeviceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -60,12 +61,25 @@ struct DeviceCommand: ParsableCommand {
                 It listens at $LUCIDA_DEVICE_SOCKET, else writer.sock in $RUNTIME_DIRECTORY, else \
                 /run/lucida-device/writer.sock. Under systemd the file descriptor store keeps the \
                 device across its own restarts.
+
+                Exit status 78: output.sinks names no virtual camera, so another start would help \
+                no more.
                 """)
 
         @OptionGroup var options: Options
 
         func run() throws {
             let configuration = try options.load()
+            do {
+                try hold(configuration)
+            } catch  where configuration.loopbackName == nil {
+                let text = Array("Error: \(error)\n".utf8)
+                _ = write(STDERR_FILENO, text, text.count)
+                throw ExitCode(EX_CONFIG)
+            }
+        }
+
+        private func hold(_ configuration: Configuration) throws {
             let holder = try DeviceHolder(
                 configuration: configuration,
                 environment: ProcessInfo.processInfo.environment, log: makeLogger(configuration))

@@ -137,6 +137,11 @@ class ServiceTests:
         self.assertNotIn(None, found["bars_after"], found["log"])
         self.assertLess(found["bars_after"][-1], 4)
 
+    def test_where_nothing_is_to_be_held_nothing_is_started_again(self):
+        found = self.facts("nothing_to_hold")
+        self.assertEqual(
+            (found["state"], found["status"], found["restarts"]), ("failed", "78", "0"), found["log"])
+
     def test_uninstalls(self):
         found = self.facts("uninstall")
         self.assertEqual(found["status"], 0, found["output"])

@@ -364,7 +364,7 @@ extension V4L2Error {
 
 extension Configuration {
     /// The virtual camera in `output.sinks`, as `auto` or a path; nil: none.
-    var loopbackName: String? {
+    public var loopbackName: String? {
         output.sinks.lazy.compactMap {
             switch $0 {
             case .auto: "auto"

@@ -193,6 +193,18 @@ def stop(found):
     found["log"] = journal()
 
 
+def nothing_to_hold(found):
+    """The configuration wants no virtual camera any more."""
+    with open("/etc/lucida/lucida.toml", "w") as file:
+        file.write('[output]\nsinks = ["null"]\n')
+    sh("systemctl restart lucida-device")
+    time.sleep(6)
+    show = "systemctl show lucida-device --value -p"
+    found["state"], found["status"], found["restarts"] = (
+        sh(f"{show} {name}")[1].strip() for name in ("ActiveState", "ExecMainStatus", "NRestarts"))
+    found["log"] = device_journal()
+
+
 def uninstall(found):
     found["status"], found["output"] = sh(f"make -C {os.environ['LUCIDA_ROOT']} uninstall")
     places = "/usr/local/bin /usr/local/lib/systemd /usr/local/share /var/lib /var/cache"
@@ -207,5 +219,6 @@ def journal():
 if __name__ == "__main__":
     lucida.set_camera()
     steps.run(
-        install, device, start, sandbox, control, doctor, restart_after_a_kill, watchdog, stop, uninstall
+        install, device, start, sandbox, control, doctor, restart_after_a_kill, watchdog, stop,
+        nothing_to_hold, uninstall
     )
