@@ -76,8 +76,8 @@ public struct Session {
 
     /// One heap, and every large block by itself, given back when it is freed. By default each thread
     /// may have a heap, and glibc raises the size from which a block is large with each one that is
-    /// freed: cameras that come and go left holes of a few MiB then. Before any thread starts; nothing
-    /// allocates while frames flow, so nobody waits for the one heap.
+    /// freed: cameras that come and go left holes of a few MiB then. Before any thread starts; a frame
+    /// costs a few small allocations at most, so threads hardly wait for the one heap.
     private func keepMemorySteady() {
         mallopt(M_ARENA_MAX, 1)
         mallopt(M_MMAP_THRESHOLD, 128 << 10)

@@ -14,8 +14,11 @@ struct PauseNote {
         path = folder.map { $0 + "/paused" }
     }
 
-    /// Whether the run before was paused when it ended.
-    var isThere: Bool { path.map { access($0, F_OK) == 0 } ?? false }
+    /// Whether the run before was paused when it ended; also where that cannot be told.
+    var isThere: Bool {
+        guard let path else { return false }
+        return access(path, F_OK) == 0 || errno != ENOENT
+    }
 
     /// Notes that it is paused, or no longer.
     ///
