@@ -81,13 +81,14 @@ final class SessionControl {
 
     private func setPaused(_ isPaused: Bool) -> ControlReply {
         if isPaused != pipeline.isPaused {
-            pipeline.setPaused(isPaused)
-            log.info(isPaused ? "paused: a card is shown" : "resumed")
+            // First of all: what ends in between must not begin again with the room.
             do throws(SessionError) {
                 try pauseNote.set(isPaused)
             } catch {
                 log.warning("\(error)")
             }
+            pipeline.setPaused(isPaused)
+            log.info(isPaused ? "paused: a card is shown" : "resumed")
         }
         return ControlReply()
     }
