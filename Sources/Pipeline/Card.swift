@@ -76,6 +76,8 @@ extension Card {
         case busy
         /// The camera answers with an error, or does not deliver.
         case failed
+        /// The network gives no usable picture.
+        case broken
         /// The user wants to show nothing.
         case paused
 
@@ -86,6 +88,7 @@ extension Card {
             case .noCamera: "No camera"
             case .busy: "Camera in use"
             case .failed: "Camera error"
+            case .broken: "Error"
             case .paused: "Paused"
             }
         }

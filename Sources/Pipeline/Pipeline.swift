@@ -53,6 +53,7 @@ public final class Pipeline {
     private var supervision: Supervision
     // Frames captured when the supervision was told last.
     private var capturedBefore: UInt64 = 0
+    private var failures = FailureWatch()
     // When life was proved last.
     private var lifeSigns = LifeSigns()
     // Of fronts that were replaced.
@@ -234,6 +235,9 @@ public final class Pipeline {
     /// Why it is away, if it is. Control thread.
     public var sourceFault: SourceFault? { supervision.fault }
 
+    /// Whether frames come, but the transform has had no usable result for a second. Control thread.
+    public var isTransformFailing: Bool { supervision.state == .live && failures.isLasting }
+
     /// What has happened to it. Control thread.
     public var sourceCounts: Supervision.Counts { supervision.counts }
 
@@ -268,6 +272,7 @@ public final class Pipeline {
             capturedBefore = captured
             handle(.picture, at: now)
         }
+        failures.follow(failed: counters.failed, useful: usefulCount, at: now)
         // During a pause nobody sees the camera, whoever looks.
         handle(.watched(isWatched && !isPaused || !isOnDemand), at: now)
         handle(.time, at: now)
@@ -275,20 +280,26 @@ public final class Pipeline {
 
     /// Whether every thread has shown since the last time this was true that it does not hang: the
     /// capture thread by coming back from the driver, the sinks' by writing a picture or a card, and
-    /// while a camera delivers the transform's by being done with frames. Control thread.
+    /// while a camera delivers the transform's by results: a network that only fails is as dead as one
+    /// that hangs. Control thread.
     public func provesLife() -> Bool {
         let signs = LifeSigns(
             capture: gate.aliveNanoseconds,
             writes: outputs.filter { $0.isNeverSilent && !$0.isFinished.load(ordering: .acquiring) }
                 .map { $0.writeCount.load(ordering: .relaxed) },
-            // Handed, not written: a sink that is away for days is no reason for a restart.
-            done: outputs.reduce(0) { $0 + $1.handedCount.load(ordering: .relaxed) }
-                + counters.failed + counters.early + counters.paused)
+            done: usefulCount)
         // A file may pause as long as it likes.
         let isDelivering = supervision.state == .live && source.isCamera
         guard signs.isAll(after: lifeSigns, isDelivering: isDelivering) else { return false }
         lifeSigns = signs
         return true
+    }
+
+    /// Frames that the transform was done with and that had a result, or needed none.
+    private var usefulCount: UInt64 {
+        // Handed, not written: a sink that is away for days is no reason for a restart.
+        outputs.reduce(0) { $0 + $1.handedCount.load(ordering: .relaxed) }
+            + counters.early + counters.paused
     }
 
     /// How far each kind of thread has come.
@@ -332,6 +343,7 @@ public final class Pipeline {
 
     private var card: Card.Kind {
         switch (supervision.state, supervision.fault) {
+        case (.live, _) where failures.isLasting: .broken
         case (.stalled, _), (_, .failed): .failed
         case (_, .absent): .noCamera
         case (_, .busy): .busy

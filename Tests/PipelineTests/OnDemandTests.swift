@@ -218,6 +218,34 @@ import Video
         _ = stage.finish()
     }
 
+    @Test(.timeLimit(.minutes(2)))
+    func `a transform that only fails is shown as an error and proves nothing`() throws {
+        let isBroken = Atomic<Bool>(false)
+        let transform = MarkingTransform { _ in isBroken.load(ordering: .relaxed) }
+        let stage = try Stage(transform: transform)
+        #expect(stage.settle(in: .live))
+        isBroken.store(true, ordering: .relaxed)
+        let failed = stage.pipeline.counters.failed
+        #expect(stage.settle(isWatched: true) { stage.pipeline.counters.failed > failed + 10 })
+        #expect(isStarving(stage))
+        stage.pass(seconds: 0.5)
+        #expect(!stage.pipeline.isTransformFailing)
+        for _ in 0..<2 {
+            stage.pass(seconds: 0.25)
+            let captured = stage.pipeline.counters.captured
+            #expect(stage.settle(isWatched: true) { stage.pipeline.counters.captured > captured })
+        }
+        #expect(stage.pipeline.isTransformFailing && stage.pipeline.sourceState == .live)
+        #expect(stage.settle(isWatched: true) { stage.sink.shownCard == .broken })
+        // Nothing that the camera could do better.
+        #expect(stage.pipeline.sourceCounts.restarted == 0)
+        isBroken.store(false, ordering: .relaxed)
+        #expect(stage.settle(isWatched: true) { stage.isShowingPicture })
+        #expect(stage.settle(isWatched: true) { !stage.pipeline.isTransformFailing })
+        #expect(isAlive(stage, isWatched: true))
+        _ = stage.finish()
+    }
+
     /// Until the capture thread delivers nothing more.
     private func settleSilent(_ stage: Stage) -> Bool {
         var before = stage.pipeline.counters.captured

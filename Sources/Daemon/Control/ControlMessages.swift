@@ -209,6 +209,8 @@ public struct ControlStatus: Codable, Sendable {
         case cameraBusy
         /// A card, because the camera answers with errors.
         case cameraError
+        /// A card, because the network gives no usable picture.
+        case networkError
         /// The last picture and then a card, because the camera has stopped delivering.
         case stalled
         /// Nobody looks any more, and the camera will soon be closed.

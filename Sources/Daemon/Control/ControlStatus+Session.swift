@@ -50,6 +50,7 @@ extension ControlStatus.State {
         }
         switch (pipeline.sourceState, pipeline.sourceFault) {
         case (.idle, _): self = .idle
+        case (.live, _) where pipeline.isTransformFailing: self = .networkError
         case (.live, _): self = pipeline.framesWritten > 0 ? .live : .starting
         case (.stalled, _): self = .stalled
         case (.lingering, _): self = .lingering
@@ -70,6 +71,7 @@ extension ControlStatus.State {
         case .noCamera: "no camera, a card is shown"
         case .cameraBusy: "camera in use by another program, a card is shown"
         case .cameraError: "camera error, a card is shown"
+        case .networkError: "the network gives no usable picture, a card is shown"
         case .stalled: "the camera has stopped, its stream is restarted"
         case .lingering: "nobody is looking, the camera is about to be closed"
         }
@@ -83,6 +85,8 @@ extension Pipeline {
     /// Why no picture comes although one is wanted; `nil`: one does, or none is wanted.
     var troubleText: String? {
         switch sourceState {
+        case .live where isTransformFailing:
+            "the network gives no usable picture; try another style or model"
         case .stalled: "no picture from the camera"
         case .waiting: counters.sourceProblem ?? "the camera is away"
         case .starting where sourceFault != nil: counters.sourceProblem ?? "the camera is away"
