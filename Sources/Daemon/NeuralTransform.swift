@@ -27,6 +27,7 @@ final class NeuralTransform: FrameTransform, LiveTransform, @unchecked Sendable 
     private var precisionReason = "unknown"
     private var picture: BeforeAfterPicture?
     private let takesPicture: Bool
+    private let isLive: Bool
     // Of the last frames, the newest at `newest`: a stream batch gives pictures of earlier ones.
     private var recent = [FrameMetadata](repeating: FrameMetadata(), count: delayMax + 1)
     private var newest = 0
@@ -38,15 +39,17 @@ final class NeuralTransform: FrameTransform, LiveTransform, @unchecked Sendable 
     ///
     /// - Parameters:
     ///   - performance: threads (0: one a core), precision, and whether work is reused.
+    ///   - isLive: otherwise frames may take as long as they need, and the network is as large as they.
     ///   - takesPicture: keeps one frame before and after, for `writePicture`.
     init(
         modelPath: String, settings: Configuration.Transform,
-        performance: Configuration.Performance, takesPicture: Bool, log: Logger
+        performance: Configuration.Performance, isLive: Bool, takesPicture: Bool, log: Logger
     ) throws {
         self.log = log
         model = try loadModel(file: modelPath)
         try model.check(settings.look)
         self.settings = settings
+        self.isLive = isLive
         self.takesPicture = takesPicture
         let threads = performance.threads
         reuses = performance.temporalReuse && model is DistilledUNet
@@ -56,14 +59,14 @@ final class NeuralTransform: FrameTransform, LiveTransform, @unchecked Sendable 
     }
 
     func prepare(format: VideoFormat) throws {
-        let width = settings.modelWidth > 0 ? settings.modelWidth : format.width
-        let height = settings.modelHeight > 0 ? settings.modelHeight : format.height
+        let frame = FrameSize(width: format.width, height: format.height)
+        let size = settings.networkSize(for: frame, isLive: isLive)
         let cache = TuningCache(environment: ProcessInfo.processInfo.environment)
         let tuning = cache.load(log: log)
         let choice = PrecisionChoice(
             wanted: wantedPrecision, file: model.file, supported: try Backend.shared().precisions)
         var request = SessionRequest(
-            width: width, height: height, threads: threadCount, look: settings.look)
+            width: size.width, height: size.height, threads: threadCount, look: settings.look)
         request.frameWidth = format.width
         request.frameHeight = format.height
         request.tuning = tuning
@@ -138,6 +141,22 @@ final class NeuralTransform: FrameTransform, LiveTransform, @unchecked Sendable 
 }
 
 extension Configuration.Transform {
+    /// Size at which the network works on frames of a size, unless that is set: theirs, or for live
+    /// work what two ordinary cores keep up with.
+    func networkSize(for frame: FrameSize, isLive: Bool) -> FrameSize {
+        if modelWidth > 0 && modelHeight > 0 {
+            return FrameSize(width: modelWidth, height: modelHeight)
+        }
+        let pixels = Double(frame.width * frame.height)
+        guard isLive, pixels > 640 * 480 else { return frame }
+        let scale = (640 * 360 / pixels).squareRoot()
+        // The network works on multiples of eight.
+        func scaled(_ length: Int) -> Int {
+            max(16, Int((Double(length) * scale / 8).rounded()) * 8)
+        }
+        return FrameSize(width: scaled(frame.width), height: scaled(frame.height))
+    }
+
     /// What pictures shall look like.
     var look: Look {
         var look = Look(style: style)

@@ -188,37 +188,30 @@ public struct Session {
 
     private func makeSource() -> any FrameSource {
         let camera = configuration.camera
-        let output = configuration.output
-        let fit = LibAVFit(output.fit)
+        let fit = LibAVFit(configuration.output.fit)
         switch camera.source {
         case .test:
             return SyntheticCamera(
                 format: VideoFormat(
                     pixelFormat: .rgb24,
-                    width: output.width > 0 ? output.width : camera.width,
-                    height: output.height > 0 ? output.height : camera.height,
+                    width: configuration.frameSize?.width ?? camera.width,
+                    height: configuration.frameSize?.height ?? camera.height,
                     frameRate: camera.frameRate),
                 isPaced: isPaced, isMirrored: camera.mirror)
         case .auto: return cameraSource("auto", fit: fit)
         case .device(let name): return cameraSource(name, fit: fit)
         case .file(let path):
             return FileSource(
-                path: path, output: outputSize, fit: fit, isMirrored: camera.mirror,
+                path: path, output: configuration.frameSize, fit: fit, isMirrored: camera.mirror,
                 isPaced: isPaced, log: log)
         }
     }
 
     private func cameraSource(_ name: String, fit: LibAVFit) -> any FrameSource {
         CameraSource(
-            deviceName: name, settings: configuration.camera, output: outputSize, fit: fit, log: log
+            deviceName: name, settings: configuration.camera, output: configuration.frameSize,
+            fit: fit, log: log
         )
-    }
-
-    /// `nil`: as the source delivers.
-    private var outputSize: FrameSize? {
-        let output = configuration.output
-        guard output.width > 0, output.height > 0 else { return nil }
-        return FrameSize(width: output.width, height: output.height)
     }
 
     private var isPaced: Bool {
@@ -232,7 +225,7 @@ public struct Session {
             let path = try ModelLocator(environment: environment).path(model: settings.model)
             return try NeuralTransform(
                 modelPath: path, settings: settings, performance: configuration.performance,
-                takesPicture: options.picturePath != nil, log: log)
+                isLive: !options.isOffline, takesPicture: options.picturePath != nil, log: log)
         }
     }
 

@@ -345,6 +345,10 @@ private let deviceBreakages: [Breakage] = [
         title: "Dummy video device"
     ) { $0.machine.devices[1].card = "Dummy video device (0x0000)" },
     Breakage(
+        id: "loopback.size", severity: .warning, command: "sudoedit /etc/lucida/lucida.toml",
+        title: "640×360"
+    ) { $0.configuration = "[output]\nwidth = 640\nheight = 360" },
+    Breakage(
         id: "loopback.other_writer",
         command: reload + " devices=2 exclusive_caps=1,1 card_label=Other,Lucida"
             + " && sudo systemctl start lucida", title: "obs (process 812)"

@@ -278,7 +278,8 @@ import Video
         }
         let plain = try configuration("")
         #expect(plain.loopbackName == "auto")
-        #expect(plain.loopbackFormat.description == "yuyv 640×360 @ 30 fps")
+        // One of the 13 sizes that Firefox asks a camera for.
+        #expect(plain.loopbackFormat.description == "yuyv 1280×720 @ 30 fps")
         let own = try configuration(
             """
             [camera]
@@ -294,6 +295,22 @@ import Video
         #expect(own.loopbackName == "/dev/video7")
         #expect(own.loopbackFormat.description == "nv12 320×180 @ 25 fps")
         #expect(try configuration("[output]\nsinks = [\"null\"]").loopbackName == nil)
+    }
+
+    @Test func `a virtual camera has the size that is wanted, a file that of what comes`() throws {
+        func size(_ text: String) throws -> FrameSize? {
+            try Configuration.parse(Array(text.utf8), file: "x").configuration.frameSize
+        }
+        #expect(try size("") == FrameSize(width: 1280, height: 720))
+        // YUYV has an even width.
+        #expect(
+            try size("[camera]\nwidth = 641\nheight = 481") == FrameSize(width: 640, height: 480))
+        let file = "[output]\nsinks = [\"file:x.mp4\"]\n"
+        #expect(try size(file) == nil)
+        #expect(try size(file + "width = 64\nheight = 48") == FrameSize(width: 64, height: 48))
+        #expect(
+            try size("[output]\nsinks = [\"auto\", \"file:x.mp4\"]")
+                == FrameSize(width: 1280, height: 720))
     }
 
     @Test func `an old driver is to be loaded again with the device`() {

@@ -25,10 +25,31 @@ import Video
             .appending(path: "../ModelsTests/Resources/streaming-unet.safetensors")
         let transform = try NeuralTransform(
             modelPath: model.standardizedFileURL.path, settings: configuration.transform,
-            performance: configuration.performance, takesPicture: false,
+            performance: configuration.performance, isLive: true, takesPicture: false,
             log: Logger(label: "test"))
         try transform.prepare(format: format)
         return transform
+    }
+
+    @Test func `the network is as large as the frames, or as a live one can be`() throws {
+        func size(
+            _ width: Int, _ height: Int, isLive: Bool = true, _ own: (Int, Int) = (0, 0)
+        ) -> String {
+            var settings = Configuration().transform
+            (settings.modelWidth, settings.modelHeight) = own
+            let size = settings.networkSize(
+                for: FrameSize(width: width, height: height), isLive: isLive)
+            return "\(size.width)×\(size.height)"
+        }
+        #expect(size(320, 180) == "320×180" && size(640, 360) == "640×360")
+        #expect(size(640, 480) == "640×480" && size(480, 640) == "480×640")
+        #expect(size(1280, 720) == "640×360" && size(1920, 1080) == "640×360")
+        #expect(size(720, 1280) == "360×640" && size(960, 720) == "552×416")
+        // As narrow as a network can be.
+        #expect(size(4096, 100) == "3072×72" && size(4096, 80) == "3432×64")
+        #expect(size(1280, 720, isLive: false) == "1280×720")
+        #expect(size(1280, 720, (1024, 576)) == "1024×576")
+        #expect(size(320, 180, (160, 96)) == "160×96")
     }
 
     @Test(arguments: [(1, true), (2, true), (4, true), (4, false)])

@@ -55,6 +55,16 @@ class HolderTests:
         self.assertEqual(found["format_before"], [128, 72, "YUYV"])
         self.assertCards(found["cards_before"], found["log"])
 
+    def test_every_app_knows_the_format_it_finds_by_default(self):
+        found = self.facts("by_default")
+        # Chrome hides what offers output as well, and takes discrete sizes alone.
+        self.assertEqual(found["flags"], "capture ", found["log"])
+        self.assertEqual(found["formats"], ["YUYV"])
+        self.assertEqual(found["sizes"], [[1, 1280, 720]])
+        self.assertEqual([kind for kind, *_ in found["intervals"]], [1], found["intervals"])
+        self.assertEqual(found["intervals"][0][1:], [1, 30])
+        self.assertEqual(found["firefox"], [[1280, 720]])
+
     def test_a_reader_stays_across_all_that_happens_to_lucida(self):
         found = self.facts("hold")
         self.assertTrue(found["first"], found["log"])

@@ -39,14 +39,25 @@ public struct Configuration: Sendable, Equatable {
             }
     }
 
+    /// Size of all pictures; nil: as the source delivers them. A virtual camera has the size that is
+    /// wanted of the camera, whatever that delivers: an app that has the one open must not find
+    /// another size when the other comes, or when another one does.
+    var frameSize: FrameSize? {
+        if output.width > 0 && output.height > 0 {
+            return FrameSize(width: output.width, height: output.height)
+        }
+        guard loopbackName != nil else { return nil }
+        return FrameSize(width: camera.width / 2 * 2, height: camera.height / 2 * 2)
+    }
+
     /// The camera, or what stands in for one.
     public struct Camera: Sendable, Equatable {
         /// Where frames come from.
         public internal(set) var source = SourceName.auto
         /// Wanted pixels in a row, 16…4096.
-        public internal(set) var width = 640
+        public internal(set) var width = 1280
         /// Wanted rows, 16…4096.
-        public internal(set) var height = 360
+        public internal(set) var height = 720
         /// Wanted frames a second, 1…240.
         public internal(set) var rate = 30.0
         /// Wanted layout; `nil`: the best for size and rate.
@@ -99,9 +110,9 @@ public struct Configuration: Sendable, Equatable {
         public internal(set) var fade = 0.5
         /// Path of a model file, or the name of a shipped one.
         public internal(set) var model = "base"
-        /// Pixels in a row inside the network, 16…4096; 0: as the output.
+        /// Pixels in a row inside the network, 16…4096; 0: as `networkSize` says.
         public internal(set) var modelWidth = 0
-        /// Rows inside the network, 16…4096; 0: as the output.
+        /// Rows inside the network, 16…4096; 0: likewise.
         public internal(set) var modelHeight = 0
         /// What is shown when the network cannot deliver.
         public internal(set) var onFailure = OnFailure.card
@@ -111,9 +122,9 @@ public struct Configuration: Sendable, Equatable {
     public struct Output: Sendable, Equatable {
         /// Where frames go: at least one, none twice.
         public internal(set) var sinks = [SinkName.auto]
-        /// Pixels in a row: even, 16…4096; 0: as the camera.
+        /// Pixels in a row: even, 16…4096; 0: as `frameSize` says.
         public internal(set) var width = 0
-        /// Rows: even, 16…4096; 0: as the camera.
+        /// Rows: even, 16…4096; 0: likewise.
         public internal(set) var height = 0
         /// How a camera picture of another shape fills the output.
         public internal(set) var fit = Fit.crop

@@ -20,8 +20,8 @@ public enum ConfigurationSchema {
         .integer(
             "camera.width", \.camera.width, 16...4096,
             """
-            Wanted picture size in pixels; the camera's nearest is taken. 640x360 is where two
-            ordinary cores keep up with 30 frames a second; cost grows with the area.
+            Wanted picture size in pixels; the camera's nearest is taken. 1280x720 and 640x480 are
+            sizes that every app knows; Firefox lists no camera of 640x360.
             """),
         .integer("camera.height", \.camera.height, 16...4096, ""),
         .number(
@@ -121,8 +121,10 @@ public enum ConfigurationSchema {
         .integer(
             "transform.model_width", \.transform.modelWidth, 16...4096, orZero: true,
             """
-            Size at which the network works; 0 is the output's. Smaller is faster and softer; what
-            the style leaves alone stays as sharp as the camera.
+            Size at which the network works. 0 is the output's up to 640x480, and above, for live
+            pictures, the same shape with as many pixels as 640x360: so much two ordinary cores do 30
+            times a second. Smaller is faster and softer; what the style leaves alone stays as sharp
+            as the camera.
             """),
         .integer(
             "transform.model_height", \.transform.modelHeight, 16...4096, orZero: true, ""),
@@ -144,7 +146,10 @@ public enum ConfigurationSchema {
             read: { .list($0.output.sinks.map(\.description)) }, write: writeSinks),
         .integer(
             "output.width", \.output.width, 16...4096, orZero: true, multipleOf: 2,
-            "Size of the output, even; 0 is the camera's."),
+            """
+            Size of the output, even. 0: a virtual camera has the size that is wanted of the camera,
+            files have that of what comes in.
+            """),
         .integer(
             "output.height", \.output.height, 16...4096, orZero: true, multipleOf: 2, ""),
         .choice(

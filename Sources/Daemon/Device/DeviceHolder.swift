@@ -376,10 +376,9 @@ extension Configuration {
 
     /// What a virtual camera has until a Lucida that runs wants something else.
     var loopbackFormat: VideoFormat {
-        let hasSize = output.width > 0 && output.height > 0
-        return VideoFormat(
-            pixelFormat: .rgb24, width: hasSize ? output.width : camera.width,
-            height: hasSize ? output.height : camera.height, frameRate: camera.frameRate
+        VideoFormat(
+            pixelFormat: .rgb24, width: frameSize?.width ?? camera.width,
+            height: frameSize?.height ?? camera.height, frameRate: camera.frameRate
         ).onLoopback(output.pixelFormat)
     }
 }

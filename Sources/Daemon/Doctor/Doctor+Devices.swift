@@ -63,6 +63,7 @@ extension Doctor {
                     "Apps list it under that name; and a program that it was made for may take it.",
                     command: machine.reloadDriver(Machine.usualOptions)))
         }
+        findings += pictureSize(machine)
         let readers = machine.readers(of: device)
         if readers.count > 1, let version = machine.loadedVersion,
             version >= DriverVersion(0, 13, 0)
@@ -116,6 +117,28 @@ extension Doctor {
             "A virtual camera has one writer. Close that program, or give Lucida a device of its own.",
             command: machine.reloadDriver(
                 "devices=2 exclusive_caps=1,1 card_label=Other,Lucida"))
+    }
+
+    /// Firefox asks a camera for these sizes and lists what it answers; a virtual camera answers with
+    /// the one that it has.
+    private static let widelyKnownSizes = [
+        (128, 96), (160, 120), (176, 144), (320, 240), (352, 288), (640, 480), (704, 576),
+        (800, 600), (960, 720), (1024, 768), (1280, 720), (1440, 1080), (1920, 1080),
+    ].map { FrameSize(width: $0, height: $1) }
+
+    private static func pictureSize(_ machine: Machine) -> [Finding] {
+        guard let loaded = try? machine.configuration.get(),
+            let size = loaded.configuration.frameSize, !widelyKnownSizes.contains(size)
+        else { return [] }
+        let file = loaded.file ?? Machine.systemConfiguration
+        return [
+            .warning(
+                "loopback.size", "pictures of \(size.width)×\(size.height) are unknown to Firefox",
+                "It asks cameras for certain sizes only, and may not take this one. Others do: set "
+                    + "output.width = 1280 and output.height = 720, or 640 and 480.",
+                command: (file.hasPrefix("/etc/") ? "sudoedit " : "${EDITOR:-nano} ")
+                    + shellWord(file))
+        ]
     }
 
     private static func secondReader(

@@ -21,9 +21,15 @@ struct BenchSubject {
         model = try ModelLocator(environment: ProcessInfo.processInfo.environment)
             .path(model: settings.model)
         look = settings.look
-        let output = configuration.output
-        width = output.width > 0 ? output.width : configuration.camera.width
-        height = output.height > 0 ? output.height : configuration.camera.height
+        let (output, camera) = (configuration.output, configuration.camera)
+        // A size that is named is measured; else the one at which a network runs by default.
+        let size =
+            output.width > 0 && output.height > 0
+            ? FrameSize(width: output.width, height: output.height)
+            : settings.networkSize(
+                for: FrameSize(width: camera.width, height: camera.height), isLive: true)
+        width = size.width
+        height = size.height
         let wanted = configuration.performance.threads
         threads = wanted > 0 ? wanted : Processor.shared.threadCount
         precision = configuration.performance.precision.precision

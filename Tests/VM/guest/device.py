@@ -289,6 +289,30 @@ def hold(found):
         found["log"] = holder.log()
 
 
+# What Firefox asks a camera for, by TRY_FMT; it lists what is answered as it was asked for.
+FIREFOX_SIZES = (
+    (128, 96), (160, 120), (176, 144), (320, 240), (352, 288), (640, 480), (704, 576), (800, 600),
+    (960, 720), (1280, 720), (1024, 768), (1440, 1080), (1920, 1080),
+)
+
+
+def by_default(found):
+    """What apps find that look for cameras, before any Lucida runs; nothing is configured."""
+    path = "/tmp/lucida-default.toml"
+    open(path, "w").close()
+    with Holder("--config", path) as holder:
+        found["flags"] = offers()
+        with v4l2.Device(lucida.LOOPBACK) as app:
+            found["formats"] = app.formats()
+            code = found["formats"][0]
+            found["sizes"] = app.sizes(code)
+            found["intervals"] = [
+                interval for _, *size in found["sizes"] for interval in app.intervals(code, *size)]
+            found["firefox"] = [
+                size for size in FIREFOX_SIZES if app.try_format(*size, code) == (*size, code)]
+        found["log"] = holder.log()
+
+
 def run_daemon_briefly(*arguments, **keywords):
     with daemon(*arguments, **keywords) as process:
         return [process.wait(120), process.log()[-600:]]
@@ -428,6 +452,6 @@ def idle(found):
 if __name__ == "__main__":
     lucida.set_camera()
     steps.run(
-        nobody_holds, holder_keeps_it_to_itself, descriptor_is_handed_on, hold, holder_dies,
+        nobody_holds, holder_keeps_it_to_itself, descriptor_is_handed_on, by_default, hold, holder_dies,
         a_reading_ffmpeg, a_silent_client, another_size, idle, prepare, another_number,
     )

@@ -258,7 +258,10 @@ def devices_in_use(found):
 
 def a_camera_that_comes_back_smaller(found):
     """A camera, played by the other loopback, is lost and comes back with another size."""
-    plain = ("--strength", "0", "--set", "output.width=0", "--set", "output.height=0")
+    plain = (
+        "--strength", "0", "--set", "output.width=0", "--set", "output.height=0",
+        "--set", f"camera.width={WIDTH}", "--set", f"camera.height={HEIGHT}",
+    )
     with contextlib.ExitStack() as stack:
         with Writer(WIDTH, HEIGHT):
             daemon = lucida.run_camera(*plain, source=f"v4l2:{lucida.OTHER_LOOPBACK}")

@@ -14,6 +14,8 @@ CAP_CAPTURE, CAP_OUTPUT = 0x1, 0x2
 QUERYCAP, G_FMT, S_FMT = 0x80685600, 0xC0D05604, 0xC0D05605
 REQBUFS, QUERYBUF, QBUF, DQBUF = 0xC0145608, 0xC0585609, 0xC058560F, 0xC0585611
 STREAMON, STREAMOFF = 0x40045612, 0x40045613
+ENUM_FMT, TRY_FMT = 0xC0405602, 0xC0D05640
+ENUM_FRAMESIZES, ENUM_FRAMEINTERVALS = 0xC02C564A, 0xC034564B
 
 
 def fourcc(text):
@@ -67,6 +69,41 @@ class Device:
         struct.pack_into("<I4xIIII", request, 0, side, width, height, fourcc(code), 1)
         self.ioctl(S_FMT, request)
         return self._format(request)
+
+    def try_format(self, width, height, code):
+        """What the driver would make of a format."""
+        request = bytearray(208)
+        struct.pack_into("<I4xIIII", request, 0, CAPTURE, width, height, fourcc(code), 1)
+        self.ioctl(TRY_FMT, request)
+        return self._format(request)
+
+    def formats(self):
+        """Four-character codes, as an app enumerates them."""
+        answers = self._enumerated(ENUM_FMT, 64, struct.pack("<I", CAPTURE))
+        return [answer[44:48].decode() for answer in answers]
+
+    def sizes(self, code):
+        """(type, width, height) of every size of a format."""
+        answers = self._enumerated(ENUM_FRAMESIZES, 44, struct.pack("<I", fourcc(code)))
+        return [struct.unpack_from("<III", answer, 8) for answer in answers]
+
+    def intervals(self, code, width, height):
+        """(type, numerator, denominator) of every frame interval, in seconds."""
+        answers = self._enumerated(
+            ENUM_FRAMEINTERVALS, 52, struct.pack("<III", fourcc(code), width, height))
+        return [struct.unpack_from("<III", answer, 16) for answer in answers]
+
+    def _enumerated(self, request, size, what):
+        """The answers to a request that is made with 0, 1, … until the driver has no more."""
+        answers = []
+        while len(answers) < 100:
+            answer = bytearray(size)
+            struct.pack_into("<I", answer, 0, len(answers))
+            answer[4:4 + len(what)] = what
+            if refusal(lambda: self.ioctl(request, answer)):
+                break
+            answers.append(answer)
+        return answers
 
     @staticmethod
     def _format(answer):
