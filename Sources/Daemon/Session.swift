@@ -261,6 +261,9 @@ public struct Session {
         result.policy = isPaced ? .latest : .everyFrame
         result.passesFailuresThrough = configuration.transform.onFailure == .passthrough
         result.reopensLostSource = !options.isOffline
+        // Whoever starts a recording wants to know that there is no camera; an app, or a service that
+        // began before it was plugged in, wants one when there is.
+        result.waitsForSource = configuration.loopbackName != nil || isService
         result.opensOnDemand = configuration.isOnDemand
         result.lingerNanoseconds = configuration.camera.lingerNanoseconds
         result.frameClock = source as? any FrameClock

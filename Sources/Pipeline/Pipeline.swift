@@ -12,6 +12,8 @@ public struct PipelineOptions: Sendable {
     public var passesFailuresThrough = false
     /// Looks for a lost camera again instead of ending the run.
     public var reopensLostSource = true
+    /// Starts without a camera that cannot be opened, and looks for it again, instead of failing.
+    public var waitsForSource = false
     /// Opens a camera when somebody looks and closes it when nobody does; else it is open throughout.
     public var opensOnDemand = false
     /// After the last viewer has gone the camera stays open for so long, in nanoseconds.
@@ -79,20 +81,31 @@ public final class Pipeline {
     public func start() throws {
         do {
             let plan = options.opensOnDemand ? source.plan() : nil
-            let format = try plan ?? source.prepare()
+            let (format, isOpen) = try plan.map { ($0, false) } ?? openSource()
             precondition(format.pixelFormat == .rgb24, "the pipeline carries RGB24")
             try transform.prepare(format: format)
             for sink in sinks { try sink.prepare(format: format) }
-            if plan == nil { try source.start() }
+            if isOpen { try source.start() }
             supervision = Supervision(
-                timing: timing(for: source, format.frameRate), isOpen: plan == nil,
+                timing: timing(for: source, format.frameRate), isOpen: isOpen,
                 at: MonotonicClock.nowNanoseconds)
-            switches.isIdle = plan != nil
+            switches.isIdle = !isOpen
             try startThreads(format: format)
         } catch {
             requestStop()
             join()
             throw error
+        }
+    }
+
+    /// The source's format, and whether it is open: where it may come later, a guess does for now.
+    private func openSource() throws -> (VideoFormat, isOpen: Bool) {
+        do {
+            return (try source.prepare(), true)
+        } catch {
+            source.finish()
+            guard options.waitsForSource, let plan = source.plan() else { throw error }
+            return (plan, false)
         }
     }
 

@@ -31,7 +31,7 @@ public protocol FrameSource: AnyObject, Sendable {
     /// - Returns: the format of the frames that `next` will fill: always `rgb24`.
     func prepare() throws -> VideoFormat
     /// Guesses without starting the device, and without fail, what `prepare` will return: for a
-    /// camera that is opened only when somebody looks. From then on `prepare` returns that size.
+    /// camera that is opened only when somebody looks, or is not there yet. From then on `prepare` returns that size.
     /// Control thread.
     func plan() -> VideoFormat?
     /// Whether it is a camera: delivers steadily while it is open, and may be closed and opened again

@@ -82,7 +82,8 @@ public struct Supervision: Sendable {
     public struct Timing: Sendable, Equatable {
         /// After the last viewer has gone the camera stays open for so long.
         public var linger: Int64 = 3_000_000_000
-        /// From opening or restarting to the first picture; nil: for ever.
+        /// From opening to the first picture; nil: for ever. Doubled after an opening without one, twice
+        /// at most: a slow camera must not be stopped each time just before it is ready.
         public var firstPicture: Int64? = 3_000_000_000
         /// From one picture to the next; nil: for ever.
         public var nextPicture: Int64? = 1_000_000_000
@@ -138,6 +139,8 @@ public struct Supervision: Sendable {
     public private(set) var deadline: Int64?
     private var isOpen: Bool
     private var isTroubled = false
+    // Times in a row that it was opened and no picture came in time.
+    private var fruitless = 0
 
     /// - Parameter isOpen: whether the camera is open already, with somebody looking; otherwise it is
     ///   closed, and nobody does.
@@ -168,7 +171,7 @@ public struct Supervision: Sendable {
         switch state {
         case .idle: return open(at: now)
         case .lingering:
-            enter(.starting, for: isOpen ? timing.firstPicture : nil, at: now)
+            enter(.starting, for: isOpen ? patience : nil, at: now)
             return nil
         case .starting, .live, .stalled, .waiting: return nil
         }
@@ -188,7 +191,7 @@ public struct Supervision: Sendable {
         case .starting:
             isOpen = true
             fault = nil
-            enter(.starting, for: timing.firstPicture, at: now)
+            enter(.starting, for: patience, at: now)
         case .lingering:
             isOpen = true
             fault = nil
@@ -204,6 +207,7 @@ public struct Supervision: Sendable {
         case .starting, .live, .stalled:
             if isTroubled { counts.recovered += 1 }
             isTroubled = false
+            fruitless = 0
             enter(.live, for: timing.nextPicture, at: now)
         case .idle, .waiting, .lingering: break
         }
@@ -235,6 +239,7 @@ public struct Supervision: Sendable {
         switch state {
         case .idle: return nil
         case .starting, .live:
+            if state == .starting { fruitless += 1 }
             isTroubled = true
             counts.restarted += 1
             enter(.stalled, for: timing.nextPicture, at: now)
@@ -248,6 +253,10 @@ public struct Supervision: Sendable {
             return .close
         }
     }
+
+    /// From opening to the first picture: three, six and twelve seconds, and again from the beginning,
+    /// for a camera that only opening it anew helps.
+    private var patience: Int64? { timing.firstPicture.map { $0 << (fruitless % 3) } }
 
     private mutating func open(at now: Int64) -> Action {
         counts.attempts += 1
@@ -263,6 +272,7 @@ public struct Supervision: Sendable {
         fault = nil
         isOpen = false
         isTroubled = false
+        fruitless = 0
     }
 
     private mutating func enter(_ state: State, for duration: Int64?, at now: Int64) {

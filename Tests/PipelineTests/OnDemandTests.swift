@@ -104,6 +104,43 @@ import Video
     }
 
     @Test(.timeLimit(.minutes(1)))
+    func `a camera that is not there at the start is waited for, unless that is an error`() throws {
+        func pipeline(waits: Bool) -> (Pipeline, DoubleCamera, WindowSink) {
+            let (camera, sink) = (DoubleCamera(), WindowSink())
+            camera.set(.absent)
+            var options = PipelineOptions()
+            options.waitsForSource = waits
+            return (
+                Pipeline(
+                    source: camera, transform: MarkingTransform(), sinks: [sink], options: options),
+                camera, sink
+            )
+        }
+        let (strict, _, _) = pipeline(waits: false)
+        #expect(throws: DoubleCamera.Refusal.self) { try strict.start() }
+        let (patient, camera, sink) = pipeline(waits: true)
+        try patient.start()
+        var now = MonotonicClock.nowNanoseconds
+        let nap = Event()
+        func settle(until isDone: () -> Bool) -> Bool {
+            for _ in 0..<10_000 {
+                // Nobody looks, but it is not opened on demand.
+                patient.supervise(isWatched: false, at: now)
+                if isDone() { return true }
+                nap.wait(timeoutNanoseconds: 1_000_000)
+            }
+            return false
+        }
+        #expect(settle { patient.sourceState == .waiting && sink.shownCard == .noCamera })
+        #expect(camera.opened == 0)
+        camera.set(.none)
+        now += 1_000_000_000
+        #expect(settle { sink.shown.load(ordering: .relaxed) == 133 })
+        patient.requestStop()
+        #expect(patient.finish().supervision.recovered == 1)
+    }
+
+    @Test(.timeLimit(.minutes(1)))
     func `a stalled camera is restarted, and opened anew if that does not help`() throws {
         let stage = try Stage()
         #expect(stage.settle(in: .live))

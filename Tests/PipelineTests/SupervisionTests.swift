@@ -224,6 +224,31 @@ import Video
         #expect(machine.counts == expected)
     }
 
+    @Test func `a camera that is slow to begin is given more time, again and again`() {
+        var machine = Supervision(timing: .init(), isOpen: false, at: Self.start)
+        var now = Self.start
+        var waits: [Int64] = []
+        #expect(machine.handle(.watched(true), at: now) == .open)
+        for _ in 0..<4 {
+            _ = machine.handle(.opened, at: now)
+            waits.append((machine.deadline! - now) / Self.second)
+            now = machine.deadline!
+            #expect(machine.handle(.time, at: now) == .restart)
+            now = machine.deadline!
+            #expect(machine.handle(.time, at: now) == .open)
+        }
+        #expect(waits == [3, 6, 12, 3])
+        _ = machine.handle(.opened, at: now)
+        _ = machine.handle(.picture, at: now)
+        // One that has delivered is not slow: it has stalled.
+        for action in [Action.restart, .open] {
+            now = machine.deadline!
+            #expect(machine.handle(.time, at: now) == action)
+        }
+        _ = machine.handle(.opened, at: now)
+        #expect(machine.deadline == now + 3 * Self.second)
+    }
+
     @Test func `a lost camera is tried once a second, and why it is away is kept meanwhile`() {
         var (machine, now) = machine(in: .live)
         _ = machine.handle(.failed(.absent), at: now)
