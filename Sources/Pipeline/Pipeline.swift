@@ -267,7 +267,8 @@ public final class Pipeline {
     }
 
     /// Lets the supervision see what has happened, and does what it says: opens, restarts or closes the
-    /// source, and chooses the card. To be called some times a second. Control thread; does not block.
+    /// source, and chooses the card; and lets the sinks look after themselves. To be called some times a
+    /// second. Control thread.
     ///
     /// - Parameter isWatched: whether somebody looks, or it cannot be told; counts for a camera that
     ///   is opened on demand, as a pause does.
@@ -289,6 +290,7 @@ public final class Pipeline {
         // During a pause nobody sees the camera, whoever looks.
         handle(.watched(isWatched && !isPaused || !isOnDemand), at: now)
         handle(.time, at: now)
+        for sink in sinks { sink.tend() }
     }
 
     /// Whether every thread has shown since the last time this was true that it does not hang: the

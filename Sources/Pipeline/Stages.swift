@@ -122,7 +122,7 @@ public enum SinkStatus: Sendable, Equatable {
     case lost
 }
 
-/// Where frames go. The control thread calls `prepare`; `write` and then `finish` belong to the
+/// Where frames go. The control thread calls `prepare` and `tend`; `write` and then `finish` belong to the
 /// sink's own thread, and `finish` once more to the control thread when that has ended.
 public protocol FrameSink: AnyObject, Sendable {
     /// For people: `/dev/video10 (Lucida)`, `out.mp4`, `null`.
@@ -138,6 +138,8 @@ public protocol FrameSink: AnyObject, Sendable {
     func write(_ frame: FrameBuffer) -> SinkStatus
     /// Shows `card` in place of all that somebody who looks later could still be handed.
     func overwrite(with card: FrameBuffer) -> SinkStatus
+    /// Looks after what is not writing. Control thread, some times a second while the run goes on.
+    func tend()
     /// Finishes the file, or overwrites what a device still holds, and closes it. Idempotent.
     ///
     /// - Returns: whether everything that was written is safe.
@@ -145,6 +147,8 @@ public protocol FrameSink: AnyObject, Sendable {
 }
 
 extension FrameSink {
+    /// Most have nothing to look after.
+    public func tend() {}
     /// A sink that keeps nothing takes the card as a frame.
     public func overwrite(with card: FrameBuffer) -> SinkStatus { write(card) }
 }

@@ -115,13 +115,35 @@ class HolderTests:
         self.assertTrue(found["before"] and found["meanwhile"], found["log"])
         # The new one sees that somebody writes, and draws nothing over it …
         self.assertEqual(found["cards_between"], 0, found["log"])
-        # … until nobody does.
-        self.assertIsNotNone(found["killed"][1], found["log"])
+        self.assertTrue(found["is_known"], found["log"])
+        # … until nobody does, which it notices at once.
+        stale, seconds = found["killed"]
+        self.assertLessEqual(stale, 3, found["log"])
+        self.assertIsNotNone(seconds, found["log"])
         self.assertCards(found["cards"], found["log"])
         self.assertEqual(found["offers"], "capture ")
         self.assertCards(found["cards_then"], found["log"])
         self.assertTrue(found["after"], found["log"])
         self.assertEqual(found["status"], 0, found["log"])
+
+    def test_the_holder_may_be_stopped_and_started_under_a_running_lucida(self):
+        found = self.facts("holder_restarts")
+        self.assertTrue(found["before"] and found["meanwhile"], found["log"])
+        self.assertEqual([found["stopped"], found["status"]], [0, 0], found["log"])
+        self.assertTrue(found["is_known"], found["log"])
+        self.assertEqual(found["cards_between"], 0, found["log"])
+        self.assertCards(found["cards"], found["log"])
+        self.assertTrue(found["second"], found["log"])
+
+    def test_a_lucida_that_ends_without_a_holder_leaves_what_the_next_one_goes_on_with(self):
+        found = self.facts("holder_restarts")
+        self.assertEqual(found["second_status"], 0, found["log"])
+        self.assertCards(found["cards_then"], found["log"])
+        self.assertTrue(found["third"], found["log"])
+        self.assertTrue(found["is_kept"], found["log"])
+        # Unless there will be none: then the device is for other programs.
+        self.assertEqual([found["stopped_again"], found["last_status"]], [0, 0], found["log"])
+        self.assertEqual(found["offers_then"], "output", found["log"])
 
     def test_a_reading_ffmpeg_goes_on_across_a_kill(self):
         found = self.facts("a_reading_ffmpeg")

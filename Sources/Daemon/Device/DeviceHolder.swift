@@ -34,6 +34,9 @@ public final class DeviceHolder {
     private var expectingUntil: Int64
     // Whether it was said already that the device cannot be opened.
     private var lastFailure = ""
+    // At the start.
+    private var attemptsLeft = 5
+    private var nextAttempt: Int64 = 0
 
     /// Who writes.
     private enum Use: Equatable {
@@ -72,11 +75,15 @@ public final class DeviceHolder {
     public func run() throws {
         let signals = SignalWaiter()
         defer { signals.release() }
-        if !takeFromStore() { try openAtStart(signals) }
-        guard held != nil else { return }
-        notifier.ready(status)
+        takeFromStore()
+        var isReady = false
         var isStopping = false
         while !isStopping {
+            if held == nil { try openAtStart() }
+            if !isReady && held != nil {
+                isReady = true
+                notifier.ready(status)
+            }
             wait(signals)
             while let signal = signals.wait(milliseconds: 0) {
                 // The configuration counts at the start alone; a hang-up changes nothing.
@@ -96,7 +103,7 @@ public final class DeviceHolder {
     // MARK: The device
 
     /// The opening that the holder before us had, if there is one and it is alive.
-    private func takeFromStore() -> Bool {
+    private func takeFromStore() {
         for descriptor in PassedDescriptors.take(Self.storedName, environment: environment) {
             guard held == nil else {
                 close(descriptor)
@@ -117,27 +124,21 @@ public final class DeviceHolder {
                 notifier.removeStored(Self.storedName)
             }
         }
-        guard held != nil else { return false }
+        guard held != nil else { return }
         log.info("\(status), as before")
         if use == .nobody { show(.all) }
-        return true
     }
 
-    /// udev may need a moment for the permissions of a node that is new.
-    private func openAtStart(_ signals: SignalWaiter) throws {
-        var attempts = 5
-        while true {
-            do {
-                try open(wanted)
-                return
-            } catch let error as V4L2Error where attempts > 0 && error.mayPass {
-                attempts -= 1
-                if let signal = signals.wait(milliseconds: Self.retryMilliseconds),
-                    signal != SIGHUP
-                {
-                    return
-                }
-            }
+    /// Tries once, if it is time to. udev may need a moment for the permissions of a node that is new,
+    /// and a Lucida that has the device open comes within a second and lends it to us.
+    private func openAtStart() throws {
+        let now = MonotonicClock.nowNanoseconds
+        guard now >= nextAttempt, use == .nobody else { return }
+        do {
+            try open(wanted)
+        } catch let error as V4L2Error where attemptsLeft > 0 && error.mayPass {
+            attemptsLeft -= 1
+            nextAttempt = now + Int64(Self.retryMilliseconds) * 1_000_000
         }
     }
 
@@ -196,8 +197,11 @@ public final class DeviceHolder {
             drop()
             return HolderReply(text: "done")
         case ("give", 2) where isBorrower:
-            guard let descriptor = message.descriptor else { return .refused }
-            return adopt(descriptor, path: words[1])
+            guard adopt(message.descriptor, path: words[1]) else { return .refused }
+            // An app that comes before the first frame finds a camera, too.
+            show(.all)
+            return HolderReply(text: "done")
+        case ("again", 2): return takeBack(message.descriptor, path: words[1], from: client)
         default: return .refused
         }
     }
@@ -209,6 +213,7 @@ public final class DeviceHolder {
     }
 
     private func lend(_ name: String, to client: Int32) -> HolderReply {
+        if use == .unknown { lookWhoWrites() }
         guard use == .nobody else { return HolderReply(text: "busy") }
         let ours = held?.isOpen == true ? path : deviceName
         guard name == "auto" || ours == "auto" || DevicePath.isSame(name, ours) else {
@@ -223,22 +228,37 @@ public final class DeviceHolder {
         return HolderReply(text: "lent \(path)", descriptor: descriptor)
     }
 
-    private func adopt(_ descriptor: Int32, path: String) -> HolderReply {
+    /// Keeps a descriptor of an opening that is not ours.
+    ///
+    /// - Returns: whether it is of the device that is wanted, and none is held already.
+    private func adopt(_ descriptor: Int32?, path: String) -> Bool {
         let isWanted = deviceName == "auto" || DevicePath.isSame(path, deviceName)
-        guard isWanted, held?.isOpen != true else { return .refused }
+        guard let descriptor, isWanted, held?.isOpen != true else { return false }
         let own = dup(descriptor)
-        guard own >= 0, fcntl(own, F_SETFD, FD_CLOEXEC) == 0 else { return .refused }
+        guard own >= 0, fcntl(own, F_SETFD, FD_CLOEXEC) == 0 else { return false }
         do {
-            let output = try LoopbackOutput(adopting: own, path: path)
-            keep(try HeldOutput(output))
-            // An app that comes before the first frame finds a camera, too.
-            show(.all)
+            keep(try HeldOutput(LoopbackOutput(adopting: own, path: path)))
             log.info("\(status), as a lucida has opened it")
-            return HolderReply(text: "done")
+            return true
         } catch {
             log.warning("\(error)")
+            return false
+        }
+    }
+
+    /// Somebody has borrowed from the holder before us, or opened the device while there was none.
+    private func takeBack(
+        _ descriptor: Int32?, path: String, from client: Int32
+    ) -> HolderReply {
+        guard use == .nobody || use == .unknown else { return HolderReply(text: "busy") }
+        if held?.isOpen == true {
+            guard DevicePath.isSame(path, self.path) else { return HolderReply(text: "other") }
+        } else if !adopt(descriptor, path: path) {
             return .refused
         }
+        use = .borrower(client)
+        log.info("a lucida that was here before writes to \(self.path)")
+        return HolderReply(text: "done")
     }
 
     private func end(of client: Int32, isOrderly: Bool) {
@@ -275,15 +295,20 @@ public final class DeviceHolder {
     private func tick() {
         switch use {
         case .borrower: return
-        case .unknown:
-            guard let held, !held.output.isWrittenElsewhere() else { return }
-            use = .nobody
-            held.output.resume()
-            show(.all)
+        case .unknown: lookWhoWrites()
         case .nobody:
+            guard held != nil else { return }
             if held?.isOpen != true { reopen() }
             if held?.isWatched == true { show(.one) }
         }
+    }
+
+    /// Whether the one who has borrowed from the holder before us has gone without a word.
+    private func lookWhoWrites() {
+        guard let held, !held.output.isWrittenElsewhere() else { return }
+        use = .nobody
+        held.output.resume()
+        show(.all)
     }
 
     private func reopen() {

@@ -1,5 +1,4 @@
-// The writer's end of the connection to the holder of the virtual camera. Control thread; `isThere` and
-// `close` by the sink's thread when it is done.
+// The writer's end of the connection to the holder of the virtual camera. One thread at a time.
 
 internal import Glibc
 internal import Realtime
@@ -8,7 +7,7 @@ internal import Video
 
 /// A connection to `lucida device hold`. As long as it lasts, the holder leaves the device to us; when
 /// it ends, in whatever way, the holder shows a card.
-final class HeldDevice {
+final class HeldDevice: @unchecked Sendable {
     /// What the holder has for us.
     enum Answer {
         /// A descriptor that is ours to close, and the device that it belongs to.
@@ -71,6 +70,16 @@ final class HeldDevice {
     func give(_ output: LoopbackOutput) -> Bool {
         guard let descriptor = output.descriptor else { return false }
         return ask("give \(output.path)", descriptor: descriptor)?.text == "done"
+    }
+
+    /// Finds the holder again, or one that has come since, for a device that is open already.
+    ///
+    /// - Returns: the connection to whoever keeps that opening from now on; nil: nobody does.
+    static func again(_ output: LoopbackOutput, socket: String) -> HeldDevice? {
+        guard let descriptor = output.descriptor, let held = try? connect(to: socket),
+            held.ask("again \(output.path)", descriptor: descriptor)?.text == "done"
+        else { return nil }
+        return held
     }
 
     /// Whether the holder is still there.

@@ -1,7 +1,10 @@
 // The virtual camera as a sink: conversion or JPEG, then the loopback's write protocol.
 
+internal import Glibc
 internal import Logging
 internal import Pipeline
+internal import Realtime
+internal import Synchronization
 internal import V4L2
 internal import Video
 
@@ -18,13 +21,27 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
     // Control thread while closed, output thread while open.
     private var device: LoopbackOutput?
     private var picture: LoopbackPicture?
-    // Who keeps the device there when we have gone; nil: nobody.
-    private var held: HeldDevice?
+    // Control thread while it looks for the holder, output thread when it is done.
+    private let keeping = Mutex(Keeping())
+    // Control thread.
+    private var nextLook: Int64 = 0
     private var exitCard: FrameBuffer?
     // The card that was overwritten with, as long as the encoder's buffer holds it.
     private var shownCard: (card: FrameBuffer, bytes: UnsafeRawBufferPointer)?
     /// The device, once prepared. Control thread only.
     private(set) var path: String?
+
+    /// Who keeps the device there when we have gone.
+    private struct Keeping: Sendable {
+        /// nil: nobody.
+        var holder: HeldDevice?
+        /// What the holder has a descriptor of, or shall have; nil once closed.
+        var device: LoopbackOutput?
+        /// Whether a holder has, or has had, one: then the end of this opening is not ours to decide.
+        var isShared = false
+    }
+
+    private static let lookNanoseconds: Int64 = 1_000_000_000
 
     /// A virtual camera that is not open yet.
     ///
@@ -47,12 +64,34 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
         path = device.path
         name = "\(device.path) (\(device.card))"
         self.picture = picture
-        self.held = held
+        keeping.withLock { $0 = Keeping(holder: held, device: device, isShared: held != nil) }
         let card = FrameBuffer(format: format)
         Card.draw("Lucida is off", into: card)
         exitCard = card
         self.device = device
         log.info("virtual camera \(name): \(output)\(held == nil ? "" : ", kept by lucida-device")")
+        if held == nil, access(holderSocket, F_OK) == 0 {
+            log.warning(
+                """
+                lucida-device does not keep \(device.path): apps lose it when Lucida stops \
+                (systemctl status lucida-device)
+                """)
+        }
+    }
+
+    /// Looks once a second whether the holder is there, and gives the device to one that has come since.
+    func tend() {
+        let now = MonotonicClock.nowNanoseconds
+        guard now >= nextLook else { return }
+        nextLook = now + Self.lookNanoseconds
+        let isNew = keeping.withLock { keeping -> Bool in
+            guard let device = keeping.device, keeping.holder?.isThere != true else { return false }
+            keeping.holder = HeldDevice.again(device, socket: holderSocket)
+            guard keeping.holder != nil else { return false }
+            keeping.isShared = true
+            return true
+        }
+        if isNew { log.info("virtual camera \(name): kept by lucida-device from now on") }
     }
 
     func write(_ frame: FrameBuffer) -> SinkStatus {
@@ -87,14 +126,23 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
     }
 
     func finish() -> Bool {
+        let kept = keeping.withLock { keeping in
+            let kept = (holder: keeping.holder, isShared: keeping.isShared)
+            keeping = Keeping()
+            return kept
+        }
         guard let device else { return true }
-        // A holder that has gone keeps nothing any more.
-        device.isHeldElsewhere = held?.isThere == true
-        shownCard = nil
-        device.close(card: exitCard.flatMap { picture?.encode($0) })
-        held?.close(isOrderly: true)
-        held = nil
         self.device = nil
+        shownCard = nil
+        let card = exitCard.flatMap { picture?.encode($0) }
+        device.isHeldElsewhere = kept.isShared
+        device.close(card: card)
+        if kept.isShared, kept.holder?.isThere != true {
+            // The holder has gone. If systemd keeps its descriptor for the next one, this is refused.
+            let own = try? LoopbackOutput(path: device.path, format: device.format)
+            own?.close(card: card)
+        }
+        kept.holder?.close(isOrderly: true)
         return true
     }
 }

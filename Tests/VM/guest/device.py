@@ -335,6 +335,7 @@ def holder_dies(found):
                 holder.start()
                 seen = cards(reader, 20)
                 found["cards_between"] = len([bars for bars in seen if bars is None or bars < 8])
+                found["is_known"] = is_known_again(holder)
                 found["killed"] = stale_after(reader, process.process.kill)
             found["cards"] = cards(reader, 4)
             # Alone this time.
@@ -346,6 +347,51 @@ def holder_dies(found):
                 found["after"] = pipeline.frame_with_bars(reader) is not None
                 found["status"] = process.terminate()
         found["log"] = holder.log()
+
+
+def is_known_again(holder, times=1):
+    """Whether a Lucida has found the holder that was started after it."""
+    return steps.wait_until(lambda: holder.log().count("was here before") == times, 60)
+
+
+def holder_restarts(found):
+    """Stopped and started under a running Lucida, as by an update, and gone when that one ends."""
+    with Holder("--config", configuration("auto")) as holder:
+        with v4l2.Device(lucida.LOOPBACK) as reader:
+            started(reader)
+            with daemon() as process:
+                found["before"] = pipeline.frame_with_bars(reader) is not None
+                found["stopped"] = stop(holder)
+                found["meanwhile"] = pipeline.frame_with_bars(reader) is not None
+                holder.start()
+                found["is_known"] = is_known_again(holder)
+                seen = cards(reader, 20)
+                found["cards_between"] = len([bars for bars in seen if bars is None or bars < 8])
+                found["status"] = process.terminate()
+            found["cards"] = cards(reader, 6)[-3:]
+            with daemon() as process:
+                found["second"] = pipeline.frame_with_bars(reader) is not None
+                # This one ends while nobody is there to take over; systemd keeps the descriptor.
+                holder.kill()
+                found["second_status"] = process.terminate()
+            holder.start()
+            found["cards_then"] = cards(reader, 6)[-3:]
+            with daemon():
+                found["third"] = pipeline.frame_with_bars(reader) is not None
+        with daemon() as process:
+            found["is_kept"] = steps.wait_until(lambda: "kept by lucida-device" in process.log(), 60)
+            found["stopped_again"] = stop(holder)
+            found["last_status"] = process.terminate()
+        found["offers_then"] = offers()
+        found["log"] = holder.log() + process.log()
+
+
+def stop(holder):
+    """`systemctl stop`: what was stored is closed, too."""
+    holder.process.terminate()
+    status = holder.process.wait(20)
+    holder.forget()
+    return status
 
 
 def a_reading_ffmpeg(found):
@@ -421,9 +467,7 @@ def another_size(found):
         found["stored"] = len(holder.stored)
         found["offers"] = offers()
         found["log"] = holder.log()
-        holder.process.terminate()
-        found["status"] = holder.process.wait(20)
-        holder.forget()
+        found["status"] = stop(holder)
         found["offers_then"] = offers()
 
 
@@ -453,5 +497,5 @@ if __name__ == "__main__":
     lucida.set_camera()
     steps.run(
         nobody_holds, holder_keeps_it_to_itself, descriptor_is_handed_on, by_default, hold, holder_dies,
-        a_reading_ffmpeg, a_silent_client, another_size, idle, prepare, another_number,
+        holder_restarts, a_reading_ffmpeg, a_silent_client, another_size, idle, prepare, another_number,
     )
