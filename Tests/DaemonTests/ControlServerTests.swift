@@ -74,6 +74,23 @@ import Testing
         #expect(server.descriptors.count == 1 + ControlServer.clientsMax)
     }
 
+    @Test func `those who watch keep nobody from a pause`() throws {
+        let watching = try (0..<ControlServer.clientsMax).map { _ in try RawClient(path: path) }
+        for client in watching { client.send(ControlRequest.watch(interval: 60).line) }
+        serve()
+        for client in watching { while client.line() != nil {} }
+        let late = try RawClient(path: path)
+        late.send(ControlRequest.pause.line)
+        serve()
+        #expect(late.line() == #"{"ok":true,"version":1}"#)
+        #expect(session.pipeline.isPaused)
+        // The one that came first had to leave, and knows why.
+        #expect(watching[0].line()?.contains("too many clients") == true)
+        #expect(watching[0].line() == nil && watching[0].isClosed)
+        #expect(watching.dropFirst().allSatisfy { !$0.isClosed })
+        #expect(server.descriptors.count == 1 + ControlServer.clientsMax)
+    }
+
     @Test func `who is silent or does not read is turned out, who watches is not`() throws {
         let (silent, greedy, watching) = (
             try RawClient(path: path), try RawClient(path: path), try RawClient(path: path)

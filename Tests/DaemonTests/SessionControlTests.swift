@@ -231,6 +231,20 @@ import Testing
             ConfigurationWatch(paths: ["/nonexistent/a/b.toml", later.path]))
         try Data("a".utf8).write(to: later)
         #expect(changes(second, 0))
-        #expect(ConfigurationWatch(paths: ["/nonexistent/a/b.toml"]) == nil)
+    }
+
+    @Test func `a folder that is made later is watched from then on`() throws {
+        let later = folder.appending(path: "home/config/lucida.toml")
+        let watch = try #require(ConfigurationWatch(paths: [later.path]))
+        #expect(!changes(watch, 0))
+        try FileManager.default.createDirectory(
+            at: later.deletingLastPathComponent(), withIntermediateDirectories: true)
+        #expect(changes(watch, 10_000_000_000))
+        try Data("a".utf8).write(to: folder.appending(path: "home/other"))
+        #expect(!changes(watch, 20_000_000_000))
+        try Data("a".utf8).write(to: later)
+        #expect(changes(watch, 30_000_000_000))
+        try Data("b".utf8).write(to: later, options: .atomic)
+        #expect(changes(watch, 40_000_000_000))
     }
 }

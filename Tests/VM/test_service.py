@@ -88,6 +88,12 @@ class ServiceTests:
         self.assertTrue(found["is_reloaded"] and found["is_active"], found["log"])
         self.assertTrue(found["shows_the_camera"], found["log"])
 
+    def test_a_reload_of_a_configuration_with_a_mistake_fails_and_changes_nothing(self):
+        found = self.facts("control")
+        self.assertNotEqual(found["bad_reload"][0], 0, found["bad_reload"])
+        self.assertIn("/etc/lucida/lucida.toml:5: transform.strength", found["bad_reload_log"])
+        self.assertIn('"seed":8', found["seed_then"])
+
     def test_the_doctor_sees_what_the_service_lacks(self):
         found = self.facts("doctor")
 

@@ -9,7 +9,8 @@ internal import Realtime
 /// The loop that owns it waits with poll(2) for `descriptors` and then calls `serve`. A client that
 /// does not read, or sends without end, costs its own connection and nothing else.
 final class ControlServer {
-    /// More are turned away.
+    /// More are turned away, but that one who watches has to leave for who comes: watching can wait, a
+    /// pause cannot.
     static let clientsMax = 8
 
     private let listener: UnixListener
@@ -65,6 +66,7 @@ final class ControlServer {
         for _ in 0..<2 * Self.clientsMax {
             guard let descriptor = listener.accept() else { return }
             let client = ControlConnection(descriptor, at: now)
+            if clients.count == Self.clientsMax { turnOutWatcher() }
             if let refusal = refusal(of: descriptor) {
                 client.refuse(refusal)
                 client.close()
@@ -72,6 +74,14 @@ final class ControlServer {
                 clients.append(client)
             }
         }
+    }
+
+    /// The one that has watched longest.
+    private func turnOutWatcher() {
+        guard let index = clients.firstIndex(where: \.isWatching) else { return }
+        let client = clients.remove(at: index)
+        client.refuse("too many clients: this one had to leave for another")
+        client.close()
     }
 
     private func refusal(of descriptor: Int32) -> String? {
@@ -116,10 +126,13 @@ private final class ControlConnection {
             fd: descriptor, events: Int16(output.isEmpty ? POLLIN : POLLOUT), revents: 0)
     }
 
+    var isWatching: Bool { watchNanoseconds != nil }
+
     var hasRequest: Bool { output.isEmpty && input.contains(0x0A) }
 
-    /// Sends a last word, if that goes without waiting.
+    /// Sends a last word, if that goes without waiting, and not into the middle of another.
     func refuse(_ text: String) {
+        guard output.isEmpty else { return }
         output = ControlReply.refused(text).line
         flush(at: 0)
     }

@@ -12,32 +12,45 @@ final class ConfigurationWatch {
     // Which names matter in which watched folder.
     private var names: [Int32: Set<String>] = [:]
     private var dueNanoseconds: Int64?
+    private let paths: [String]
 
     /// Saving takes several steps: the file is read when nothing has happened to it for so long.
     private static let settleNanoseconds: Int64 = 200_000_000
 
     /// Watches for changes of `paths`, and of what those lead to that are links.
     ///
-    /// - Returns: `nil` if the system cannot, or if none of the folders exists.
+    /// Where a folder does not exist, the one above it is watched until it does.
+    ///
+    /// - Returns: `nil` if the system cannot.
     init?(paths: [String]) {
         descriptor = inotify_init1(Int32(IN_CLOEXEC | IN_NONBLOCK))
+        self.paths = paths
         guard descriptor >= 0 else { return nil }
-        for path in paths {
-            add(path)
-            let target = URL(filePath: path).resolvingSymlinksInPath().path
-            if target != path { add(target) }
-        }
+        addAll()
         if names.isEmpty { return nil }
     }
 
     deinit { if descriptor >= 0 { close(descriptor) } }
 
+    /// What is watched already stays so: inotify has one watch for a folder.
+    private func addAll() {
+        for path in paths {
+            add(path)
+            let target = URL(filePath: path).resolvingSymlinksInPath().path
+            if target != path { add(target) }
+        }
+    }
+
     private func add(_ path: String) {
-        let url = URL(filePath: path)
-        let folder = url.deletingLastPathComponent().path
+        var url = URL(filePath: path)
         let events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE
-        let watch = inotify_add_watch(descriptor, folder, UInt32(events))
-        if watch >= 0 { names[watch, default: []].insert(url.lastPathComponent) }
+        while url.path != "/" {
+            let folder = url.deletingLastPathComponent()
+            let watch = inotify_add_watch(descriptor, folder.path, UInt32(events))
+            if watch >= 0 { names[watch, default: []].insert(url.lastPathComponent) }
+            guard watch < 0, errno == ENOENT else { return }
+            url = folder
+        }
     }
 
     /// Whether the file has changed since the last time, and settled.
@@ -56,6 +69,8 @@ final class ConfigurationWatch {
             buffer.withUnsafeBytes { bytes in
                 if concerns(UnsafeRawBufferPointer(rebasing: bytes[..<count])) {
                     dueNanoseconds = now + Self.settleNanoseconds
+                    // A folder may be new, or a link lead elsewhere.
+                    addAll()
                 }
             }
         }

@@ -132,6 +132,13 @@ def control(found):
         found["is_reloaded"] = steps.wait_until(
             lambda: '"seed":8' in sh("lucida ctl status --json")[1], 60
         )
+        with open("/etc/lucida/lucida.toml", "w") as file:
+            file.write(CONFIGURATION.replace("strength = 0.0", "strength = 7.0"))
+        found["bad_reload"] = sh("systemctl reload lucida")
+        found["bad_reload_log"] = journal()
+        found["seed_then"] = sh("lucida ctl status --json")[1]
+        with open("/etc/lucida/lucida.toml", "w") as file:
+            file.write(CONFIGURATION.replace("strength = 0.0", "strength = 0.0\nseed = 8"))
         # Back in "active", which it is only when the daemon has said so.
         found["is_active"] = steps.wait_until(lambda: state()["ActiveState"] == "active", 60)
         found["shows_the_camera"] = pipeline.frame_with_bars(reader) is not None
