@@ -4,6 +4,7 @@ internal import Glibc
 internal import LibAV
 internal import Logging
 internal import Pipeline
+internal import Realtime
 internal import V4L2
 internal import Video
 
@@ -24,6 +25,8 @@ final class CameraSource: FrameSource, @unchecked Sendable {
     // The camera that was open last, to be found again; at first that of the source of the same name
     // before this one, if any.
     private var identity: DeviceCapabilities?
+    // When that one was lost while it was open.
+    private var lostTime: Int64?
     private var stream: CaptureStream?
     private var converter: Converter?
 
@@ -78,6 +81,7 @@ final class CameraSource: FrameSource, @unchecked Sendable {
     func takeOver(from before: any FrameSource) {
         guard let before = before as? CameraSource, before.deviceName == deviceName else { return }
         identity = before.identity
+        lostTime = before.lostTime
     }
 
     /// Opens the first camera that works. Opened anew, whatever it delivers then comes out in the
@@ -115,13 +119,30 @@ final class CameraSource: FrameSource, @unchecked Sendable {
         do throws(V4L2Error) {
             // What a path leads to now may be another camera that took its number.
             let named = try DeviceDirectory.cameraPaths(for: deviceName)
-            let first = named.filter(same.contains) + same.filter { !named.contains($0) }
-            return first + named.filter { !first.contains($0) }
+            return Self.order(
+                named: named, same: same,
+                lostNanoseconds: lostTime.map { MonotonicClock.nowNanoseconds - $0 })
         } catch {
             guard same.isEmpty else { return same }
             throw error
         }
     }
+
+    /// Which of the cameras that may be meant to try, and in what order: first the one from before, and
+    /// for a while after it was lost no other one. A plug that was touched must not let another camera
+    /// film something else; who has taken it away wants the other one.
+    ///
+    /// - Parameters:
+    ///   - named: what the name leads to now.
+    ///   - same: where the camera from before may be.
+    ///   - lostNanoseconds: since that was lost while it was open; nil: it was not.
+    static func order(named: [String], same: [String], lostNanoseconds: Int64?) -> [String] {
+        let first = named.filter(same.contains) + same.filter { !named.contains($0) }
+        if let lostNanoseconds, lostNanoseconds < othersAfterNanoseconds { return first }
+        return first + named.filter { !first.contains($0) }
+    }
+
+    static let othersAfterNanoseconds: Int64 = 10_000_000_000
 
     private func open(_ path: String) throws -> VideoFormat {
         let device = try VideoDevice(path: path)
@@ -140,6 +161,7 @@ final class CameraSource: FrameSource, @unchecked Sendable {
         self.converter = converter
         frameSize = size
         identity = device.capabilities
+        lostTime = nil
         name = "\(device.path) (\(device.capabilities.card))"
         log.info(
             "camera \(name): \(camera.fourCC) \(camera.width)×\(camera.height) \(camera.frameRate) fps"
@@ -161,7 +183,9 @@ final class CameraSource: FrameSource, @unchecked Sendable {
         switch stream.dequeue() {
         case .again: return .again
         case .badFrame: return .badFrame
-        case .deviceLost: return .deviceLost
+        case .deviceLost:
+            lostTime = MonotonicClock.nowNanoseconds
+            return .deviceLost
         case .formatChanged: return .formatChanged
         case .frame(let captured):
             let isGood = convert(captured.bytes, with: converter, into: frame)
@@ -171,7 +195,11 @@ final class CameraSource: FrameSource, @unchecked Sendable {
         }
     }
 
-    func restart() -> Bool { stream?.restart() ?? false }
+    func restart() -> Bool {
+        let isDone = stream?.restart() ?? false
+        if !isDone { lostTime = MonotonicClock.nowNanoseconds }
+        return isDone
+    }
 
     func finish() {
         guard let stream else { return }
