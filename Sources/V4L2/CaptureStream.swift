@@ -78,6 +78,8 @@ public final class CaptureStream: @unchecked Sendable {
     private var tally = CaptureCounters()
     private var wasRestarted = false
     private var listensForChanges = false
+    // Buffers that the driver did not take back, one bit each; to be offered again.
+    private var leftOver: UInt64 = 0
 
     /// Sets the camera to `mode`, or the nearest that the driver accepts.
     ///
@@ -154,6 +156,7 @@ public final class CaptureStream: @unchecked Sendable {
             throw error
         }
         listenForChanges()
+        leftOver = 0
         wasRestarted = false
     }
 
@@ -258,9 +261,17 @@ public final class CaptureStream: @unchecked Sendable {
 
     private func requeue(index: UInt32) {
         guard !buffers.isEmpty else { return }
-        var buffer = Self.buffer(index)
-        // A failure means that the device is gone, and the next dequeue says so.
-        _ = device.request(CLINUX_VIDIOC_QBUF, &buffer)
+        leftOver |= 1 << index
+        queueLeftOver()
+    }
+
+    /// A failure that lasts means that the device is gone, and the next dequeue says so. One that does
+    /// not must not leave the stream a buffer short.
+    private func queueLeftOver() {
+        for index in 0..<UInt32(buffers.count) where leftOver & (1 << index) != 0 {
+            var buffer = Self.buffer(index)
+            if device.request(CLINUX_VIDIOC_QBUF, &buffer) >= 0 { leftOver &= ~(1 << index) }
+        }
     }
 
     private func take() -> CaptureStatus {
@@ -332,7 +343,8 @@ public final class CaptureStream: @unchecked Sendable {
         wasRestarted = true
         tally.restarts += 1
         streamOff()
-        for index in buffers.indices { requeue(index: UInt32(index)) }
+        leftOver = (1 << UInt64(buffers.count)) - 1
+        queueLeftOver()
         var type = Int32(CLINUX_V4L2_BUF_TYPE_VIDEO_CAPTURE)
         return device.request(CLINUX_VIDIOC_STREAMON, &type) >= 0
     }

@@ -71,7 +71,7 @@ private func isAccepted(_ bytes: [UInt8]) -> Bool {
         var acceptedCount = 0
         // `make fuzz` sets LUCIDA_FUZZ_ROUNDS for a longer search.
         let rounds = ProcessInfo.processInfo.environment["LUCIDA_FUZZ_ROUNDS"].flatMap { Int($0) }
-        let count = 3000 * (rounds ?? 1)
+        let count = 5000 * (rounds ?? 1)
         for _ in 0..<count {
             var bytes = seed
             for _ in 0..<Int.random(in: 1...4, using: &random) { mutate(&bytes, &random) }

@@ -88,6 +88,8 @@ final class WindowSink: FrameSink {
     let writeCount = Atomic<Int>(0)
     // Of pictures, from their timestamp to the write, repetitions included; nanoseconds.
     let oldestAge = Atomic<Int64>(0)
+    // Of new pictures alone, and the timestamp of the last one. The sink's thread writes, the test reads.
+    private let fresh = Mutex((ages: LatencyHistogram(), last: Int64(0)))
     // The number of the card that was written last, by its pixels, or -1 for a picture.
     let card = Atomic<Int>(-1)
     private let cards = CardSet(format: smallFormat)
@@ -105,6 +107,11 @@ final class WindowSink: FrameSink {
         if found == nil {
             let age = MonotonicClock.nowNanoseconds - frame.metadata.timestampNanoseconds
             if age > oldestAge.load(ordering: .relaxed) { oldestAge.store(age, ordering: .relaxed) }
+            fresh.withLock { fresh in
+                guard frame.metadata.timestampNanoseconds != fresh.last else { return }
+                fresh.last = frame.metadata.timestampNanoseconds
+                fresh.ages.record(nanoseconds: age)
+            }
         }
         card.store(found.map { Int($0.rawValue) } ?? -1, ordering: .relaxed)
         return .written
@@ -116,6 +123,14 @@ final class WindowSink: FrameSink {
     }
 
     func finish() -> Bool { true }
+
+    /// Ages of the new pictures since the last call.
+    func takeAges() -> LatencyHistogram {
+        fresh.withLock { fresh in
+            defer { fresh.ages = LatencyHistogram() }
+            return fresh.ages
+        }
+    }
 
     var shownCard: Card.Kind? {
         Card.Kind(rawValue: UInt8(max(0, card.load(ordering: .relaxed)))).flatMap {

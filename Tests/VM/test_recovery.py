@@ -21,6 +21,27 @@ class RecoveryTests:
         self.assertTrue(found["before"] and found["after"] and found["is_live"], found["log"])
         self.assertEqual(found["exit"], 0, found["log"])
 
+    def test_a_buffer_that_the_driver_refuses_is_given_again(self):
+        found = self.facts("refused_buffers")
+        self.assertEqual(found["pictures"], 6 * [True], found.get("log"))
+        self.assertTrue(found["is_live"])
+        # More were refused than there are: kept, none would be left, and only a restart would help.
+        self.assertEqual((found["camera"]["attempts"], found["camera"]["restarted"]), (1, 0), found["log"])
+        self.assertEqual(found["exit"], 0, found["log"])
+
+    def test_faulty_frames_are_left_out(self):
+        found = self.facts("faulty_frames")
+        self.assertEqual(found["bad"], 3, found.get("log"))
+        self.assertTrue(found["is_live"])
+        self.assertEqual((found["camera"]["attempts"], found["camera"]["restarted"]), (1, 0), found["log"])
+        self.assertEqual(found["exit"], 0, found["log"])
+
+    def test_a_camera_without_buffers_is_tried_again(self):
+        found = self.facts("no_buffers")
+        self.assertTrue(found["is_refused"], found.get("log"))
+        self.assertTrue(found["is_live"] and found["after"], found["log"])
+        self.assertEqual(found["exit"], 0, found["log"])
+
     def test_a_busy_camera_is_waited_for_and_its_user_named(self):
         for step in ("busy", "busy_auto"):
             with self.subTest(step):
@@ -36,6 +57,13 @@ class RecoveryTests:
     def test_a_format_that_another_program_has_set_does_not_matter(self):
         found = self.facts("changed_format")
         self.assertTrue(found["before"] and found["is_closed"] and found["after"], found.get("log"))
+        self.assertEqual(found["exit"], 0, found["log"])
+
+    def test_a_source_that_changes_its_resolution_is_opened_anew(self):
+        found = self.facts("changed_source")
+        self.assertTrue(found["before"] and found["is_lost"] and found["is_recovered"], found.get("log"))
+        self.assertTrue(found["is_live"] and found["after"], found["log"])
+        self.assertEqual((found["camera"]["attempts"], found["camera"]["restarted"]), (2, 0), found["log"])
         self.assertEqual(found["exit"], 0, found["log"])
 
     def test_pictures_come_again_after_a_sleep(self):
@@ -73,11 +101,13 @@ class RecoveryTests:
         self.assertEqual(found["exit"], 0, found["log"])
 
     def test_a_daemon_without_a_camera_waits_for_one(self):
-        found = self.facts("no_camera_at_the_start")
-        self.assertTrue(found["is_missing"], found.get("log"))
-        self.assertLess(found["bars_in_card"], 8)
-        self.assertTrue(found["after"], found["log"])
-        self.assertEqual(found["exit"], 0, found["log"])
+        for step in ("no_camera_at_the_start", "no_camera_without_demand"):
+            with self.subTest(step):
+                found = self.facts(step)
+                self.assertTrue(found["is_missing"], found.get("log"))
+                self.assertLess(found["bars_in_card"], 8)
+                self.assertTrue(found["after"], found["log"])
+                self.assertEqual(found["exit"], 0, found["log"])
 
 
 def recovery_tests(loopback_version):

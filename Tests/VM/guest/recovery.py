@@ -77,6 +77,36 @@ def broken_stream(found):
         found["is_live"] = demand.reaches("live")
 
 
+def refused_buffers(found):
+    """The driver does not take a buffer back, more often than the stream has buffers."""
+    with daemon_and_reader(found) as (daemon, reader):
+        found["pictures"] = []
+        for _ in range(6):
+            inject("inject_vidioc_qbuf_error")
+            found["pictures"].append(next_picture(reader))
+        found["is_live"] = demand.reaches("live")
+
+
+def faulty_frames(found):
+    """Frames that the driver itself calls faulty are counted and not shown."""
+    with daemon_and_reader(found) as (daemon, reader):
+        for _ in range(3):
+            inject("inject_v4l2_buf_flag_error")
+            next_picture(reader)
+        found["bad"] = demand.status()["frames"]["bad"]
+        found["is_live"] = demand.reaches("live")
+
+
+def no_buffers(found):
+    """The camera is lost, and gives no buffers when it is opened again, once."""
+    with daemon_and_reader(found) as (daemon, reader):
+        inject("inject_vidioc_reqbufs_error")
+        inject("disconnect")
+        found["is_refused"] = count_reaches("refused", 1)
+        found["after"] = next_picture(reader)
+        found["is_live"] = demand.reaches("live")
+
+
 def busy(found, source=f"v4l2:{lucida.CAMERA}"):
     """Another program has the camera first; its name is told, and it goes."""
     with v4l2.Device(lucida.CAMERA) as other:
@@ -164,10 +194,10 @@ def named_by_id(found):
     os.remove(link)
 
 
-def no_camera_at_the_start(found):
+def no_camera_at_the_start(found, *arguments):
     """The daemon starts, shows a card, and the camera comes later."""
     subprocess.run(["rmmod", "vivid"], check=True, timeout=60)
-    with lucida.run_camera(*pipeline.PLAIN, source="auto") as daemon:
+    with lucida.run_camera(*pipeline.PLAIN, *arguments, source="auto") as daemon:
         with v4l2.Device(lucida.LOOPBACK) as reader:
             try:
                 found["format"] = pipeline.started_reader(reader, daemon)
@@ -178,6 +208,11 @@ def no_camera_at_the_start(found):
                 found["exit"] = daemon.terminate()
             finally:
                 found["log"] = daemon.log()
+
+
+def no_camera_without_demand(found):
+    """The same where the camera is to be open whether somebody looks or not."""
+    no_camera_at_the_start(found, "--set", "camera.on_demand=false")
 
 
 def set_another_format():
@@ -201,6 +236,21 @@ def changed_format(found):
             found["exit"] = daemon.terminate()
         finally:
             found["log"] = daemon.log()
+
+
+def changed_source(found):
+    """What is plugged into a capture card changes its resolution; the driver says so."""
+    subprocess.run(["v4l2-ctl", "-d", lucida.CAMERA, "--set-input=3"], check=True, timeout=60)
+    try:
+        with daemon_and_reader(found) as (daemon, reader):
+            inject("dv_timings_signal_mode", 4)
+            found["is_lost"] = count_reaches("lost", 1)
+            found["is_recovered"] = count_reaches("recovered", 1)
+            found["after"] = next_picture(reader)
+            found["is_live"] = demand.reaches("live")
+    finally:
+        inject("dv_timings_signal_mode", 0)
+        subprocess.run(["v4l2-ctl", "-d", lucida.CAMERA, "--set-input=0"], check=True, timeout=60)
 
 
 def suspend():
@@ -253,5 +303,5 @@ def full_disk(found):
 if __name__ == "__main__":
     lucida.set_camera()
     steps.run(
-        stalled, broken_stream, busy, busy_auto, changed_format, suspended, full_disk, named_by_id, replugged,
-        no_camera_at_the_start)
+        stalled, broken_stream, refused_buffers, faulty_frames, no_buffers, busy, busy_auto, changed_format, changed_source, suspended,
+        full_disk, named_by_id, replugged, no_camera_at_the_start, no_camera_without_demand)

@@ -189,6 +189,35 @@ def watchdog(found):
     found["state"] = state()
 
 
+def hung(found):
+    """A daemon that stands still: systemd ends it, a card comes, and then the camera again."""
+    folder = "/run/systemd/system/lucida.service.d"
+    os.makedirs(folder)
+    with open(f"{folder}/watchdog.conf", "w") as file:
+        file.write("[Service]\nWatchdogSec=6\n")
+    sh("systemctl daemon-reload; systemctl restart lucida")
+    with pipeline.ReadingFfmpeg() as app:
+        found["before"] = app.frames_until(lambda bars: bars == 8)
+        hanging = state()["MainPID"]
+        sh("systemctl kill -s STOP lucida")
+        found["card"] = app.frames_until(lambda bars: bars < 4)
+        found["camera"] = app.frames_until(lambda bars: bars == 8)
+        found["is_another"] = state()["MainPID"] != hanging
+    found["log"] = journal()
+    os.remove(f"{folder}/watchdog.conf")
+    sh("systemctl daemon-reload; systemctl restart lucida")
+
+
+def boot(found):
+    """What `systemctl enable lucida` has arranged for the next start of the machine."""
+    found["wanted"] = sh("systemctl list-dependencies --plain multi-user.target")[1].split()
+    sh("systemctl stop lucida lucida-device")
+    found["status"], found["output"] = sh("systemctl start lucida")
+    show = "systemctl show --value -p ActiveEnterTimestampMonotonic"
+    found["device"], found["daemon"] = (int(sh(f"{show} {unit}")[1]) for unit in ("lucida-device", "lucida"))
+    found["log"] = journal()
+
+
 def stop(found):
     with v4l2.Device(lucida.LOOPBACK) as reader:
         reader.set_format(pipeline.WIDTH, pipeline.HEIGHT, "YUYV")
@@ -226,6 +255,6 @@ def journal():
 if __name__ == "__main__":
     lucida.set_camera()
     steps.run(
-        install, device, start, sandbox, control, doctor, restart_after_a_kill, watchdog, stop,
+        install, device, start, sandbox, control, doctor, restart_after_a_kill, watchdog, hung, boot, stop,
         nothing_to_hold, uninstall
     )

@@ -67,6 +67,26 @@ def refused_start(scene):
     recovery.inject("inject_fatal_streaming_error")
 
 
+def refused_buffers(scene):
+    """The camera is lost, and then gives no buffers once: that is when the fault ends."""
+    refusals = recovery.counts().get("refused", 0)
+    recovery.inject("inject_vidioc_reqbufs_error")
+    recovery.inject("disconnect")
+    if not recovery.count_reaches("refused", refusals + 1):
+        raise RuntimeError(f"it gave buffers: {demand.status()}")
+    return time.monotonic()
+
+
+def refused_buffer(scene):
+    """The driver does not take a buffer back."""
+    recovery.inject("inject_vidioc_qbuf_error")
+
+
+def faulty_frame(scene):
+    """A frame that the driver itself calls faulty."""
+    recovery.inject("inject_v4l2_buf_flag_error")
+
+
 def asleep(scene):
     recovery.suspend()
 
@@ -138,12 +158,12 @@ def reloaded(scene):
 reloaded.rate = 15
 
 FAULTS = [
-    stall, broken_stream, lost, unplugged, replugged, refused_start, asleep, another_format, busy,
+    stall, broken_stream, lost, unplugged, replugged, refused_start, refused_buffers, refused_buffer, faulty_frame, asleep, another_format, busy,
     reader_leaves, reader_probes, reader_wants_another_size, paused, reloaded,
 ]
 
 # The camera need not be opened anew: capture restarts a broken stream by itself, and after the others it may just go on.
-UNNOTICED = (broken_stream, asleep, reader_probes, paused)
+UNNOTICED = (broken_stream, refused_buffer, faulty_frame, asleep, reader_probes, paused)
 
 
 def openings():
