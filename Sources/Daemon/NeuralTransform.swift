@@ -150,7 +150,7 @@ extension Configuration.Transform {
         let pixels = Double(frame.width * frame.height)
         guard isLive, pixels > 640 * 480 else { return frame }
         let scale = (640 * 360 / pixels).squareRoot()
-        // The network works on multiples of eight.
+        // To the nearest eight: 1280×720 becomes 640×360.
         func scaled(_ length: Int) -> Int {
             max(16, Int((Double(length) * scale / 8).rounded()) * 8)
         }

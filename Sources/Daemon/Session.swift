@@ -225,7 +225,7 @@ public struct Session {
             let path = try ModelLocator(environment: environment).path(model: settings.model)
             return try NeuralTransform(
                 modelPath: path, settings: settings, performance: configuration.performance,
-                isLive: !options.isOffline, takesPicture: options.picturePath != nil, log: log)
+                isLive: isPaced, takesPicture: options.picturePath != nil, log: log)
         }
     }
 

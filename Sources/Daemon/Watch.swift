@@ -163,7 +163,7 @@ struct Watch {
         if let now {
             log.warning("a card is shown until pictures come: \(now)")
         } else if pipeline.sourceState == .live {
-            log.info("the camera is back")
+            log.info("pictures come again")
         }
     }
 

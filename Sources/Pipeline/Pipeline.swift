@@ -249,7 +249,7 @@ public final class Pipeline {
     public var sourceFault: SourceFault? { supervision.fault }
 
     /// Whether frames come, but the transform has had no usable result for a second. Control thread.
-    public var isTransformFailing: Bool { supervision.state == .live && failures.isLasting }
+    public var isTransformFailing: Bool { failures.isLasting }
 
     /// What has happened to it. Control thread.
     public var sourceCounts: Supervision.Counts { supervision.counts }
@@ -286,7 +286,9 @@ public final class Pipeline {
             capturedBefore = captured
             handle(.picture, at: now)
         }
-        failures.follow(failed: counters.failed, useful: usefulCount, at: now)
+        failures.follow(
+            failed: counters.failed, useful: usefulCount, isLive: supervision.state == .live,
+            at: now)
         // During a pause nobody sees the camera, whoever looks.
         handle(.watched(isWatched && !isPaused || !isOnDemand), at: now)
         handle(.time, at: now)

@@ -246,5 +246,21 @@ import Testing
         #expect(changes(watch, 30_000_000_000))
         try Data("b".utf8).write(to: later, options: .atomic)
         #expect(changes(watch, 40_000_000_000))
+        // Moved away, and another put in its place.
+        let folder = later.deletingLastPathComponent()
+        #expect(rename(folder.path, folder.path + "-old") == 0)
+        #expect(changes(watch, 50_000_000_000))
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        try Data("c".utf8).write(to: later)
+        #expect(changes(watch, 60_000_000_000))
+        try Data("d".utf8).write(to: later)
+        #expect(changes(watch, 70_000_000_000))
+        try FileManager.default.removeItem(at: folder)
+        #expect(changes(watch, 80_000_000_000))
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        try Data("e".utf8).write(to: later)
+        #expect(changes(watch, 90_000_000_000))
+        try Data("f".utf8).write(to: later)
+        #expect(changes(watch, 100_000_000_000))
     }
 }

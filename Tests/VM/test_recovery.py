@@ -22,7 +22,7 @@ class RecoveryTests:
         self.assertEqual(found["exit"], 0, found["log"])
 
     def test_a_buffer_that_the_driver_refuses_is_given_again(self):
-        found = self.facts("refused_buffers")
+        found = self.facts_once("refused_buffers")
         self.assertEqual(found["pictures"], 6 * [True], found.get("log"))
         self.assertTrue(found["is_live"])
         # More were refused than there are: kept, none would be left, and only a restart would help.
@@ -30,14 +30,14 @@ class RecoveryTests:
         self.assertEqual(found["exit"], 0, found["log"])
 
     def test_faulty_frames_are_left_out(self):
-        found = self.facts("faulty_frames")
+        found = self.facts_once("faulty_frames")
         self.assertEqual(found["bad"], 3, found.get("log"))
         self.assertTrue(found["is_live"])
         self.assertEqual((found["camera"]["attempts"], found["camera"]["restarted"]), (1, 0), found["log"])
         self.assertEqual(found["exit"], 0, found["log"])
 
     def test_a_camera_without_buffers_is_tried_again(self):
-        found = self.facts("no_buffers")
+        found = self.facts_once("no_buffers")
         self.assertTrue(found["is_refused"], found.get("log"))
         self.assertTrue(found["is_live"] and found["after"], found["log"])
         self.assertEqual(found["exit"], 0, found["log"])
@@ -57,13 +57,6 @@ class RecoveryTests:
     def test_a_format_that_another_program_has_set_does_not_matter(self):
         found = self.facts("changed_format")
         self.assertTrue(found["before"] and found["is_closed"] and found["after"], found.get("log"))
-        self.assertEqual(found["exit"], 0, found["log"])
-
-    def test_a_source_that_changes_its_resolution_is_opened_anew(self):
-        found = self.facts("changed_source")
-        self.assertTrue(found["before"] and found["is_lost"] and found["is_recovered"], found.get("log"))
-        self.assertTrue(found["is_live"] and found["after"], found["log"])
-        self.assertEqual((found["camera"]["attempts"], found["camera"]["restarted"]), (2, 0), found["log"])
         self.assertEqual(found["exit"], 0, found["log"])
 
     def test_pictures_come_again_after_a_sleep(self):
@@ -101,19 +94,29 @@ class RecoveryTests:
         self.assertEqual(found["exit"], 0, found["log"])
 
     def test_a_daemon_without_a_camera_waits_for_one(self):
-        for step in ("no_camera_at_the_start", "no_camera_without_demand"):
-            with self.subTest(step):
-                found = self.facts(step)
-                self.assertTrue(found["is_missing"], found.get("log"))
-                self.assertLess(found["bars_in_card"], 8)
-                self.assertTrue(found["after"], found["log"])
-                self.assertEqual(found["exit"], 0, found["log"])
+        self.waits_for_a_camera(self.facts("no_camera_at_the_start"))
+
+    def test_so_does_one_that_has_it_open_throughout(self):
+        self.waits_for_a_camera(self.facts_once("no_camera_without_demand"))
+
+    def waits_for_a_camera(self, found):
+        self.assertTrue(found["is_missing"], found.get("log"))
+        self.assertLess(found["bars_in_card"], 8)
+        self.assertTrue(found["after"], found["log"])
+        self.assertEqual(found["exit"], 0, found["log"])
+
+    def facts_once(self, step):
+        """Of a step that has nothing to do with the virtual camera, and runs beside one of its drivers."""
+        if self.version != "0.15.0":
+            self.skipTest("beside 0.15.0")
+        return self.facts(step)
 
 
 def recovery_tests(loopback_version):
     class Tests(RecoveryTests, case.MachineTestCase):
+        version = loopback_version
         command = f"exec /usr/bin/python3 {case.GUEST}/recovery.py"
-        options = {"loopback": loopback_version, "timeout_seconds": 480}
+        options = {"loopback": loopback_version, "timeout_seconds": 600}
 
     Tests.__name__ = Tests.__qualname__ = "Recovery_" + loopback_version.replace(".", "_")
     return Tests

@@ -55,10 +55,11 @@ final class ControlServer {
     ///   - now: `CLOCK_MONOTONIC` nanoseconds.
     ///   - answer: carries a request out. `watch` is answered like `status`, again and again.
     func serve(at now: Int64, _ answer: (ControlRequest) -> ControlReply) {
-        acceptAll(at: now)
         for client in clients { client.serve(at: now, answer) }
         for client in clients where client.isOver { client.close() }
         clients.removeAll(where: \.isOver)
+        // Those who come now are served the next time, which is at once if they have asked already.
+        acceptAll(at: now)
     }
 
     private func acceptAll(at now: Int64) {
@@ -66,7 +67,6 @@ final class ControlServer {
         for _ in 0..<2 * Self.clientsMax {
             guard let descriptor = listener.accept() else { return }
             let client = ControlConnection(descriptor, at: now)
-            if clients.count == Self.clientsMax { turnOutWatcher() }
             if let refusal = refusal(of: descriptor) {
                 client.refuse(refusal)
                 client.close()
@@ -89,6 +89,7 @@ final class ControlServer {
             log.warning("control socket: a user who may not was turned away")
             return "permission denied: \(Self.whoMay)"
         }
+        if clients.count == Self.clientsMax { turnOutWatcher() }
         guard clients.count < Self.clientsMax else {
             return "\(Self.clientsMax) clients are connected already: end one, or try again later"
         }

@@ -169,6 +169,8 @@ final class SessionControl {
         pipeline.setDemand(
             opensOnDemand: next.isOnDemand, lingerNanoseconds: next.camera.lingerNanoseconds)
         if next.log.level != configuration.log.level { setLogLevel(next.log.level, of: &log) }
+        // The virtual camera has the size that is wanted of the camera, where none is set; but not live.
+        let isOtherSize = configuration.frameSize != next.frameSize
         configuration = next
         var reply = ControlReply()
         reply.changed = [:]
@@ -178,6 +180,7 @@ final class SessionControl {
                 ?? "\(next.camera.controls.count) controls"
         }
         reply.atNextStart = ConfigurationSchema.differences(next, new)
+        if isOtherSize { reply.atNextStart?.append("the size of the output") }
         say(reply)
         return reply
     }

@@ -22,6 +22,8 @@ final class HeldDevice: @unchecked Sendable {
 
     // Longer than the holder may have to wait for systemd.
     private static let answerMilliseconds: Int32 = 5000
+    // While pictures go on, nobody can be waited for so long.
+    private static let againMilliseconds: Int32 = 500
     // An app that lists cameras has closed them long before; one that films has not.
     private static let lookNanoseconds: Int64 = 2_000_000_000
 
@@ -72,14 +74,24 @@ final class HeldDevice: @unchecked Sendable {
         return ask("give \(output.path)", descriptor: descriptor)?.text == "done"
     }
 
-    /// Finds the holder again, or one that has come since, for a device that is open already.
-    ///
-    /// - Returns: the connection to whoever keeps that opening from now on; nil: nobody does.
-    static func again(_ output: LoopbackOutput, socket: String) -> HeldDevice? {
-        guard let descriptor = output.descriptor, let held = try? connect(to: socket),
-            held.ask("again \(output.path)", descriptor: descriptor)?.text == "done"
-        else { return nil }
-        return held
+    /// What became of a search for the holder of a device that is open already.
+    enum Search {
+        /// It keeps that opening from now on.
+        case found(HeldDevice)
+        /// There is one, which has another device, or does not answer.
+        case refused
+        /// There is none.
+        case nobody
+    }
+
+    /// Finds the holder again, or one that has come since. Takes half a second at most.
+    static func again(_ output: LoopbackOutput, socket: String) -> Search {
+        guard let descriptor = output.descriptor, let held = try? connect(to: socket) else {
+            return .nobody
+        }
+        let answer = held.ask(
+            "again \(output.path)", descriptor: descriptor, milliseconds: againMilliseconds)
+        return answer?.text == "done" ? .found(held) : .refused
     }
 
     /// Whether the holder is still there.
@@ -98,10 +110,12 @@ final class HeldDevice: @unchecked Sendable {
         Glibc.close(socket)
     }
 
-    private func ask(_ text: String, descriptor: Int32? = nil) -> DescriptorMessage? {
+    private func ask(
+        _ text: String, descriptor: Int32? = nil, milliseconds: Int32 = answerMilliseconds
+    ) -> DescriptorMessage? {
         guard DescriptorMessage.send(text, descriptor: descriptor, to: socket) else { return nil }
         var answer = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
-        guard poll(&answer, 1, Self.answerMilliseconds) > 0,
+        guard poll(&answer, 1, milliseconds) > 0,
             case .message(let message) = DescriptorMessage.receive(from: socket)
         else { return nil }
         return message

@@ -42,15 +42,22 @@ final class ConfigurationWatch {
     }
 
     private func add(_ path: String) {
-        var url = URL(filePath: path)
-        let events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE
-        while url.path != "/" {
-            let folder = url.deletingLastPathComponent()
-            let watch = inotify_add_watch(descriptor, folder.path, UInt32(events))
-            if watch >= 0 { names[watch, default: []].insert(url.lastPathComponent) }
-            guard watch < 0, errno == ENOENT else { return }
-            url = folder
-        }
+        let file = URL(filePath: path)
+        if watch(file) { return }
+        var above = file.deletingLastPathComponent()
+        while above.path != "/", !watch(above) { above = above.deletingLastPathComponent() }
+        // It may have been made in between.
+        _ = watch(file)
+    }
+
+    /// Watches the folder of `url` for what happens to that name.
+    private func watch(_ url: URL) -> Bool {
+        let events =
+            IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_MOVE_SELF
+        let watch = inotify_add_watch(
+            descriptor, url.deletingLastPathComponent().path, UInt32(events))
+        if watch >= 0 { names[watch, default: []].insert(url.lastPathComponent) }
+        return watch >= 0
     }
 
     /// Whether the file has changed since the last time, and settled.
@@ -85,6 +92,12 @@ final class ConfigurationWatch {
             let event = bytes.loadUnaligned(fromByteOffset: offset, as: inotify_event.self)
             let end = min(offset + headSize + Int(event.len), bytes.count)
             let name = bytes[(offset + headSize)..<end].prefix { $0 != 0 }
+            // A folder that has gone, or is elsewhere now, is no longer the one that is meant.
+            let hasGone = event.mask & UInt32(IN_IGNORED | IN_MOVE_SELF) != 0
+            if hasGone, names.removeValue(forKey: event.wd) != nil {
+                inotify_rm_watch(descriptor, event.wd)
+                isFound = true
+            }
             // After an overflow nobody knows.
             let isLost = event.mask & UInt32(IN_Q_OVERFLOW) != 0
             if isLost || names[event.wd]?.contains(String(decoding: name, as: UTF8.self)) == true {

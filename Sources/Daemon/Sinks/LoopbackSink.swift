@@ -42,6 +42,7 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
     }
 
     private static let lookNanoseconds: Int64 = 1_000_000_000
+    private static let refusedNanoseconds: Int64 = 10_000_000_000
 
     /// A virtual camera that is not open yet.
     ///
@@ -79,19 +80,26 @@ final class LoopbackSink: FrameSink, @unchecked Sendable {
         }
     }
 
-    /// Looks once a second whether the holder is there, and gives the device to one that has come since.
+    /// Looks once a second whether the holder is there, and gives the device to one that has come since;
+    /// less often if there is one that does not take it.
     func tend() {
-        let now = MonotonicClock.nowNanoseconds
-        guard now >= nextLook else { return }
-        nextLook = now + Self.lookNanoseconds
-        let isNew = keeping.withLock { keeping -> Bool in
-            guard let device = keeping.device, keeping.holder?.isThere != true else { return false }
-            keeping.holder = HeldDevice.again(device, socket: holderSocket)
-            guard keeping.holder != nil else { return false }
-            keeping.isShared = true
-            return true
+        guard MonotonicClock.nowNanoseconds >= nextLook else { return }
+        let search = keeping.withLock { keeping -> HeldDevice.Search? in
+            guard let device = keeping.device, keeping.holder?.isThere != true else { return nil }
+            let search = HeldDevice.again(device, socket: holderSocket)
+            keeping.holder = nil
+            if case .found(let holder) = search {
+                keeping.holder = holder
+                keeping.isShared = true
+            }
+            return search
         }
-        if isNew { log.info("virtual camera \(name): kept by lucida-device from now on") }
+        nextLook = MonotonicClock.nowNanoseconds + Self.lookNanoseconds
+        switch search {
+        case .found: log.info("virtual camera \(name): kept by lucida-device from now on")
+        case .refused: nextLook += Self.refusedNanoseconds
+        case .nobody, nil: break
+        }
     }
 
     func write(_ frame: FrameBuffer) -> SinkStatus {

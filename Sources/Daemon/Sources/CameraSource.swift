@@ -25,8 +25,10 @@ final class CameraSource: FrameSource, @unchecked Sendable {
     // The camera that was open last, to be found again; at first that of the source of the same name
     // before this one, if any.
     private var identity: DeviceCapabilities?
-    // When that one was lost while it was open.
-    private var lostTime: Int64?
+    // When that one was lost while it was open, and what looked like it and was there all the same.
+    private var loss: Loss?
+    // Where it is open, or was last.
+    private var lastPath: String?
     private var stream: CaptureStream?
     private var converter: Converter?
 
@@ -54,6 +56,14 @@ final class CameraSource: FrameSource, @unchecked Sendable {
         name = deviceName
     }
 
+    /// What is known of a camera that was lost.
+    struct Loss {
+        /// When, of `CLOCK_MONOTONIC`, in nanoseconds.
+        var time: Int64
+        /// Paths of others of its kind, which were there then.
+        var others: [String]
+    }
+
     let isCamera = true
 
     /// Looks at the first camera that can be looked at, without setting anything.
@@ -64,7 +74,7 @@ final class CameraSource: FrameSource, @unchecked Sendable {
                 mode = try? self.mode(of: VideoDevice(path: path))
             }
         } catch {
-            log.warning("no camera now, it is looked for when an app wants it: \(error)")
+            log.warning("no camera now, it is looked for when one is wanted: \(error)")
         }
         let size =
             output
@@ -81,7 +91,7 @@ final class CameraSource: FrameSource, @unchecked Sendable {
     func takeOver(from before: any FrameSource) {
         guard let before = before as? CameraSource, before.deviceName == deviceName else { return }
         identity = before.identity
-        lostTime = before.lostTime
+        loss = before.loss
     }
 
     /// Opens the first camera that works. Opened anew, whatever it delivers then comes out in the
@@ -120,8 +130,7 @@ final class CameraSource: FrameSource, @unchecked Sendable {
             // What a path leads to now may be another camera that took its number.
             let named = try DeviceDirectory.cameraPaths(for: deviceName)
             return Self.order(
-                named: named, same: same,
-                lostNanoseconds: lostTime.map { MonotonicClock.nowNanoseconds - $0 })
+                named: named, same: same, loss: loss, now: MonotonicClock.nowNanoseconds)
         } catch {
             guard same.isEmpty else { return same }
             throw error
@@ -129,16 +138,20 @@ final class CameraSource: FrameSource, @unchecked Sendable {
     }
 
     /// Which of the cameras that may be meant to try, and in what order: first the one from before, and
-    /// for a while after it was lost no other one. A plug that was touched must not let another camera
-    /// film something else; who has taken it away wants the other one.
+    /// for a while after it was lost no other one, not even of its kind. A plug that was touched must
+    /// not let another camera film something else; who has taken it away wants the other one.
     ///
     /// - Parameters:
     ///   - named: what the name leads to now.
     ///   - same: where the camera from before may be.
-    ///   - lostNanoseconds: since that was lost while it was open; nil: it was not.
-    static func order(named: [String], same: [String], lostNanoseconds: Int64?) -> [String] {
+    ///   - loss: of that one while it was open; nil: it was closed in order.
+    static func order(
+        named: [String], same: [String], loss: Loss?, now: Int64
+    ) -> [String] {
         let first = named.filter(same.contains) + same.filter { !named.contains($0) }
-        if let lostNanoseconds, lostNanoseconds < othersAfterNanoseconds { return first }
+        if let loss, now - loss.time < othersAfterNanoseconds {
+            return first.filter { !loss.others.contains($0) }
+        }
         return first + named.filter { !first.contains($0) }
     }
 
@@ -161,7 +174,8 @@ final class CameraSource: FrameSource, @unchecked Sendable {
         self.converter = converter
         frameSize = size
         identity = device.capabilities
-        lostTime = nil
+        lastPath = device.path
+        loss = nil
         name = "\(device.path) (\(device.capabilities.card))"
         log.info(
             "camera \(name): \(camera.fourCC) \(camera.width)×\(camera.height) \(camera.frameRate) fps"
@@ -184,7 +198,7 @@ final class CameraSource: FrameSource, @unchecked Sendable {
         case .again: return .again
         case .badFrame: return .badFrame
         case .deviceLost:
-            lostTime = MonotonicClock.nowNanoseconds
+            noteLoss()
             return .deviceLost
         case .formatChanged: return .formatChanged
         case .frame(let captured):
@@ -197,8 +211,15 @@ final class CameraSource: FrameSource, @unchecked Sendable {
 
     func restart() -> Bool {
         let isDone = stream?.restart() ?? false
-        if !isDone { lostTime = MonotonicClock.nowNanoseconds }
+        if !isDone { noteLoss() }
         return isDone
+    }
+
+    private func noteLoss() {
+        guard let identity else { return }
+        // Its own node may still be there.
+        let others = DeviceDirectory.paths(of: identity).filter { $0 != lastPath }
+        loss = Loss(time: MonotonicClock.nowNanoseconds, others: others)
     }
 
     func finish() {

@@ -238,21 +238,6 @@ def changed_format(found):
             found["log"] = daemon.log()
 
 
-def changed_source(found):
-    """What is plugged into a capture card changes its resolution; the driver says so."""
-    subprocess.run(["v4l2-ctl", "-d", lucida.CAMERA, "--set-input=3"], check=True, timeout=60)
-    try:
-        with daemon_and_reader(found) as (daemon, reader):
-            inject("dv_timings_signal_mode", 4)
-            found["is_lost"] = count_reaches("lost", 1)
-            found["is_recovered"] = count_reaches("recovered", 1)
-            found["after"] = next_picture(reader)
-            found["is_live"] = demand.reaches("live")
-    finally:
-        inject("dv_timings_signal_mode", 0)
-        subprocess.run(["v4l2-ctl", "-d", lucida.CAMERA, "--set-input=0"], check=True, timeout=60)
-
-
 def suspend():
     """The machine goes to sleep as far as freezing every program, and wakes after `suspend.pm_test_delay`, five seconds unless set:
     that is a test which the kernel has (Documentation/power/basic-pm-debugging)."""
@@ -302,6 +287,8 @@ def full_disk(found):
 
 if __name__ == "__main__":
     lucida.set_camera()
+    # What has nothing to do with the virtual camera, beside one of its drivers only.
+    once = (refused_buffers, faulty_frames, no_buffers, no_camera_without_demand)
     steps.run(
-        stalled, broken_stream, refused_buffers, faulty_frames, no_buffers, busy, busy_auto, changed_format, changed_source, suspended,
-        full_disk, named_by_id, replugged, no_camera_at_the_start, no_camera_without_demand)
+        stalled, broken_stream, busy, busy_auto, changed_format, suspended, full_disk, named_by_id, replugged,
+        no_camera_at_the_start, *(once if os.environ["VM_LOOPBACK"] == "0.15.0" else ()))
