@@ -244,7 +244,7 @@ def pencil(frames: Tensor, texture: Texture) -> Tensor:
     sheet = 2 * tooth - 1
     flat = kuwahara(frames, 1.0, 1.6)
     tone = luma(flat).clamp(0, 1)
-    tone = 1 - (1 - tone) ** 1.2 + 0.5 * modelling(tone, 12)
+    tone = 1 - (1 - tone) ** 1.2 + 0.45 * modelling(blur(tone, 1.0), 12)
     dark = 1 - tone.clamp(0, 1)
     care = smoothstep(detail(frames), 0.006, 0.024)  # small things are shaded softly, not hatched over
 
@@ -274,10 +274,13 @@ def pencil(frames: Tensor, texture: Texture) -> Tensor:
 
 @exact
 def neon(frames: Tensor, texture: Texture) -> Tensor:
-    """Night, relit: magenta from the left, cyan from the right, borders that glow."""
-    flat = kuwahara(frames, 0.9, 1.4)
+    """Night, relit: magenta from the left, cyan from the right, borders that glow.
+
+    Light from the side is a slope, which noise has as well: hence the smooth surface, and slopes over 2 pixels and more.
+    """
+    flat = kuwahara(blur(frames, 1.0), 1.3, 2.2)
     grey = luma(flat).clamp(0, 1)
-    tone = (1 - (1 - grey) ** 2.4 + 0.1 * modelling(grey, 12)).clamp(0, 1)
+    tone = (1 - (1 - grey) ** 2.0 + 0.1 * modelling(grey, 12)).clamp(0, 1)
 
     def lit(sigma: float, gain: float) -> tuple[Tensor, Tensor]:
         """Light from the left and from the right on the surface whose height is the blurred brightness."""
@@ -285,11 +288,11 @@ def neon(frames: Tensor, texture: Texture) -> Tensor:
         slope = torch.tanh(gain * gx)
         return (-slope).clamp_min(0), slope.clamp_min(0)
 
-    right, left = (a + b + c for a, b, c in zip(lit(1.2, 6), lit(3, 18), lit(8, 40)))
+    right, left = (a + b + c for a, b, c in zip(lit(2, 9), lit(4, 20), lit(9, 42)))
     magenta = torch.tensor([1.0, 0.12, 0.62], device=frames.device)[:, None, None]
     cyan = torch.tensor([0.05, 0.82, 1.0], device=frames.device)[:, None, None]
     night = torch.tensor([0.16, 0.10, 0.34], device=frames.device)[:, None, None]
-    albedo = saturate(1 - (1 - flat.clamp(0, 1)) ** 1.9, 1.3).clamp(0, 1)
+    albedo = saturate(1 - (1 - flat.clamp(0, 1)) ** 1.6, 1.4).clamp(0, 1)
     body = tone**1.5
     warm = smoothstep(flat[:, 0:1] - flat[:, 2:3], 0.02, 0.18)  # skin keeps a light of its own
     picture = night * (0.15 + 0.60 * body) + (0.12 + 0.80 * warm) * albedo * body
@@ -301,7 +304,7 @@ def neon(frames: Tensor, texture: Texture) -> Tensor:
     hue = cyan + side * (magenta - cyan)
     tube = hue * line
     glow = blur(tube, 3.0) + 1.4 * blur(tube, 8.0)  # without a hard core, which would tremble most
-    shown = saturate(1 - torch.exp(-1.5 * picture.clamp_min(0)), 1.2)  # even the brightest wall stays in the night
+    shown = saturate(1 - torch.exp(-1.4 * picture.clamp_min(0)), 1.2)  # even the brightest wall stays in the night
     return 1 - (1 - shown.clamp(0, 1)) * (1 - 0.9 * glow.clamp(0, 1))
 
 

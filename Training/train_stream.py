@@ -53,11 +53,14 @@ HERE = Path(__file__).resolve().parent
 SHAPES = {"base": BASE, "small": SMALL}
 TURNS = (*STYLES, "oil", "watercolour", "neon", "neon")  # which styles a round of batches has: some are harder
 HELD_OUT = 12  # samples that are never trained on
-STEADIER = dict(ink=1.7, pencil=3.2, neon=5.0)  # times the weight of steadiness: lines show most of what trembles
+STEADIER = dict(ink=1.7, pencil=8.0, neon=22.0)  # times the weight of steadiness: lines show most of what trembles
 VECTOR_RATE = 1.5
 SPOTS = (8, 16, 64)  # pixels, in width and height, of what a spoilt past has here and there
 ASTRAY = 0.1  # of the full range: a past more wrong than this is asked to stand less, from twice that on not at all
-UNCOVERED = 6.0  # weight, besides, of what has just come into sight: few pixels, and the gate has to shut there
+# Weight, besides, of what has just come into sight: few pixels, and the gate has to shut there. More for the two that are asked the hardest
+# to stand. Squared too: what is left of a glow is worse than a trembling.
+UNCOVERED = dict.fromkeys(STYLES, 2.0) | dict(neon=3.0)
+BESIDE = 9  # pixels, in width and height: what is beside it was in the light of what went away
 PART_WAY = 0.35  # of the frames are done in several steps
 GONE_BY = 4  # frames at most without a gradient before those that are learnt from
 STILL = 0.3  # pixels of motion under which a picture has to stand
@@ -177,7 +180,7 @@ def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tenso
     """Loss, its steady part, output (N, 3, S, S), state and `kept` of one frame.
 
     wanted: what the last output, along the true motion, and the teacher's change make of this frame; seen, still: (N, 1,
-    S, S), where it counts, and where it counts more; fresh: (N, 1, S, S), where there was nothing before. The end is asked
+    S, S), where it counts, and where it counts more; fresh: (N, 1, S, S), its weight where there was nothing before. The end is asked
     for the picture before the gate and after it: behind a gate that holds on to the past nothing would be learnt.
     """
     end, gate, after = network.parts(z, frame, state, tau, weights)
@@ -185,7 +188,8 @@ def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tenso
     difference = output - wanted
     unsteady = (seen * (difference.abs() + 8 * difference.square()) + 2 * still * difference.abs()).mean()
     faithful = 0.6 * fidelity(output, target) + 0.4 * fidelity(F.pixel_shuffle(end, PATCH), target)
-    uncovered = UNCOVERED * (fresh * (output - target).abs()).mean()
+    error = output - target
+    uncovered = (fresh * (error.abs() + 8 * error.square())).mean()
     return faithful + uncovered + temporal * unsteady, unsteady.detach(), output, after, kept(known, gate).detach()
 
 
@@ -324,7 +328,9 @@ class Unroll:
         if gone_by > 0:
             output, state, basis = self.go_by(batch, gone_by, whole)
         total, unsteady = 0, 0
-        weight = sum(share * STEADIER.get(name, 1.0) for name, share in zip(STYLES, batch.style.tolist()))
+        parts = dict(zip(STYLES, batch.style.tolist()))
+        weight = sum(share * STEADIER.get(name, 1.0) for name, share in parts.items())
+        uncovered = sum(share * UNCOVERED[name] for name, share in parts.items())
         for t in range(gone_by, length):
             frame, target, begin = blocks(batch.frames[:, t]), batch.targets[:, t], blocks(batch.source[:, t])
             temporal = weight * self.temporal
@@ -339,7 +345,7 @@ class Unroll:
                 if self.chance() < 0.2:
                     aligned, temporal = self.spoilt(aligned), 0.0
                 wanted, seen, still = self.wanted(batch, t, output)
-                fresh = 1 - batch.valid[:, t]
+                fresh = uncovered * F.max_pool2d(1 - batch.valid[:, t], BESIDE, stride=1, padding=BESIDE // 2)
                 past = blocks(aligned)
                 z = start_of(past, begin, tau)
                 state = warp(state, slow) * known
