@@ -122,7 +122,8 @@ def control(found):
         found["is_back"] = steps.wait_until(
             lambda: state()["ActiveState"] == "active" and state()["MainPID"] != killed, 60
         )
-        found["state_after_a_kill"] = json.loads(sh("lucida ctl status --json")[1])["status"]["state"]
+        found["status_after_a_kill"] = sh("lucida ctl status --json")[1]
+        found["state_after_a_kill"] = json.loads(found["status_after_a_kill"])["status"]["state"]
         found["paused_after_a_kill"] = [pipeline.bars_in(reader.frame(2)) for _ in range(16)]
         found["resume"] = sh("lucida ctl resume")
         found["after"] = pipeline.frame_with_bars(reader) is not None

@@ -15,7 +15,7 @@ def run(*steps):
         try:
             step(found)
         except Exception:
-            found["failure"] = traceback.format_exc()
+            found["failure"] = f"{traceback.format_exc()}\nfound so far: {found}"
             print(f"--- {step.__name__}\n{found['failure']}", flush=True)
         found["seconds"] = round(time.monotonic() - started, 1)
         print(f"{step.__name__}: {found['seconds']} s", flush=True)
