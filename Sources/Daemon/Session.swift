@@ -341,12 +341,6 @@ private struct FileIdentity: Equatable {
     }
 }
 
-/// Pixels in a row and rows.
-struct FrameSize: Sendable, Equatable {
-    let width: Int
-    let height: Int
-}
-
 /// LibAV's word for it; the configuration has one of its own.
 typealias LibAVFit = LibAV.Fit
 

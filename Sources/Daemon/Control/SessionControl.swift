@@ -180,7 +180,7 @@ final class SessionControl {
                 ?? "\(next.camera.controls.count) controls"
         }
         reply.atNextStart = ConfigurationSchema.differences(next, new)
-        if isOtherSize { reply.atNextStart?.append("the size of the output") }
+        if isOtherSize { reply.atNextStart? += ["output.width", "output.height"] }
         say(reply)
         return reply
     }

@@ -130,14 +130,12 @@ extension Doctor {
         guard let loaded = try? machine.configuration.get(),
             let size = loaded.configuration.frameSize, !widelyKnownSizes.contains(size)
         else { return [] }
-        let file = loaded.file ?? Machine.systemConfiguration
         return [
             .warning(
                 "loopback.size", "pictures of \(size.width)×\(size.height) are unknown to Firefox",
                 "It asks cameras for certain sizes only, and may not take this one. Others do: set "
                     + "output.width = 1280 and output.height = 720, or 640 and 480.",
-                command: (file.hasPrefix("/etc/") ? "sudoedit " : "${EDITOR:-nano} ")
-                    + shellWord(file))
+                command: editing(loaded.file ?? Machine.systemConfiguration))
         ]
     }
 

@@ -24,10 +24,14 @@ extension Doctor {
                     "config.invalid", "the configuration cannot be used",
                     (error.problems.first?.description ?? "")
                         + (more > 0 ? " (and \(more) more: lucida check-config)" : ""),
-                    command: (path.hasPrefix("/etc/") ? "sudoedit " : "${EDITOR:-nano} ")
-                        + shellWord(path))
+                    command: editing(path))
             ]
         }
+    }
+
+    /// The command that opens a configuration in an editor.
+    static func editing(_ path: String) -> String {
+        (path.hasPrefix("/etc/") ? "sudoedit " : "${EDITOR:-nano} ") + shellWord(path)
     }
 
     // MARK: The model

@@ -1,0 +1,7 @@
+// Width and height of pictures, as settings have them.
+
+/// Pixels in a row and rows.
+struct FrameSize: Sendable, Equatable {
+    let width: Int
+    let height: Int
+}
