@@ -39,6 +39,13 @@ def state():
     return dict(line.split("=", 1) for line in lines)
 
 
+def is_back(killed):
+    """Whether another process has taken the place of `killed`, and said that it is ready. One answer tells
+    both: of two, the first can come before systemd has noticed the death, and the second after it."""
+    now = state()
+    return now["ActiveState"] == "active" and now["MainPID"] not in ("0", killed)
+
+
 def install(found):
     root = os.environ["LUCIDA_ROOT"]
     found["status"], found["log"] = sh(f"make -C {root} install BINARY={lucida.BINARY}")
@@ -119,9 +126,7 @@ def control(found):
         found["paused"] = [pipeline.bars_in(reader.frame(2)) for _ in range(8)]
         killed = state()["MainPID"]
         sh("systemctl kill -s KILL lucida")
-        found["is_back"] = steps.wait_until(
-            lambda: state()["ActiveState"] == "active" and state()["MainPID"] != killed, 60
-        )
+        found["is_back"] = steps.wait_until(lambda: is_back(killed), 60)
         found["status_after_a_kill"] = sh("lucida ctl status --json")[1]
         found["state_after_a_kill"] = json.loads(found["status_after_a_kill"])["status"]["state"]
         found["paused_after_a_kill"] = [pipeline.bars_in(reader.frame(2)) for _ in range(16)]
@@ -173,9 +178,7 @@ def restart_after_a_kill(found):
         found["camera"] = app.frames_until(lambda bars: bars == 8)
         found["seconds_to_the_camera"] = round(time.monotonic() - began, 2)
         found["is_reading"] = app.is_running()
-        found["is_restarted"] = steps.wait_until(
-            lambda: state()["ActiveState"] == "active" and state()["MainPID"] != killed, 60
-        )
+        found["is_restarted"] = steps.wait_until(lambda: is_back(killed), 60)
         found["log"] = journal()
 
 
