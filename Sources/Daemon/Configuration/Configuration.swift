@@ -115,7 +115,7 @@ public struct Configuration: Sendable, Equatable {
         /// Rows inside the network, 16…4096; 0: likewise.
         public internal(set) var modelHeight = 0
         /// What is shown when the network cannot deliver.
-        public internal(set) var onFailure = OnFailure.card
+        public internal(set) var onFailure = OnFailure.placeholder
     }
 
     /// The virtual camera, and further outputs.
@@ -195,8 +195,8 @@ public enum Fit: String, Sendable, CaseIterable {
 
 /// What is shown when the network cannot deliver.
 public enum OnFailure: String, Sendable, CaseIterable {
-    /// A placeholder: the camera's picture never leaks.
-    case card
+    /// A card: the camera's picture never leaks.
+    case placeholder
     /// The camera's picture as it is.
     case passthrough
 }

@@ -131,8 +131,8 @@ public enum ConfigurationSchema {
         .choice(
             "transform.on_failure", \.transform.onFailure,
             """
-            What is shown when the network cannot deliver: a "card", or, if you do not mind being
-            seen, the camera's picture ("passthrough").
+            What is shown when the network cannot deliver: a card ("placeholder"), or, if you do not
+            mind being seen, the camera's picture ("passthrough").
             """),
         ConfigurationKey(
             "output.sinks",
