@@ -161,6 +161,20 @@ class HolderTests:
         self.assertTrue(found["shows"], found["log"])
         self.assertEqual(found["status"], 0)
 
+    def test_whatever_it_is_told_takes_the_camera_from_nobody(self):
+        found = self.facts("a_babbling_client")
+        self.assertTrue(found["is_running"], found["log"])
+        # Many were answered, refusals among them: it listened all the time.
+        self.assertGreater(min(found["answered"]), 500)
+        self.assertEqual(found["cards"] + found["cards_after"], 8 * [True], found["log"])
+        self.assertTrue(found["shows"] and found["still_shows"], found["log"])
+        self.assertEqual(found["status"], 0, found["log"])
+        self.assertEqual(found["more_descriptors"], 0)
+
+    def test_other_users_may_not_talk_to_it(self):
+        found = self.facts("a_babbling_client")
+        self.assertIn("PermissionError", found["as_nobody"][0])
+
     def test_without_a_driver_it_says_what_to_do(self):
         found = self.facts("another_number")
         for status, output in (found["without_driver"], found["prepare_without"]):

@@ -3,7 +3,6 @@
 import unittest
 
 import case
-import vm
 
 
 class RecoveryTests:
@@ -122,7 +121,8 @@ def recovery_tests(loopback_version):
     return Tests
 
 
-Recovery_0_12_7, Recovery_0_13_2, Recovery_0_15_0 = map(recovery_tests, vm.LOOPBACK_VERSIONS)
+# What fails here is the camera: the oldest and the newest virtual camera beside it are enough (`make soak` takes all).
+Recovery_0_12_7, Recovery_0_15_0 = map(recovery_tests, ("0.12.7", "0.15.0"))
 
 if __name__ == "__main__":
     unittest.main()

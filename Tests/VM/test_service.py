@@ -149,13 +149,6 @@ class ServiceTests:
             self.assertIsNotNone(found[name], found["log"])
         self.assertTrue(found["is_another"], found["log"])
 
-    def test_both_are_started_with_the_machine_the_camera_first(self):
-        found = self.facts("boot")
-        self.assertLessEqual({"lucida.service", "lucida-device.service"}, set(found["wanted"]))
-        self.assertEqual(found["status"], 0, found["output"] + found["log"])
-        self.assertGreater(found["daemon"], found["device"])
-        self.assertGreater(found["device"], 0)
-
     def test_where_nothing_is_to_be_held_nothing_is_started_again(self):
         found = self.facts("nothing_to_hold")
         self.assertEqual(

@@ -66,6 +66,7 @@ def run(
     loopback_options=LOOPBACK_OPTIONS,
     vivid=VIVID_OPTIONS,
     systemd=False,
+    before_boot=None,
     timeout_seconds=120,
     memory="4G",
     cpus=1,
@@ -76,6 +77,9 @@ def run(
 
     loopback: a version of LOOPBACK_VERSIONS, or None for no loopback device.
     vivid: module options, or None for no camera.
+    systemd: as process 1, which starts nothing but the command.
+    before_boot: with systemd, a shell script that runs before it does, as what was done to the machine before it was
+        last switched off. Then systemd starts all of multi-user.target, and the command with it.
     counts_time: the guest's clock goes on by a nanosecond with each instruction, and with the host's only while
         the guest waits: computing takes the same guest time on any host, so that seconds can be judged (a loop in
         Python took six times the seconds that the host's own core needed). Takes up to twice as long.
@@ -84,7 +88,7 @@ def run(
     share = pathlib.Path(tempfile.mkdtemp(prefix="lucida-vm-"))
     try:
         _fill_share(
-            share, command, loopback, loopback_options, vivid, systemd, environment or {}
+            share, command, before_boot, loopback, loopback_options, vivid, systemd, environment or {}
         )
         started = time.monotonic()
         _boot(share, (2 if counts_time else 1) * timeout_seconds, memory, cpus, counts_time)
@@ -93,7 +97,7 @@ def run(
         shutil.rmtree(share, ignore_errors=True)
 
 
-def _fill_share(share, command, loopback, loopback_options, vivid, systemd, environment):
+def _fill_share(share, command, before_boot, loopback, loopback_options, vivid, systemd, environment):
     def quote(text):
         return "'" + str(text).replace("'", "'\\''") + "'"
 
@@ -109,7 +113,9 @@ def _fill_share(share, command, loopback, loopback_options, vivid, systemd, envi
     exports = {"VM_FACTS": "/run/lucida-vm/facts.json", "VM_LOOPBACK": loopback or ""}
     exports.update(environment)
     lines = [f"export {key}={quote(value)}" for key, value in exports.items()]
-    (share / "command").write_text("\n".join(lines) + f"\n{command}\n")
+    for name, script in (("command", command), ("before-boot", before_boot)):
+        if script:
+            (share / name).write_text("\n".join(lines) + f"\n{script}\n")
     shutil.copy(HERE / "guest-init", share / "guest-init")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -427,6 +428,62 @@ def a_silent_client(found):
         found["log"] = holder.log()
 
 
+def babble(random, count):
+    """Talks to the holder as nobody should: true messages, broken ones, descriptors that do not belong there.
+    Returns how many were answered."""
+    words = [b"take auto", b"take /dev/video10", b"status", b"drop", b"give /dev/video10", b"again /dev/video10",
+             b"give /dev/null", b"again /dev/video0", b"stop", b"take", b"\0", b"x" * 600]
+    others = [os.open(path, os.O_RDWR) for path in ("/dev/null", lucida.CAMERA)]
+    answered = 0
+    for _ in range(count // 16):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(SOCKET)
+            client.settimeout(5)
+            for _ in range(16):
+                message = bytearray(random.choice(words))
+                for _ in range(random.randrange(3)):
+                    message[random.randrange(len(message))] = random.randrange(256)
+                try:
+                    socket.send_fds(client, [bytes(message)], random.sample(others, random.randrange(3)))
+                    answer, descriptors, _, _ = socket.recv_fds(client, 600, 4)
+                except ConnectionError:
+                    break
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                if not answer:
+                    break
+                answered += 1
+    for descriptor in others:
+        os.close(descriptor)
+    return answered
+
+
+def a_babbling_client(found):
+    """Whatever the holder is told, it goes on, lets nothing slip and takes nothing from the one who writes."""
+    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "/usr/bin/python3", "-c",
+              f"import socket; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect('{SOCKET}')"]
+    with Holder("--config", configuration("auto")) as holder:
+        def descriptors():
+            return len(os.listdir(f"/proc/{holder.process.pid}/fd"))
+
+        found["as_nobody"] = subprocess.run(nobody, capture_output=True, text=True).stderr.splitlines()[-1:]
+        before = descriptors()
+        with v4l2.Device(lucida.LOOPBACK) as reader:
+            started(reader)
+            found["answered"] = [babble(random.Random(5), 2000)]
+            found["cards"] = [bars is not None and bars < 4 for bars in cards(reader, 8)][-4:]
+            with daemon() as process:
+                found["shows"] = pipeline.frame_with_bars(reader) is not None
+                found["answered"].append(babble(random.Random(6), 2000))
+                found["still_shows"] = pipeline.frame_with_bars(reader) is not None
+                found["status"] = process.terminate()
+                found["daemon_log"] = process.log()
+            found["cards_after"] = [bars is not None and bars < 4 for bars in cards(reader, 8)][-4:]
+        found["more_descriptors"] = descriptors() - before
+        found["is_running"] = holder.process.poll() is None
+        found["log"] = holder.log()[-4000:]
+
+
 def another_number(found):
     """The driver away, and back with its device at another number."""
     subprocess.run(["rmmod", "v4l2loopback"], check=True)
@@ -497,5 +554,6 @@ if __name__ == "__main__":
     lucida.set_camera()
     steps.run(
         nobody_holds, holder_keeps_it_to_itself, descriptor_is_handed_on, by_default, hold, holder_dies,
-        holder_restarts, a_reading_ffmpeg, a_silent_client, another_size, idle, prepare, another_number,
+        holder_restarts, a_reading_ffmpeg, a_silent_client, a_babbling_client, another_size,
+        idle, prepare, another_number,
     )

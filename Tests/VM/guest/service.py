@@ -212,16 +212,6 @@ def hung(found):
     sh("systemctl daemon-reload; systemctl restart lucida")
 
 
-def boot(found):
-    """What `systemctl enable lucida` has arranged for the next start of the machine."""
-    found["wanted"] = sh("systemctl list-dependencies --plain multi-user.target")[1].split()
-    sh("systemctl stop lucida lucida-device")
-    found["status"], found["output"] = sh("systemctl start lucida")
-    show = "systemctl show --value -p ActiveEnterTimestampMonotonic"
-    found["device"], found["daemon"] = (int(sh(f"{show} {unit}")[1]) for unit in ("lucida-device", "lucida"))
-    found["log"] = journal()
-
-
 def stop(found):
     with v4l2.Device(lucida.LOOPBACK) as reader:
         reader.set_format(pipeline.WIDTH, pipeline.HEIGHT, "YUYV")
@@ -259,6 +249,6 @@ def journal():
 if __name__ == "__main__":
     lucida.set_camera()
     steps.run(
-        install, device, start, sandbox, control, doctor, restart_after_a_kill, watchdog, hung, boot, stop,
-        nothing_to_hold, uninstall
+        install, device, start, sandbox, control, doctor, restart_after_a_kill, watchdog, hung, stop, nothing_to_hold,
+        uninstall
     )
