@@ -62,6 +62,7 @@ ASTRAY = 0.1  # of the full range: a past more wrong than this is asked to stand
 UNCOVERED = dict.fromkeys(STYLES, 2.0) | dict(neon=3.0)
 BESIDE = 9  # pixels, in width and height: what is beside it was in the light of what went away
 PART_WAY = 0.35  # of the frames are done in several steps
+OF_SEVERAL = 0.6  # of the weight of steadiness, for one of several ends: their mean is steadier than each of them
 GONE_BY = 4  # frames at most without a gradient before those that are learnt from
 STILL = 0.3  # pixels of motion under which a picture has to stand
 
@@ -352,6 +353,7 @@ class Unroll:
             weights, state, first = whole, with_light(state, batch.light[:, t]), None
             if self.chance() < PART_WAY:
                 z, tau, share, first = self.part_of_the_way(z, tau, (frame, past, state, known), batch.style)
+                temporal = temporal * OF_SEVERAL
                 weights = self.network.folded(Condition(batch.style, share), self.precision)
             factor = batch.frames.new_tensor(temporal)
             loss, part, output, after, share_kept = self.loss(
