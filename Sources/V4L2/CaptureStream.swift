@@ -217,8 +217,12 @@ public final class CaptureStream: @unchecked Sendable {
 
     /// HDMI inputs tell when their picture changes. Webcams refuse, which is fine.
     private func listenForChanges() {
+        var input: Int32 = 0
+        // A device that has no inputs refuses and leaves the 0.
+        _ = device.request(CLINUX_VIDIOC_G_INPUT, &input)
         var subscription = v4l2_event_subscription()
         subscription.type = CLINUX_V4L2_EVENT_SOURCE_CHANGE
+        subscription.id = UInt32(truncatingIfNeeded: input)
         listensForChanges = device.request(CLINUX_VIDIOC_SUBSCRIBE_EVENT, &subscription) >= 0
     }
 

@@ -58,6 +58,11 @@ class RecoveryTests:
         self.assertTrue(found["before"] and found["is_closed"] and found["after"], found.get("log"))
         self.assertEqual(found["exit"], 0, found["log"])
 
+    def test_a_camera_whose_source_changes_is_opened_anew(self):
+        found = self.facts_once("source_changed")
+        self.assertTrue(found["before"] and found["is_lost"] and found["after"], found.get("log"))
+        self.assertEqual(found["exit"], 0, found["log"])
+
     def test_pictures_come_again_after_a_sleep(self):
         found = self.facts("suspended")
         self.assertGreaterEqual(found["asleep_seconds"], 4, found.get("log"))

@@ -256,6 +256,26 @@ def suspended(found):
         found["is_live"] = demand.reaches("live")
 
 
+def source_changed(found):
+    """The HDMI input of a capture card, its second one, says that it has another picture now."""
+    options = "n_devs=1 node_types=0x101 vid_cap_nr=0 vid_out_nr=5 num_inputs=2 input_types=0xC num_outputs=1 output_types=1"
+    timings = "--set-dv-bt-timings index=3"
+    for command in ("modprobe -r vivid", f"modprobe vivid {options}", f"v4l2-ctl -d {lucida.CAMERA} -i 1 {timings}"):
+        subprocess.run(command.split(), timeout=60, check=True, stdout=subprocess.DEVNULL)
+    with lucida.run_camera(*pipeline.PLAIN) as daemon, v4l2.Device(lucida.LOOPBACK) as reader:
+        try:
+            pipeline.started_reader(reader, daemon)
+            found["before"] = demand.reaches("live")
+            # Two changes: to what comes from the output, which is nothing, and back.
+            for value in (1, 0):
+                inject("loop_video", value)
+            found["is_lost"] = count_reaches("lost", 1)
+            found["after"] = demand.reaches("live")
+            found["exit"] = daemon.terminate()
+        finally:
+            found["log"] = daemon.log()
+
+
 def frames_in(path):
     command = ["ffprobe", "-v", "error", "-count_packets", "-show_entries", "stream=nb_read_packets", "-of", "csv=p=0"]
     return int(subprocess.run([*command, path], timeout=60, check=True, capture_output=True).stdout)
@@ -288,7 +308,7 @@ def full_disk(found):
 if __name__ == "__main__":
     lucida.set_camera()
     # What has nothing to do with the virtual camera, beside one of its drivers only.
-    once = (refused_buffers, faulty_frames, no_buffers, no_camera_without_demand)
+    once = (refused_buffers, faulty_frames, no_buffers, no_camera_without_demand, source_changed)
     steps.run(
         stalled, broken_stream, busy, busy_auto, changed_format, suspended, full_disk, named_by_id, replugged,
         no_camera_at_the_start, *(once if os.environ["VM_LOOPBACK"] == "0.15.0" else ()))
