@@ -34,6 +34,13 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
     // Transform thread.
     private var network: StreamNetwork
     private var live: LiveSettings
+    /// For so many frames the past is in another style than the network draws.
+    private var otherStyleFrames = 0
+
+    /// Other weights draw over what the last ones have left only as far as the past is not kept, and of a
+    /// picture that stands nearly all of it is: `ink` took four seconds to go from a wall. With half of the trust
+    /// a 250th is left of it after eight frames, which is how long a fade waits for its next mix at 60 a second.
+    private static let otherStyle = (frames: 8, temporal: Float(0.5))
     // From the control thread to the transform thread.
     private let handover = Handover()
     // What the start found to be fastest.
@@ -156,6 +163,10 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
         workShare = 1
         pointers.strength = min(pointers.strength, 1)
         stream.temporal = live.temporal
+        if otherStyleFrames > 0 {
+            otherStyleFrames -= 1
+            stream.temporal *= Self.otherStyle.temporal
+        }
         stream.seed = live.seed
         stream.begin(pointers)
         var clock = StepClock(stepNanoseconds)
@@ -213,7 +224,9 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
             stream.batch = next.batch
             return true
         }
-        if taken == true { stream.setSource(UnsafeBufferPointer(network.source)) }
+        guard taken == true else { return }
+        stream.setSource(UnsafeBufferPointer(network.source))
+        otherStyleFrames = Self.otherStyle.frames
     }
 
     private func copy(_ pointers: FramePointers) {

@@ -284,6 +284,40 @@ struct StreamingUNetTests {
         Issue.record("the second change never showed")
     }
 
+    @Test("another style is there within a few frames, though the scene stands still")
+    func turnover() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent()
+            .deletingLastPathComponent().deletingLastPathComponent()
+        let base = try StreamingUNet(file: root.appending(path: "Models/base.safetensors").path)
+        func stream(_ style: String) throws -> StreamSession {
+            try StreamSession(
+                base,
+                SessionRequest(
+                    width: 64, height: 48, threads: 2, look: Look(style: try StyleMix(style))))
+        }
+        let frames = scene(120)
+        let (ink, neon) = (try stream("ink"), try stream("neon"))
+        let wanted = try #require(frames[..<40].map { neon.transform($0) }.last ?? nil)
+        let before = try #require(frames[..<40].map { ink.transform($0) }.last ?? nil)
+        let start = difference(before, wanted)
+        try ink.change(to: Look(style: StyleMix("neon")), fadeSeconds: 0)
+        // The other thread makes it while the picture stands.
+        var differences: [Double] = []
+        for frame in frames[40...] {
+            let picture = try #require(ink.transform(frame))
+            differences.append(difference(picture, wanted))
+            if differences.count > 1, (differences.last ?? 0) < start / 10 { break }
+            if (differences.last ?? 0) > 0.9 * start { Thread.sleep(forTimeInterval: 0.05) }
+        }
+        let began = try #require(differences.firstIndex { $0 < 0.9 * start })
+        #expect(differences.count - began <= 8, "\(start): \(differences)")
+    }
+
+    private func difference(_ one: Picture, _ other: Picture) -> Double {
+        let sum = zip(one.bytes, other.bytes).reduce(0) { $0 + abs(Int($1.0) - Int($1.1)) }
+        return Double(sum) / Double(one.bytes.count)
+    }
+
     @Test("a style that the weights lack is refused, and the old one stays")
     func unknownStyle() throws {
         let frame = scene(1)[0]
