@@ -366,7 +366,10 @@ private let deviceBreakages: [Breakage] = [
         try shop.process(901, "chrome", holds: "/dev/video10")
         try shop.process(902, "zoom", holds: "/dev/video10")
     },
-    Breakage(id: "camera.none", command: "lucida run --source test  # without a camera") { shop in
+    Breakage(
+        id: "camera.none",
+        command: "lucida run --source test --sink file:test.mp4  # without a camera"
+    ) { shop in
         shop.machine.devices = [Workshop.loopback]
         try shop.write("/sys/bus/usb/devices/1-2:1.0/bInterfaceClass", "03")
     },
@@ -384,7 +387,8 @@ private let deviceBreakages: [Breakage] = [
         shop.service(active: "active")
     },
     Breakage(
-        id: "camera.unusable", command: "lucida run --source test  # without a camera"
+        id: "camera.unusable",
+        command: "lucida run --source test --sink file:test.mp4  # without a camera"
     ) { shop in
         shop.machine.devices[0].isUsable = false
         shop.machine.devices[0].remark = "offers no colour format (only Y16): an infrared sensor"
@@ -664,6 +668,27 @@ private let otherBreakages: [Breakage] = [
         try shop.write("/cache")
         let finding = try #require(shop.examine().first { $0.id == "cache.not_writable" })
         #expect(finding.command == "mv \(shop.root)/cache \(shop.root)/cache.old")
+    }
+
+    @Test func nobodyIsToldToTakeWhatIsNotTheirs() throws {
+        var machine = try Workshop().machine
+        let home = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString).path
+        try FileManager.default.createDirectory(
+            atPath: home, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: home) }
+        machine.user.id = getuid()
+        machine.environment["HOME"] = home
+        #expect(machine.mayHave(home + "/.cache"))
+        for folder in ["/", "/etc", home, home + ".old/.cache"] {
+            #expect(!machine.mayHave(folder), "\(folder)")
+        }
+        machine.user.id = getuid() + 1
+        #expect(!machine.mayHave(home + "/.cache"))
+        machine.user.id = getuid()
+        for home in ["/", "/nonexistent", ""] {
+            machine.environment["HOME"] = home
+            #expect(!machine.mayHave(home + "/.cache"), "\(home)")
+        }
     }
 
     @Test func namesOfStrangersReachNoTerminal() throws {

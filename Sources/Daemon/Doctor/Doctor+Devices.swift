@@ -205,7 +205,7 @@ extension Doctor {
         .problem(
             "camera.unusable", "\(camera.path), \"\(camera.card)\", cannot be used",
             camera.remark ?? "It offers no format that Lucida knows.",
-            command: "lucida run --source test  # without a camera")
+            command: "lucida run --source test --sink file:test.mp4  # without a camera")
     }
 
     private static func noCamera(_ machine: Machine) -> [Finding] {
@@ -232,7 +232,7 @@ extension Doctor {
             .problem(
                 "camera.none", "there is no camera",
                 "Plug one in. What is built in may be switched off by a key, a slider or the firmware.",
-                command: "lucida run --source test  # without a camera")
+                command: "lucida run --source test --sink file:test.mp4  # without a camera")
         ]
     }
 }

@@ -125,11 +125,17 @@ extension Doctor {
             else { return nil }
             return .problem(
                 "output.folder", "\(path) cannot be written",
-                "Its folder is not there, or not yours.",
-                command: access(folder, F_OK) == 0
-                    ? "sudo chown \(shellWord(machine.user.name)) \(shellWord(folder))"
-                    : "mkdir -p \(shellWord(folder))")
+                "Its folder is not there, or not yours.", command: mending(folder, machine))
         }
+    }
+
+    private static func mending(_ folder: String, _ machine: Machine) -> String {
+        if access(folder, F_OK) != 0 { return "mkdir -p \(shellWord(folder))" }
+        if machine.mayHave(folder) {
+            return "sudo chown \(shellWord(machine.user.name)) \(shellWord(folder))"
+        }
+        let file = (try? machine.configuration.get().file) ?? Machine.systemConfiguration
+        return editing(file) + "  # name another folder"
     }
 
     private static func cache(_ machine: Machine) -> Finding {
@@ -144,16 +150,21 @@ extension Doctor {
         while access(existing, F_OK) != 0, existing.count > 1 {
             existing = URL(filePath: existing).deletingLastPathComponent().path
         }
+        let elsewhere = "export XDG_CACHE_HOME=/var/tmp"
         guard isDirectory(existing) else {
             return .warning(
                 "cache.not_writable", "\(existing) is in the way of the folder \(folder)", meaning,
-                command: "mv \(shellWord(existing)) \(shellWord(existing + ".old"))")
+                command: existing == machine.environment["XDG_CACHE_HOME"]
+                    || machine.mayHave(existing)
+                    ? "mv \(shellWord(existing)) \(shellWord(existing + ".old"))" : elsewhere)
         }
         guard access(existing, W_OK | X_OK) == 0 else {
             return .warning(
                 "cache.not_writable", "the engine's measurements cannot be kept in \(folder)",
                 meaning,
-                command: "sudo chown -R \(shellWord(machine.user.name)) \(shellWord(existing))")
+                command: machine.mayHave(existing)
+                    ? "sudo chown -R \(shellWord(machine.user.name)) \(shellWord(existing))"
+                    : elsewhere)
         }
         return .ok("cache", "the engine's measurements are kept in \(folder)")
     }
@@ -187,6 +198,16 @@ extension Configuration {
 
 extension Machine {
     static let systemConfiguration = "/etc/lucida/lucida.toml"
+
+    /// Whether a folder is this user's affair: below a home that is theirs. What lies elsewhere may be the
+    /// system's, or somebody's, and nobody is told to take that.
+    func mayHave(_ folder: String) -> Bool {
+        guard let home = environment["HOME"], home != "/", folder.hasPrefix(home + "/") else {
+            return false
+        }
+        var status = stat()
+        return stat(home, &status) == 0 && status.st_uid == user.id
+    }
 
     /// Where a setting is to be changed.
     var configurationPath: String {
