@@ -68,10 +68,11 @@ public struct Session {
         let report = makeReport(
             summary, sourceName: pipeline.counters.sourceName, transform: control.transform,
             usage: usage)
-        try write(report)
+        let unwritten = write(report)
         if let path = options.picturePath { try control.transform.writePicture(to: path) }
         return SessionResult(
-            report: report, wasInterrupted: usage.wasInterrupted, failure: failure(of: summary))
+            report: report, wasInterrupted: usage.wasInterrupted,
+            failure: failure(of: summary) ?? unwritten)
     }
 
     /// One heap, and every large block by itself, given back when it is freed. By default each thread
@@ -246,10 +247,10 @@ public struct Session {
         case .file(let path):
             return FileSink(
                 path: path, codec: output.codec, constantRateFactor: output.crf, isLive: isPaced,
-                keepsEarlier: isService, log: log)
+                keepsEarlier: isPaced, log: log)
         case .frames(let directory):
             return FramesSink(
-                directory: directory, isLive: isPaced, keepsEarlier: isService, log: log)
+                directory: directory, isLive: isPaced, keepsEarlier: isPaced, log: log)
         }
     }
 
@@ -297,12 +298,17 @@ public struct Session {
             setup: transform.setup)
     }
 
-    private func write(_ report: LivenessReport) throws {
-        guard !configuration.report.path.isEmpty else { return }
+    /// - Returns: why it could not be written. The figures are printed all the same.
+    private func write(_ report: LivenessReport) -> SessionError? {
+        let path = configuration.report.path
+        guard !path.isEmpty else { return nil }
         do {
-            try report.json().write(to: URL(filePath: configuration.report.path))
+            try report.json().write(to: URL(filePath: path))
+            return nil
         } catch {
-            throw SessionError("cannot write the report \(configuration.report.path): \(error)")
+            let cause = (error as? CocoaError)?.underlying as? POSIXError
+            let reason = cause.map { String(cString: strerror($0.code.rawValue)) } ?? "\(error)"
+            return SessionError("cannot write the report \(path): \(reason)")
         }
     }
 

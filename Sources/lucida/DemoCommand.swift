@@ -52,6 +52,8 @@ struct DemoCommand: ParsableCommand {
             print(listing.whyNoLiveDemo)
             print("Showing the synthetic camera for 10 s instead.")
             session.durationSeconds = 10
+            // The last demo's; a live run would record beside it.
+            try? FileManager.default.removeItem(atPath: video)
             session.picturePath = picture
             overrides += [
                 ConfigurationOverride(option: "demo", key: "camera.source", value: "test"),

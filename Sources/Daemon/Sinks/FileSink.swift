@@ -47,8 +47,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
     ///   - isLive: whether to wait for a target that fails in mid-run. Not for a pipe, which has nobody to
     ///     wait for, nor for a playlist, whose segments would be overwritten.
     ///   - keepsEarlier: whether a file that is there already stays, and a live run records beside it: what
-    ///     starts again by itself, after a crash for one, must not destroy what it recorded before. Not
-    ///     for a playlist, whose name is what people follow.
+    ///     was filmed cannot be filmed again. Not for a playlist, whose name is what people follow.
     init(
         path: String, codec: Codec, constantRateFactor: Int, isLive: Bool, keepsEarlier: Bool,
         log: Logger
