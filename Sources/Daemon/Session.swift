@@ -247,7 +247,7 @@ public struct Session {
         case .file(let path):
             return FileSink(
                 path: path, codec: output.codec, constantRateFactor: output.crf, isLive: isPaced,
-                keepsEarlier: isPaced, log: log)
+                keepsEarlier: isPaced, waitsForFrames: isService, log: log)
         case .frames(let directory):
             return FramesSink(
                 directory: directory, isLive: isPaced, keepsEarlier: isPaced, log: log)
@@ -298,7 +298,7 @@ public struct Session {
             setup: transform.setup)
     }
 
-    /// - Returns: why it could not be written. The figures are printed all the same.
+    /// - Returns: why it could not be written: no reason to withhold the figures from who called.
     private func write(_ report: LivenessReport) -> SessionError? {
         let path = configuration.report.path
         guard !path.isEmpty else { return nil }

@@ -157,7 +157,7 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
             copy(pointers)
             workShare = 0
             delayFrames = 0
-            stream.reset()
+            reset()
             return .picture
         }
         workShare = 1
@@ -211,6 +211,7 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
 
     /// Takes what `change` has left, if nobody is just leaving something.
     private func takeOver() {
+        let before = network.styles
         let taken = handover.state.withLockIfAvailable { handover -> Bool in
             if let settings = handover.settings {
                 live = settings
@@ -226,7 +227,7 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
         }
         guard taken == true else { return }
         stream.setSource(UnsafeBufferPointer(network.source))
-        otherStyleFrames = Self.otherStyle.frames
+        if network.styles != before { otherStyleFrames = Self.otherStyle.frames }
     }
 
     private func copy(_ pointers: FramePointers) {
@@ -238,7 +239,10 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
     }
 
     /// Forgets earlier frames: a cut, a pause, another camera.
-    public func reset() { stream.reset() }
+    public func reset() {
+        stream.reset()
+        otherStyleFrames = 0
+    }
 
     // MARK: Changes
 

@@ -137,6 +137,7 @@ struct BenchCommand: ParsableCommand {
             print(
                 json ? String(decoding: try report.json(), as: UTF8.self) : report.text + "\n",
                 terminator: "")
+            if let failure = result.failure { throw failure }
         }
     }
 }

@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import Daemon
 internal import FoundationEssentials
+internal import Glibc
 
 struct DemoCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -52,8 +53,6 @@ struct DemoCommand: ParsableCommand {
             print(listing.whyNoLiveDemo)
             print("Showing the synthetic camera for 10 s instead.")
             session.durationSeconds = 10
-            // The last demo's; a live run would record beside it.
-            try? FileManager.default.removeItem(atPath: video)
             session.picturePath = picture
             overrides += [
                 ConfigurationOverride(option: "demo", key: "camera.source", value: "test"),
@@ -62,6 +61,8 @@ struct DemoCommand: ParsableCommand {
             ]
         }
         let loaded = try options.load(overrides + reuse.overrides)
+        // The last demo's; a live run would record beside it.
+        if session.picturePath != nil { unlink(video) }
         let result = try Session(
             loaded: loaded, options: session,
             log: makeLogger(loaded.configuration)

@@ -673,21 +673,26 @@ private let otherBreakages: [Breakage] = [
     @Test func nobodyIsToldToTakeWhatIsNotTheirs() throws {
         var machine = try Workshop().machine
         let home = FileManager.default.temporaryDirectory.appending(path: UUID().uuidString).path
-        try FileManager.default.createDirectory(
-            atPath: home, withIntermediateDirectories: true)
+        for folder in ["/.cache", "/.cache/x"] {
+            try FileManager.default.createDirectory(
+                atPath: home + folder, withIntermediateDirectories: true)
+        }
+        try FileManager.default.createSymbolicLink(
+            atPath: home + "/films", withDestinationPath: "/srv")
         defer { try? FileManager.default.removeItem(atPath: home) }
         machine.user.id = getuid()
         machine.environment["HOME"] = home
         #expect(machine.mayHave(home + "/.cache"))
-        for folder in ["/", "/etc", home, home + ".old/.cache"] {
+        #expect(machine.mayHave(home + "/.cache/x"))
+        for folder in ["/", "/etc", home, home + "/films", home + "/../.cache", home + "/none"] {
             #expect(!machine.mayHave(folder), "\(folder)")
         }
         machine.user.id = getuid() + 1
         #expect(!machine.mayHave(home + "/.cache"))
         machine.user.id = getuid()
-        for home in ["/", "/nonexistent", ""] {
-            machine.environment["HOME"] = home
-            #expect(!machine.mayHave(home + "/.cache"), "\(home)")
+        for other in ["/", "/nonexistent"] {
+            machine.environment["HOME"] = other
+            #expect(!machine.mayHave(home + "/.cache"), "\(other)")
         }
     }
 

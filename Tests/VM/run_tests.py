@@ -43,7 +43,8 @@ def machines_at_once():
 
 def patience(tests):
     """Seconds that a class of tests may take: those that may take long begin early, lest one is left at the end."""
-    return getattr(type(tests[0]), "options", {}).get("timeout_seconds", 0)
+    options = getattr(type(tests[0]), "options", {})
+    return (2 if options.get("counts_time") else 1) * options.get("timeout_seconds", 0)
 
 
 def main():

@@ -140,7 +140,8 @@ public enum ConfigurationSchema {
             Where pictures go, one place or several. "auto" is the first v4l2loopback device,
             "file:PATH-or-URL" a video file or stream, "frames:DIR" a directory of pictures,
             "null" nowhere. After a full disk a video goes on in another file, NAME-2.mkv, and
-            so does a live run that finds one there: what was filmed is never written over.
+            so does a live run that finds one there, a folder with its next number. Playlists
+            (.m3u8, .mpd) are written over.
             """,
             allowed: "a list of up to \(sinkCountMax) different names, each " + SinkName.allowed,
             read: { .list($0.output.sinks.map(\.description)) }, write: writeSinks),

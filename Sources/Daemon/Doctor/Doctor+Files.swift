@@ -202,11 +202,18 @@ extension Machine {
     /// Whether a folder is this user's affair: below a home that is theirs. What lies elsewhere may be the
     /// system's, or somebody's, and nobody is told to take that.
     func mayHave(_ folder: String) -> Bool {
-        guard let home = environment["HOME"], home != "/", folder.hasPrefix(home + "/") else {
-            return false
-        }
+        // Where links lead to: chown follows them.
+        guard let home = environment["HOME"].flatMap(Self.realPath), home != "/",
+            let folder = Self.realPath(folder), folder.hasPrefix(home + "/")
+        else { return false }
         var status = stat()
         return stat(home, &status) == 0 && status.st_uid == user.id
+    }
+
+    private static func realPath(_ path: String) -> String? {
+        guard let real = realpath(path.isEmpty ? "." : path, nil) else { return nil }
+        defer { free(real) }
+        return String(cString: real)
     }
 
     /// Where a setting is to be changed.

@@ -19,6 +19,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
     private let log: Logger
     private let isPicture: Bool
     private let keepsEarlier: Bool
+    private let waitsForFrames: Bool
     // Control thread while closed, output thread while open.
     private var triesAgain: Bool
     private var muxer: Muxer?
@@ -48,13 +49,16 @@ final class FileSink: FrameSink, @unchecked Sendable {
     ///     wait for, nor for a playlist, whose segments would be overwritten.
     ///   - keepsEarlier: whether a file that is there already stays, and a live run records beside it: what
     ///     was filmed cannot be filmed again. Not for a playlist, whose name is what people follow.
+    ///   - waitsForFrames: whether the file beside an earlier one is opened with the first frame only: what a
+    ///     service manager starts again and again would leave one for each start.
     init(
         path: String, codec: Codec, constantRateFactor: Int, isLive: Bool, keepsEarlier: Bool,
-        log: Logger
+        waitsForFrames: Bool, log: Logger
     ) {
         name = path
         self.path = path
         self.keepsEarlier = keepsEarlier
+        self.waitsForFrames = waitsForFrames
         self.log = log
         var options = MuxerOptions()
         options.codec = codec.muxerCodec
@@ -73,16 +77,25 @@ final class FileSink: FrameSink, @unchecked Sendable {
         self.format = format
         let muxer: Muxer
         let canWait = isURL && triesAgain
-        if keepsEarlier && triesAgain && isFile {
-            // Opened with the first frame, as after a full disk: without frames nothing is left behind.
+        let isBeside = keepsEarlier && triesAgain && isFile
+        if isBeside && waitsForFrames {
             log.notice("\(path) is from an earlier run and stays: this run is written beside it")
             isAway = true
             return
         }
+        part = path
+        if isBeside {
+            guard choosePart() else {
+                throw LibAVError(operation: "make", code: -errno, file: part)
+            }
+            log.notice("\(path) is from an earlier run and stays: this run is in \(part)")
+        }
         do throws(LibAVError) {
             muxer = try Muxer(
-                file: path, input: format, options: canWait ? attemptOptions : options)
+                file: part, input: format, options: canWait ? attemptOptions : options)
+            isPartOurs = false
         } catch {
+            if isPartOurs { unlink(part) }
             guard canWait, error.isUnanswered else { throw error }
             return fail(error)
         }

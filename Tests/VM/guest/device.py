@@ -428,7 +428,7 @@ def a_silent_client(found):
         found["log"] = holder.log()
 
 
-def babble(random, count):
+def babble(chance, count):
     """Talks to the holder as nobody should: true messages, broken ones, descriptors that do not belong there.
     Returns how many were answered."""
     words = [b"take auto", b"take /dev/video10", b"status", b"drop", b"give /dev/video10", b"again /dev/video10",
@@ -440,11 +440,11 @@ def babble(random, count):
             client.connect(SOCKET)
             client.settimeout(5)
             for _ in range(16):
-                message = bytearray(random.choice(words))
-                for _ in range(random.randrange(3)):
-                    message[random.randrange(len(message))] = random.randrange(256)
+                message = bytearray(chance.choice(words))
+                for _ in range(chance.randrange(3)):
+                    message[chance.randrange(len(message))] = chance.randrange(256)
                 try:
-                    socket.send_fds(client, [bytes(message)], random.sample(others, random.randrange(3)))
+                    socket.send_fds(client, [bytes(message)], chance.sample(others, chance.randrange(3)))
                     answer, descriptors, _, _ = socket.recv_fds(client, 600, 4)
                 except ConnectionError:
                     break
