@@ -211,7 +211,7 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
 
     /// Takes what `change` has left, if nobody is just leaving something.
     private func takeOver() {
-        let before = network.styles
+        var isOtherStyle = false
         let taken = handover.state.withLockIfAvailable { handover -> Bool in
             if let settings = handover.settings {
                 live = settings
@@ -220,6 +220,7 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
             guard handover.retired == nil, let next = handover.network else { return false }
             handover.retired = network
             handover.network = nil
+            isOtherStyle = next.styles != network.styles
             network = next
             // Before anybody can free the one before.
             stream.batch = next.batch
@@ -227,7 +228,7 @@ public final class StreamSession: FrameSession, @unchecked Sendable {
         }
         guard taken == true else { return }
         stream.setSource(UnsafeBufferPointer(network.source))
-        if network.styles != before { otherStyleFrames = Self.otherStyle.frames }
+        if isOtherStyle { otherStyleFrames = Self.otherStyle.frames }
     }
 
     private func copy(_ pointers: FramePointers) {

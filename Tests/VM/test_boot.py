@@ -3,14 +3,13 @@
 import unittest
 
 import case
-import vm
 
 CAPTURE, OUTPUT = 0x1, 0x2
 
-# What README's "Install" does, but for a configuration that an emulated processor can keep up with.
-INSTALL = f"""
+# What README's "Use it with your camera" does, but for a configuration that an emulated processor can keep up with.
+INSTALL = """
 make -C "$LUCIDA_ROOT" install BINARY="$LUCIDA_BINARY"
-/usr/bin/python3 -c 'import boot; print(boot.CONFIGURATION)' >/etc/lucida/lucida.toml
+/usr/bin/python3 -c 'import service; print(service.CONFIGURATION)' >/etc/lucida/lucida.toml
 systemctl enable lucida
 """
 

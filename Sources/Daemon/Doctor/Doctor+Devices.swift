@@ -135,7 +135,7 @@ extension Doctor {
                 "loopback.size", "pictures of \(size.width)×\(size.height) are unknown to Firefox",
                 "It asks cameras for certain sizes only, and may not take this one. Others do: set "
                     + "output.width = 1280 and output.height = 720, or 640 and 480.",
-                command: editing(loaded.file ?? Machine.systemConfiguration))
+                command: editing(machine.configurationPath))
         ]
     }
 

@@ -134,8 +134,7 @@ extension Doctor {
         if machine.mayHave(folder) {
             return "sudo chown \(shellWord(machine.user.name)) \(shellWord(folder))"
         }
-        let file = (try? machine.configuration.get().file) ?? Machine.systemConfiguration
-        return editing(file) + "  # name another folder"
+        return editing(machine.configurationPath) + "  # name another folder"
     }
 
     private static func cache(_ machine: Machine) -> Finding {

@@ -6,16 +6,6 @@ import service
 import steps
 import v4l2
 
-CONFIGURATION = f"""
-[camera]
-source = "auto"
-[transform]
-strength = 0.0
-[output]
-width = {pipeline.WIDTH}
-height = {pipeline.HEIGHT}
-"""
-
 UNITS = ("lucida-device", "lucida")
 
 
