@@ -10,7 +10,8 @@ extension VideoDevice {
     /// Everything the camera offers for capture, in the driver's order.
     ///
     /// - Parameters:
-    ///   - width: at which width to ask for the rates of a range of sizes; its largest if nil.
+    ///   - width: at which width to ask for the rates of a range of sizes; its largest if nil. A driver that lists
+    ///     no sizes, as those of many capture cards, is asked what it makes of this one, or of the one it has if nil.
     ///   - height: likewise.
     /// - Returns: an empty list if the driver lists nothing.
     public func cameraFormats(width: Int? = nil, height: Int? = nil) -> [CameraFormat] {
@@ -59,7 +60,31 @@ extension VideoDevice {
             // A range stands alone.
             if entry.type != CLINUX_V4L2_FRMSIZE_TYPE_DISCRETE { break }
         }
+        if sizes.isEmpty, let size = sizeTried(for: fourCC, width: width, height: height) {
+            sizes.append(size)
+        }
         return sizes
+    }
+
+    /// What the driver makes of a size (VIDIOC_TRY_FMT, which changes nothing): the listing of sizes is optional.
+    private func sizeTried(for fourCC: FourCC, width: Int?, height: Int?) -> CameraSize? {
+        var format = v4l2_format()
+        format.type = CLINUX_V4L2_BUF_TYPE_VIDEO_CAPTURE
+        guard request(CLINUX_VIDIOC_G_FMT, &format) >= 0 else { return nil }
+        let now = format.fmt.pix
+        format.fmt.pix = v4l2_pix_format()
+        format.fmt.pix.width = UInt32(clamping: width ?? Int(now.width))
+        format.fmt.pix.height = UInt32(clamping: height ?? Int(now.height))
+        format.fmt.pix.pixelformat = fourCC.rawValue
+        format.fmt.pix.field = CLINUX_V4L2_FIELD_ANY
+        guard request(CLINUX_VIDIOC_TRY_FMT, &format) >= 0,
+            format.fmt.pix.pixelformat == fourCC.rawValue,
+            format.fmt.pix.width > 0, format.fmt.pix.height > 0
+        else { return nil }
+        let (width, height) = (Int(format.fmt.pix.width), Int(format.fmt.pix.height))
+        return CameraSize(
+            width: SteppedRange(width), height: SteppedRange(height),
+            rates: rates(of: fourCC, width: width, height: height))
     }
 
     private func rates(of fourCC: FourCC, width: Int, height: Int) -> [RateRange] {

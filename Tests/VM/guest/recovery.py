@@ -256,21 +256,32 @@ def suspended(found):
         found["is_live"] = demand.reaches("live")
 
 
-def source_changed(found):
-    """The HDMI input of a capture card, its second one, says that it has another picture now."""
-    options = "n_devs=1 node_types=0x101 vid_cap_nr=0 vid_out_nr=5 num_inputs=2 input_types=0xC num_outputs=1 output_types=1"
-    timings = "--set-dv-bt-timings index=3"
-    for command in ("modprobe -r vivid", f"modprobe vivid {options}", f"v4l2-ctl -d {lucida.CAMERA} -i 1 {timings}"):
+def plug_in_capture_card(number):
+    """In place of the camera, as /dev/videoNUMBER: the HDMI input, its second one, is in use. It cannot scale."""
+    options = (f"n_devs=1 node_types=0x101 vid_cap_nr={number} vid_out_nr=5 num_inputs=2 input_types=0xC num_outputs=1 "
+               "output_types=1 ccs_cap_mode=0")
+    timings = "--set-dv-bt-timings index=0"
+    for command in ("modprobe -r vivid", f"modprobe vivid {options}", f"v4l2-ctl -d /dev/video{number} -i 1 {timings}"):
         subprocess.run(command.split(), timeout=60, check=True, stdout=subprocess.DEVNULL)
+    lucida.set_camera()
+
+
+def change_source():
+    """Of the capture card, twice: to what comes from its output, which is nothing, and back."""
+    for value in (1, 0):
+        inject("loop_video", value)
+
+
+def source_changed(found):
+    """The HDMI input of a capture card says that it has another picture now."""
+    plug_in_capture_card(0)
     with lucida.run_camera(*pipeline.PLAIN) as daemon, v4l2.Device(lucida.LOOPBACK) as reader:
         try:
             pipeline.started_reader(reader, daemon)
-            found["before"] = demand.reaches("live")
-            # Two changes: to what comes from the output, which is nothing, and back.
-            for value in (1, 0):
-                inject("loop_video", value)
+            found["before"] = next_picture(reader)
+            change_source()
             found["is_lost"] = count_reaches("lost", 1)
-            found["after"] = demand.reaches("live")
+            found["after"] = next_picture(reader)
             found["exit"] = daemon.terminate()
         finally:
             found["log"] = daemon.log()
