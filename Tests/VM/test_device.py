@@ -205,6 +205,27 @@ class HolderTests:
         self.assertEqual([found["card"], found["offers"]], ["Lucida", "output"])
         self.assertEqual(found["once_more"], [0, "/dev/video20 is there\n"])
 
+    def test_a_device_made_later_is_held_like_any_other(self):
+        for name in ("auto", "/dev/video20"):
+            with self.subTest(name):
+                status, output, *rest = self.facts("added")[name]
+                if self.version == "0.12.7":
+                    self.assertEqual(status, 1, output)
+                    self.assertIn("makes devices only when it is loaded", output)
+                    continue
+                self.assertEqual(status, 0, output)
+                held, removed, made_again = rest
+                self.assertEqual(held["format"], [128, 72, "YUYV"], held["log"])
+                self.assertEqual((held["card"], held["offers"]), ("Lucida", "capture "))
+                self.assertTrue(held["shows"], held["log"])
+                stale, seconds = held["killed"]
+                self.assertLessEqual(stale, 3, held["log"])
+                self.assertIsNotNone(seconds, held["log"])
+                self.assertCards(held["cards"] + held["cards_after"], held["log"])
+                # Nobody can take it away while it is held, and when it has gone it is made again.
+                self.assertEqual((held["removed"], removed), ("EBUSY", None))
+                self.assertEqual(made_again, [0, output])
+
     def test_prepare_takes_no_camera_for_it(self):
         status, output = self.facts("prepare")["a_camera"]
         self.assertEqual(status, 1)

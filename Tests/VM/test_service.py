@@ -5,6 +5,7 @@ import re
 import unittest
 
 import case
+import vm
 
 CAPTURE, OUTPUT = 0x1, 0x2
 
@@ -129,6 +130,16 @@ class ServiceTests:
         self.assertLessEqual(found["seconds_to_the_card"], 1)
         self.assertLessEqual(found["seconds_to_the_camera"], 5)
 
+    def test_an_app_reads_on_while_both_units_are_restarted(self):
+        found = self.facts("both_restart")
+        self.assertEqual(found["restarted"][0], 0, found["log"])
+        self.assertTrue(found["is_another"] and found["is_reading"], found["log"])
+        for what in ("before", "card", "camera"):
+            self.assertIsNotNone(found[what], f"{what}: {found['log']}")
+        # Cards and whole pictures, nothing between.
+        self.assertEqual([bars for bars in found["kinds"] if 4 <= bars < 8], [])
+        self.assertEqual(found["flags"] & (CAPTURE | OUTPUT), CAPTURE)
+
     def test_feeds_the_watchdog_while_nobody_looks(self):
         found = self.facts("watchdog")
         self.assertTrue(found["is_told"])
@@ -171,9 +182,7 @@ def service_tests(loopback_version):
     return Tests
 
 
-# Debian 12's own, without a control device, and the newest.
-Service_0_12_7 = service_tests("0.12.7")
-Service_0_15_0 = service_tests("0.15.0")
+Service_0_12_7, Service_0_13_2, Service_0_15_0 = map(service_tests, vm.LOOPBACK_VERSIONS)
 
 
 if __name__ == "__main__":

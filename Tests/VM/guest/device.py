@@ -484,14 +484,55 @@ def a_babbling_client(found):
         found["log"] = holder.log()[-4000:]
 
 
+def load_driver(options):
+    driver = f"{os.environ['LUCIDA_ROOT']}/.build/vm/v4l2loopback-{os.environ['VM_LOOPBACK']}.ko"
+    subprocess.run(["insmod", driver, *options.split()], check=True)
+
+
+def added(found):
+    """Devices that the driver is told to make when it is loaded already, one with any number, one with its own; removed, and made
+    again."""
+    subprocess.run(["rmmod", "v4l2loopback"], check=True)
+    load_driver("devices=0")
+    for name in ("auto", NUMBER_20):
+        path = configuration(name)
+        status, output = found[name] = run("device", "prepare", "--config", path)
+        if status == 0:
+            device_path = output.split()[0]
+            found[name] += [held(device_path, path), remove(device_path), run("device", "prepare", "--config", path)]
+
+
+def remove(path):
+    """`v4l2loopback-ctl delete`: why the driver refuses, or None."""
+    with open("/dev/v4l2loopback") as control:
+        number = int(path.removeprefix("/dev/video"))
+        return v4l2.refusal(lambda: v4l2.fcntl.ioctl(control, v4l2.LOOPBACK_REMOVE, number))
+
+
+def held(device_path, path):
+    """What an app sees of a device while a holder has it, a Lucida writes to it and is killed, and after that."""
+    seen = {}
+    with Holder("--config", path) as holder, v4l2.Device(device_path) as reader:
+        seen["format"] = started(reader)
+        seen["cards"] = cards(reader, 3)
+        with lucida.Lucida("run", "--config", path, "--source", f"v4l2:{lucida.CAMERA}", *PLAIN) as process:
+            seen["shows"] = pipeline.frame_with_bars(reader) is not None
+            seen["removed"] = remove(device_path)
+            seen["killed"] = stale_after(reader, process.process.kill)
+        seen["cards_after"] = cards(reader, 3)
+        seen["offers"] = offers(device_path)
+        with v4l2.Device(device_path) as app:
+            seen["card"] = app.capabilities()[0]
+        seen["log"] = holder.log() + process.log()
+    return seen
+
+
 def another_number(found):
     """The driver away, and back with its device at another number."""
     subprocess.run(["rmmod", "v4l2loopback"], check=True)
     found["without_driver"] = run("device", "hold", "--config", configuration("auto"))
     found["prepare_without"] = run("device", "prepare", "--config", configuration("auto"))
-    driver = f"{os.environ['LUCIDA_ROOT']}/.build/vm/v4l2loopback-{os.environ['VM_LOOPBACK']}.ko"
-    subprocess.run(
-        ["insmod", driver, "video_nr=11", "exclusive_caps=1", "card_label=Lucida"], check=True)
+    load_driver("video_nr=11 exclusive_caps=1 card_label=Lucida")
     found["by_its_old_number"] = run(
         "device", "hold", "--config", configuration(lucida.LOOPBACK))
     with Holder("--config", configuration("auto")) as holder:
@@ -555,5 +596,5 @@ if __name__ == "__main__":
     steps.run(
         nobody_holds, holder_keeps_it_to_itself, descriptor_is_handed_on, by_default, hold, holder_dies,
         holder_restarts, a_reading_ffmpeg, a_silent_client, a_babbling_client, another_size,
-        idle, prepare, another_number,
+        idle, prepare, another_number, added,
     )

@@ -182,6 +182,22 @@ def restart_after_a_kill(found):
         found["log"] = journal()
 
 
+def both_restart(found):
+    """What an update of the package does, while an app reads."""
+    with pipeline.ReadingFfmpeg() as app:
+        found["before"] = app.frames_until(lambda bars: bars == 8)
+        before = state()["MainPID"]
+        found["restarted"] = sh("systemctl restart lucida-device lucida")
+        found["is_another"] = state()["MainPID"] not in ("0", before)
+        found["card"] = app.frames_until(lambda bars: bars < 4)
+        found["camera"] = app.frames_until(lambda bars: bars == 8)
+        found["is_reading"] = app.is_running()
+        found["kinds"] = sorted(set(app.kinds))
+    with v4l2.Device(lucida.LOOPBACK) as reader:
+        found["flags"] = reader.capabilities()[1]
+    found["log"] = device_journal() + journal()
+
+
 def watchdog(found):
     """Whether the service tells systemd again and again that all is well, though nobody looks."""
 
@@ -249,6 +265,6 @@ def journal():
 if __name__ == "__main__":
     lucida.set_camera()
     steps.run(
-        install, device, start, sandbox, control, doctor, restart_after_a_kill, watchdog, hung, stop, nothing_to_hold,
+        install, device, start, sandbox, control, doctor, restart_after_a_kill, both_restart, watchdog, hung, stop, nothing_to_hold,
         uninstall
     )

@@ -15,7 +15,10 @@ QUERYCAP, G_FMT, S_FMT = 0x80685600, 0xC0D05604, 0xC0D05605
 REQBUFS, QUERYBUF, QBUF, DQBUF = 0xC0145608, 0xC0585609, 0xC058560F, 0xC0585611
 STREAMON, STREAMOFF = 0x40045612, 0x40045613
 ENUM_FMT, TRY_FMT = 0xC0405602, 0xC0D05640
+S_CTRL, HORIZONTAL_FLIP = 0xC008561C, 0x00980914
 ENUM_FRAMESIZES, ENUM_FRAMEINTERVALS = 0xC02C564A, 0xC034564B
+# v4l2loopback's, at /dev/v4l2loopback.
+LOOPBACK_REMOVE = 0x4C81
 
 
 def fourcc(text):
@@ -76,6 +79,9 @@ class Device:
         struct.pack_into("<I4xIIII", request, 0, CAPTURE, width, height, fourcc(code), 1)
         self.ioctl(TRY_FMT, request)
         return self._format(request)
+
+    def set_control(self, control, value):
+        self.ioctl(S_CTRL, struct.pack("<Ii", control, value))
 
     def formats(self):
         """Four-character codes, as an app enumerates them."""
