@@ -63,7 +63,7 @@ class Program:
         pairs = {"transform.model": self.model.resolve(), "output.codec": "ffv1"}
         pairs |= {f"transform.{key}": value for key, value in settings.items()}
         sets = [word for key, value in pairs.items() for word in ("--set", f"{key}={value}")]
-        command = [str(self.lucida), "transform", str(clip), str(out), "--size", self.size, "--style", style, *sets]
+        command = [str(self.lucida), "transform", "--overwrite", str(clip), str(out), "--size", self.size, "--style", style, *sets]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
             raise SystemExit(f"{' '.join(command)}\n{result.stderr}")

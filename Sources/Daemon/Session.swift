@@ -16,6 +16,8 @@ public struct SessionOptions: Sendable {
     public var durationSeconds: Double?
     /// Every frame in order, as fast as it can: for files, not for live work.
     public var isOffline = false
+    /// Whether an offline run may write over what is there already.
+    public var overwrites = false
     /// File for a picture of one frame before and after, side by side; `nil`: none.
     public var picturePath: String?
     /// Shows a line that keeps changing while the run goes on.
@@ -53,7 +55,10 @@ public struct Session {
         let signals = SignalWaiter()
         try checkFiles()
         let sinks = try configuration.output.sinks.map(makeSink)
-        let (pipeline, control) = try start(sinks)
+        let (pipeline, control): (Pipeline, SessionControl)
+        do { (pipeline, control) = try start(sinks) } catch {
+            throw signals.isEndAsked ? SessionError("stopped before it had begun") : error
+        }
         if let core = environment["OPENBLAS_CORETYPE"] {
             log.info("OPENBLAS_CORETYPE=\(core) is set; unset it to let Lucida choose the kernels")
         }
@@ -146,6 +151,7 @@ public struct Session {
                     "\(output) is the input itself: name another file for the output")
             }
         }
+        if options.isOffline && !options.overwrites { try requireNothingThere() }
         for case .file(let output) in configuration.output.sinks
         where SinkName.file(output).isPicture && hasManyFrames() {
             let stem = output.prefix(upTo: output.lastIndex(of: ".") ?? output.endIndex)
@@ -156,6 +162,24 @@ public struct Session {
         }
         for path in [configuration.report.path, options.picturePath ?? ""] where !path.isEmpty {
             try requireWritableFolder(of: path)
+        }
+    }
+
+    /// What took hours to make is not lost to a slip of the keyboard. An empty file is one that was made for this.
+    private func requireNothingThere() throws(SessionError) {
+        for sink in configuration.output.sinks {
+            let path: String
+            switch sink {
+            case .file(let file): path = file
+            case .frames(let folder):
+                path = folder + (folder.hasSuffix("/") ? "" : "/") + "000001.png"
+            default: continue
+            }
+            var status = stat()
+            guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_size > 0
+            else { continue }
+            throw SessionError(
+                "\(path) is there already: name another output, or write over it with --overwrite")
         }
     }
 
@@ -312,13 +336,16 @@ public struct Session {
         }
     }
 
-    /// What broke off the run; a sink that failed beside others that went on is only logged.
+    /// What broke off the run, or was lost in it.
     private func failure(of summary: PipelineSummary) -> SessionError? {
         if summary.isSourceFailed { return SessionError("the input broke off before its end") }
         let lost = summary.sinks.filter(\.isLost)
         guard !lost.isEmpty else { return nil }
         let names = lost.map(\.name).joined(separator: ", ")
-        if lost.count == summary.sinks.count { return SessionError("the output failed: \(names)") }
+        // A service that is stopped has nobody to tell but its log.
+        if lost.count == summary.sinks.count || !isService {
+            return SessionError("the output failed: \(names)")
+        }
         log.error("an output failed during the run: \(names)")
         return nil
     }

@@ -66,6 +66,7 @@ public final class Demuxer: @unchecked Sendable {
             withExtendedLifetime(interruption) { avformat_close_input(&container) }
             throw error
         }
+        interruption.hasOpened()
         self.file = file
         self.interruption = interruption
         self.timeoutNanoseconds = timeoutNanoseconds

@@ -43,12 +43,12 @@ public final class ImageWriter: @unchecked Sendable {
         if mkdir(directory, 0o777) != 0 && errno != EEXIST {
             throw LibAVError(operation: "make", code: clibav_error(errno), file: directory)
         }
-        if access(directory, W_OK | X_OK) != 0 {
-            throw LibAVError(operation: "write to", code: clibav_error(errno), file: directory)
-        }
         var status = stat()
         if stat(directory, &status) != 0 || status.st_mode & S_IFMT != S_IFDIR {
             throw LibAVError(operation: "write to", code: clibav_error(ENOTDIR), file: directory)
+        }
+        if access(directory, W_OK | X_OK) != 0 {
+            throw LibAVError(operation: "write to", code: clibav_error(errno), file: directory)
         }
         try self.init(codec: AV_CODEC_ID_PNG, input: input, directory: directory)
         if continuesSeries { offset = try Self.lastNumber(in: directory) }

@@ -87,6 +87,7 @@ public final class Muxer: @unchecked Sendable {
             encoder = try videoEncoder(for: opened, path, input: input, options)
             stream = try addStream(to: opened, of: encoder, rate: input.frameRate, file: file)
             try open(opened, path, interruption)
+            interruption.hasOpened()
         } catch {
             // libav asks it until the container is closed.
             withExtendedLifetime(interruption) { close(&container) }

@@ -34,6 +34,9 @@ struct TransformCommand: ParsableCommand {
         completion: .file())
     var report: String?
 
+    @Flag(name: .long, help: "Write over an output that is there already.")
+    var overwrite = false
+
     func run() throws {
         let sink = output.hasSuffix("/") ? "frames:" + output : "file:" + output
         var overrides = [
@@ -56,6 +59,7 @@ struct TransformCommand: ParsableCommand {
         let log = makeLogger(loaded.configuration)
         var session = SessionOptions()
         session.isOffline = true
+        session.overwrites = overwrite
         session.showsProgress = isTerminal()
         let result = try Session(
             loaded: loaded, options: session, log: log

@@ -311,8 +311,9 @@ class Run(Case):
                 _, err = process.communicate(timeout=60)
             finally:
                 process.kill()
-        self.assertEqual(process.returncode, 0, err)
-        self.assertIn(target, err)
+        # The others are whole, and yet something was lost.
+        self.assertEqual(process.returncode, 1, err)
+        self.assertIn(f"the output failed: {target}", err)
         lost, good = json.loads(report.read_text())["outputs"]
         self.assertTrue(lost["isLost"])
         self.assertFalse(good["isLost"])
@@ -361,6 +362,20 @@ class Run(Case):
                     pass
         _, err = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 0, err)
+
+    def test_an_address_that_does_not_answer_can_be_given_up_at_once(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            source = f"file:http://127.0.0.1:{server.getsockname()[1]}/film.mp4"
+            process = subprocess.Popen(
+                [BINARY, "run", "--source", source, "--sink", "null"], stderr=subprocess.PIPE, text=True)
+            self.addCleanup(process.kill)
+            server.settimeout(60)
+            with server.accept()[0]:
+                process.send_signal(signal.SIGINT)
+                _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 1)
+        # No answer in time would be another error.
+        self.assertIn("stopped before it had begun", err)
 
     def test_a_network_target_that_is_wrong_is_an_error_at_once(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -819,8 +834,18 @@ class Transform(Case):
                         "-frames:v", "1", str(picture)], check=True)
         self.assertEqual(lucida("transform", picture, out).returncode, 0)
         self.assertEqual(probe(out)[1:3], (161, 97))
-        self.assertEqual(lucida("transform", picture, out, "--size", "320x180").returncode, 0)
+        self.assertEqual(lucida("transform", picture, out, "--overwrite", "--size", "320x180").returncode, 0)
         self.assertEqual(probe(out)[1:3], (320, 180))
+
+    def test_what_is_there_already_is_written_over_on_demand_only(self):
+        clip, out, folder = self.clip("a.mkv", frames=2), self.folder / "out.mkv", self.folder / "out"
+        for path, file in ((out, out), (f"{folder}/", folder / "000001.png")):
+            self.assertEqual(lucida("transform", clip, path).returncode, 0)
+            before = file.read_bytes()
+            self.assertRefused(lucida("transform", clip, path, "--strength", "0"), file, "--overwrite")
+            self.assertEqual(file.read_bytes(), before)
+            self.assertEqual(lucida("transform", clip, path, "--strength", "0", "--overwrite").returncode, 0)
+            self.assertNotEqual(file.read_bytes(), before)
 
     def test_a_video_into_one_picture_is_refused_before_anything_is_written(self):
         clip, out = self.clip("a.mkv", frames=3), self.folder / "out.png"
@@ -851,7 +876,7 @@ class Transform(Case):
         self.assertEqual(probe(out)[1:3], (160, 96))
         self.assertIn(f"{out} is 160×96, not 161×97", result.stderr)
         self.assertIn("ffv1", result.stderr)
-        self.assertNotIn("left out", lucida("transform", picture, out, "--size", "160x96").stderr)
+        self.assertNotIn("left out", lucida("transform", picture, out, "--overwrite", "--size", "160x96").stderr)
         self.assertIn("column or row is left out", lucida("transform", "--help").stdout)
 
     def test_the_style_changes_the_picture(self):
@@ -946,7 +971,7 @@ class Errors(Case):
                     data[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
             path = self.folder / f"broken-{number}.mp4"
             path.write_bytes(data)
-            result = lucida("transform", path, self.folder / "o.mkv", timeout=60)
+            result = lucida("transform", path, self.folder / "o.mkv", "--overwrite", timeout=60)
             if result.returncode != 0:
                 self.assertRefused(result, path)
             path.unlink()
@@ -961,7 +986,12 @@ class Errors(Case):
 
     def test_wrong_options_say_what_is_allowed(self):
         self.assertRefused(lucida("run", "--source", "tset"), "tset", "v4l2:PATH")
-        self.assertRefused(lucida("run", "--source", "test", "--sink", "nul"), "nul", "frames:DIR")
+        self.assertRefused(lucida("run", "--source", "test", "--sink", "nul"), 'is "nul"; allowed', "frames:DIR")
+        self.assertRefused(lucida("run", "--source", "test", "--sink", "out.mkv"), 'did you mean "file:out.mkv"?')
+        self.assertRefused(lucida("run", "--source", "clips/a.mp4"), 'did you mean "file:clips/a.mp4"?')
+        self.assertRefused(lucida("run", "--source", "test", "--sink", "null", "--sink", "null"), '"null" comes twice')
+        (self.folder / "file").touch()
+        self.assertRefused(lucida("run", "--source", "test", "--sink", f"frames:{self.folder}/file"), "Not a directory")
         self.assertRefused(lucida("run", "--size", "640*360"), "640x360")
         small = lucida("bench", "engine", "--size", "20x12")
         self.assertRefused(small, 'output.height is "12"')

@@ -152,9 +152,13 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
             SourceName("usb-046d_HD_Webcam-video-index0")
                 == .device("usb-046d_HD_Webcam-video-index0"))
         #expect(SourceName("file:rtsp://a/b") == .file("rtsp://a/b"))
+        #expect(SourceName("rtsp://a/b") == .file("rtsp://a/b"))
+        #expect(SinkName("rtmp://a/b") == .file("rtmp://a/b"))
         #expect(SinkName("frames:out") == .frames("out"))
         #expect(SinkName("null") == .null)
-        for text in ["", "v4l2:", "file:", "/dev/", "Auto", "video0", "null"] {
+        for text in [
+            "", "v4l2:", "file:", "/dev/", "Auto", "video0", "null", "://a", "rtsp://", "a b://c",
+        ] {
             #expect(SourceName(text) == nil, "\(text)")
         }
         for text in ["", "test", "frames:", "out.mp4"] { #expect(SinkName(text) == nil, "\(text)") }

@@ -48,7 +48,12 @@ struct ConfigurationReader {
                 return
             }
         }
-        reportNotAllowed(key, quoted(override.value), origin)
+        let value = parsed.flatMap(ConfigurationValue.init)
+        if case .list(let texts)? = value {
+            reportNotAllowed(key, shown(.list(texts)), of: texts, origin)
+        } else {
+            reportNotAllowed(key, quoted(override.value), of: [override.value], origin)
+        }
     }
 
     /// Adds a problem that has nothing to do with a key.
@@ -105,7 +110,7 @@ struct ConfigurationReader {
             return
         }
         guard key.write(plain, &configuration) else {
-            reportNotAllowed(key, shown(plain), origin)
+            reportNotAllowed(key, shown(plain), of: plain.texts, origin)
             return
         }
         origins[key.name] = origin
@@ -114,6 +119,7 @@ struct ConfigurationReader {
     private func shown(_ value: ConfigurationValue) -> String {
         switch value {
         case .text(let text): quoted(text)
+        case .list(let texts) where texts.count == 1: quoted(texts[0])
         case .list(let texts): "[" + texts.prefix(9).map(quoted).joined(separator: ", ") + "]"
         default: value.description
         }
@@ -174,10 +180,19 @@ struct ConfigurationReader {
     }
 
     private mutating func reportNotAllowed(
-        _ key: ConfigurationKey, _ value: String, _ origin: ConfigurationOrigin
+        _ key: ConfigurationKey, _ value: String, of texts: [String] = [],
+        _ origin: ConfigurationOrigin
     ) {
         refused.insert(key.name)
-        report("\(key.name) is \(value); allowed: \(key.allowed)", origin)
+        let hint =
+            switch key.name {
+            case "camera.source": nameHint(texts) { SourceName($0) != nil }
+            case "output.sinks": nameHint(texts) { SinkName($0) != nil }
+            default: String?.none
+            }
+        report(
+            "\(key.name) is \(value); \(hint.map { $0 + " " } ?? "")allowed: \(key.allowed)", origin
+        )
     }
 
     private mutating func checkPair(_ first: String, _ second: String, _ a: Int, _ b: Int) {

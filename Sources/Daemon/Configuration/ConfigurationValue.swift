@@ -27,6 +27,15 @@ public enum ConfigurationValue: Sendable, Equatable, CustomStringConvertible {
         }
     }
 
+    /// The texts in it: one, several or none.
+    var texts: [String] {
+        switch self {
+        case .text(let text): [text]
+        case .list(let texts): texts
+        default: []
+        }
+    }
+
     /// A parsed value; `nil` for kinds that no key takes: dates, sections, lists of other things.
     init?(_ value: TOMLValue) {
         switch value {

@@ -28,6 +28,8 @@ public enum SourceName: Sendable, Equatable, CustomStringConvertible {
             self = .device(path)
         } else if text.after("/dev/") != nil || text.isDeviceIdentifier {
             self = .device(text)
+        } else if text.isURL {
+            self = .file(text)
         } else {
             return nil
         }
@@ -81,6 +83,8 @@ public enum SinkName: Sendable, Equatable, CustomStringConvertible {
             self = .device(path)
         } else if text.after("/dev/") != nil {
             self = .device(text)
+        } else if text.isURL {
+            self = .file(text)
         } else {
             return nil
         }
@@ -130,7 +134,24 @@ public enum SocketName: Sendable, Equatable, CustomStringConvertible {
     }
 }
 
+/// What may have been meant by names of sources or sinks that are none, or by one that comes twice.
+func nameHint(_ texts: [String], isName: (String) -> Bool) -> String? {
+    if let wrong = texts.first(where: { !isName($0) }) {
+        let isPath = wrong.contains("/") || wrong.contains(".")
+        return isPath && !wrong.contains(":") ? "did you mean \(quoted("file:" + wrong))?" : nil
+    }
+    let repeated = texts.first { text in texts.count { $0 == text } > 1 }
+    return repeated.map { "\(quoted($0)) comes twice;" }
+}
+
 extension String {
+    // rtmp://host/live
+    fileprivate var isURL: Bool {
+        guard let end = firstRange(of: "://") else { return false }
+        return end.lowerBound > startIndex && end.upperBound < endIndex
+            && self[..<end.lowerBound].allSatisfy { $0.isLetter || $0.isNumber || $0 == "+" }
+    }
+
     // What follows `prefix`; nil if nothing does.
     fileprivate func after(_ prefix: String) -> String? {
         hasPrefix(prefix) && utf8.count > prefix.utf8.count
