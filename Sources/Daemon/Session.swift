@@ -48,7 +48,7 @@ public struct Session {
     /// Call from the main thread, which must not have started another thread yet.
     ///
     /// - Returns: how it went; its report is written to `report.path` already.
-    /// - Throws: whatever a part that cannot be opened says; a `SessionError` for a report or
+    /// - Throws: `SessionStopped`; whatever a part that cannot be opened says; a `SessionError` for a report or
     ///   picture that cannot be written.
     public func run() throws -> SessionResult {
         keepMemorySteady()
@@ -56,8 +56,10 @@ public struct Session {
         try checkFiles()
         let sinks = try configuration.output.sinks.map(makeSink)
         let (pipeline, control): (Pipeline, SessionControl)
-        do { (pipeline, control) = try start(sinks) } catch {
-            throw signals.isEndAsked ? SessionError("stopped before it had begun") : error
+        do {
+            (pipeline, control) = try start(sinks)
+        } catch let error as LibAVError where error.isInterrupted {
+            throw SessionStopped()
         }
         if let core = environment["OPENBLAS_CORETYPE"] {
             log.info("OPENBLAS_CORETYPE=\(core) is set; unset it to let Lucida choose the kernels")
@@ -167,19 +169,19 @@ public struct Session {
 
     /// What took hours to make is not lost to a slip of the keyboard. An empty file is one that was made for this.
     private func requireNothingThere() throws(SessionError) {
+        let advice = "name another output, or write over it with --overwrite"
         for sink in configuration.output.sinks {
-            let path: String
             switch sink {
-            case .file(let file): path = file
-            case .frames(let folder):
-                path = folder + (folder.hasSuffix("/") ? "" : "/") + "000001.png"
+            case .file(let path):
+                var status = stat()
+                if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_size > 0
+                {
+                    throw SessionError("\(path) is there already: \(advice)")
+                }
+            case .frames(let folder) where ImageWriter.hasSeries(in: folder):
+                throw SessionError("there are pictures in \(folder) already: \(advice)")
             default: continue
             }
-            var status = stat()
-            guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_size > 0
-            else { continue }
-            throw SessionError(
-                "\(path) is there already: name another output, or write over it with --overwrite")
         }
     }
 
@@ -271,10 +273,11 @@ public struct Session {
         case .file(let path):
             return FileSink(
                 path: path, codec: output.codec, constantRateFactor: output.crf, isLive: isPaced,
-                keepsEarlier: isPaced, waitsForFrames: isService, log: log)
+                keepsEarlier: !options.isOffline, waitsForFrames: isService, log: log)
         case .frames(let directory):
             return FramesSink(
-                directory: directory, isLive: isPaced, keepsEarlier: isPaced, log: log)
+                directory: directory, isLive: isPaced, keepsEarlier: !options.isOffline,
+                log: log)
         }
     }
 
@@ -384,6 +387,12 @@ extension LibAV.Fit {
         case .letterbox: self = .letterbox
         }
     }
+}
+
+/// SIGINT or SIGTERM came while an address was still waited for.
+public struct SessionStopped: Error, CustomStringConvertible {
+    /// For the user.
+    public let description = "stopped before it had begun"
 }
 
 /// A run that could not go on.

@@ -56,9 +56,10 @@ public final class Demuxer: @unchecked Sendable {
     ///   larger than 8192 × 8192 pixels, no answer in time.
     public init(file: String, timeoutNanoseconds: Int64 = 10_000_000_000) throws(LibAVError) {
         LibAVLog.takeOver()
-        let interruption = Interruption()
+        let path = MediaPath(file)
+        let interruption = Interruption(opening: path)
         interruption.allow(nanoseconds: timeoutNanoseconds)
-        let opened = try openInput(MediaPath(file), interruption)
+        let opened = try openInput(path, interruption)
         var container: UnsafeMutablePointer<AVFormatContext>? = opened
         let found: VideoStream
         do { found = try VideoStream(of: opened, file: file, interruption) } catch {

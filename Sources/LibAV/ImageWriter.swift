@@ -54,6 +54,11 @@ public final class ImageWriter: @unchecked Sendable {
         if continuesSeries { offset = try Self.lastNumber(in: directory) }
     }
 
+    /// Whether there are pictures of a series.
+    public static func hasSeries(in directory: String) -> Bool {
+        ((try? lastNumber(in: directory)) ?? 0) > 0
+    }
+
     /// The highest number that a picture of a series has there; 0: there is none.
     private static func lastNumber(in directory: String) throws(LibAVError) -> Int {
         guard let entries = opendir(directory) else {

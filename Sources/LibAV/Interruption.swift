@@ -10,7 +10,14 @@ final class Interruption: Sendable {
     // Relaxed: nothing else is published through either, and libav asks again and again.
     private let deadline = Atomic<Int64>(.max)
     private let stopped = Atomic<Bool>(false)
-    private let isOpening = Atomic<Bool>(true)
+    // Whether something on the network is being opened, and whether a signal has ended that.
+    private let isOpening: Atomic<Bool>
+    private let wasInterrupted = Atomic<Bool>(false)
+
+    /// - Parameter path: what will be opened. Until `hasOpened`, SIGINT and SIGTERM end the opening of an address, where
+    ///   they are blocked and wait for the very thread that is busy with it, as at the start of a run. A file does not
+    ///   keep anybody waiting, and would be left half made.
+    init(opening path: MediaPath) { isOpening = Atomic(path.localPath == nil) }
 
     /// Gives what follows so long.
     ///
@@ -23,15 +30,18 @@ final class Interruption: Sendable {
     /// Ends what is going on and whatever comes after. Any thread.
     func stop() { stopped.store(true, ordering: .relaxed) }
 
-    /// Says that the opening is over. Until then SIGINT and SIGTERM end it as well, where they are blocked and wait for a
-    /// thread that is busy with just that.
+    /// Says that the opening is over.
     func hasOpened() { isOpening.store(false, ordering: .relaxed) }
 
     private var endsOpening: Bool {
         guard isOpening.load(ordering: .relaxed) else { return false }
         var waiting = sigset_t()
         sigpending(&waiting)
-        return sigismember(&waiting, SIGINT) == 1 || sigismember(&waiting, SIGTERM) == 1
+        guard sigismember(&waiting, SIGINT) == 1 || sigismember(&waiting, SIGTERM) == 1 else {
+            return false
+        }
+        wasInterrupted.store(true, ordering: .relaxed)
+        return true
     }
 
     var isStopped: Bool { stopped.load(ordering: .relaxed) }
@@ -52,6 +62,7 @@ final class Interruption: Sendable {
 
     /// What libav's "immediate exit requested" really was.
     func explain(_ code: Int32) -> Int32 {
-        code == clibav_error_exit && !isStopped ? clibav_error_timed_out : code
+        if wasInterrupted.load(ordering: .relaxed) { return clibav_error_exit }
+        return code == clibav_error_exit && !isStopped ? clibav_error_timed_out : code
     }
 }

@@ -28,6 +28,9 @@ public struct LibAVError: Error, Equatable, CustomStringConvertible {
         return code < 0 && error < 4096 ? error : nil
     }
 
+    /// Whether SIGINT or SIGTERM ended an opening.
+    public var isInterrupted: Bool { code == clibav_error_exit }
+
     /// Whether an address has nobody there who answers now, but may later. A name that is not known
     /// is a mistake.
     public var isUnanswered: Bool {

@@ -53,7 +53,7 @@ public final class Muxer: @unchecked Sendable {
     /// Why `write` failed. Sink thread only.
     public private(set) var lastError: LibAVError?
 
-    private let interruption = Interruption()
+    private let interruption: Interruption
     private let options: MuxerOptions
     private let container: UnsafeMutablePointer<AVFormatContext>
     private let stream: UnsafeMutablePointer<AVStream>
@@ -77,6 +77,7 @@ public final class Muxer: @unchecked Sendable {
         LibAVLog.takeOver()
         let path = MediaPath(file)
         try path.checkWritable()
+        interruption = Interruption(opening: path)
         interruption.allow(nanoseconds: options.timeoutNanoseconds)
         var container: UnsafeMutablePointer<AVFormatContext>? = try allocateOutput(path, options)
         guard let opened = container else {

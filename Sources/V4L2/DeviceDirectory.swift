@@ -224,12 +224,15 @@ public enum DeviceDirectory {
         }
         guard formats.contains(where: { $0.fourCC.isUsableColour && !$0.sizes.isEmpty }) else {
             let codes = formats.map(\.fourCC.description).joined(separator: ", ")
-            return (
-                .camera, false,
-                formats.isEmpty
-                    ? "lists no formats (used by another program, or an output in disguise)"
-                    : "offers no colour format (only \(codes)): an infrared or depth sensor"
-            )
+            let remark =
+                if formats.isEmpty {
+                    "lists no formats (used by another program, or an output in disguise)"
+                } else if formats.contains(where: \.fourCC.isUsableColour) {
+                    "names no size (\(codes)): nothing is connected, or it has to be set up first"
+                } else {
+                    "offers no colour format (only \(codes)): an infrared or depth sensor"
+                }
+            return (.camera, false, remark)
         }
         if isInUse { return (.camera, false, "another program uses it (fuser -v names it)") }
         return (.camera, true, nil)

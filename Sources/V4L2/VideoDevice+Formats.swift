@@ -70,7 +70,8 @@ extension VideoDevice {
     private func sizeTried(for fourCC: FourCC, width: Int?, height: Int?) -> CameraSize? {
         var format = v4l2_format()
         format.type = CLINUX_V4L2_BUF_TYPE_VIDEO_CAPTURE
-        guard request(CLINUX_VIDIOC_G_FMT, &format) >= 0 else { return nil }
+        let isKnown = request(CLINUX_VIDIOC_G_FMT, &format) >= 0
+        guard isKnown || width != nil && height != nil else { return nil }
         let now = format.fmt.pix
         format.fmt.pix = v4l2_pix_format()
         format.fmt.pix.width = UInt32(clamping: width ?? Int(now.width))

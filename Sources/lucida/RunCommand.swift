@@ -13,6 +13,9 @@ struct RunCommand: ParsableCommand {
             Runs until Ctrl-C or SIGTERM, then prints how live it was: frame age, rate, dropped \
             frames, memory. Without options the configuration decides; its default is the first camera \
             and the first v4l2loopback device.
+
+            The status is 0, or 1 if the run could not begin or go on, or if an output was lost, or \
+            still away at the end.
             """)
 
     @OptionGroup var options: ConfigurationOptions
@@ -22,7 +25,7 @@ struct RunCommand: ParsableCommand {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "auto, test, v4l2:PATH, a name in /dev/v4l/by-id, or file:PATH-or-URL (camera.source).",
+            "auto, test, v4l2:PATH, a name in /dev/v4l/by-id, file:PATH or a URL (camera.source).",
             valueName: "source"),
         completion: .list(["auto", "test", "v4l2:", "file:"]))
     var source: String?
@@ -30,7 +33,7 @@ struct RunCommand: ParsableCommand {
     @Option(
         name: .long, parsing: .singleValue,
         help: ArgumentHelp(
-            "auto, null, v4l2:PATH, file:PATH-or-URL or frames:DIR (output.sinks). "
+            "auto, null, v4l2:PATH, file:PATH, frames:DIR or a URL (output.sinks). "
                 + "May be repeated.",
             valueName: "sink"),
         completion: .list(["auto", "null", "v4l2:", "file:", "frames:"]))
@@ -86,9 +89,13 @@ struct RunCommand: ParsableCommand {
         session.source = source
         session.picturePath = picture
         session.showsProgress = isTerminal()
-        let result = try Session(
-            loaded: loaded, options: session, log: log
-        ).run()
+        let result: SessionResult
+        do {
+            result = try Session(loaded: loaded, options: session, log: log).run()
+        } catch let stop as SessionStopped {
+            log.notice("\(stop)")
+            return
+        }
         print(result.report.text)
         if let failure = result.failure { throw failure }
     }

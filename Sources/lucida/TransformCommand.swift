@@ -34,13 +34,20 @@ struct TransformCommand: ParsableCommand {
         completion: .file())
     var report: String?
 
-    @Flag(name: .long, help: "Write over an output that is there already.")
+    @Flag(
+        name: .long,
+        help: "Write over an output that is there already. (A report is always replaced.)")
     var overwrite = false
 
+    /// A path as a source or sink names it, of somebody who has written it so already, too.
+    private static func file(_ path: String) -> String {
+        path.hasPrefix("file:") ? path : "file:" + path
+    }
+
     func run() throws {
-        let sink = output.hasSuffix("/") ? "frames:" + output : "file:" + output
+        let sink = output.hasSuffix("/") ? "frames:" + output : Self.file(output)
         var overrides = [
-            ConfigurationOverride(option: "in", key: "camera.source", value: "file:" + input),
+            ConfigurationOverride(option: "in", key: "camera.source", value: Self.file(input)),
             ConfigurationOverride(option: "out", key: "output.sinks", values: [sink]),
             // A file waits for every step of a frame; a batch would only lose its last frames.
             ConfigurationOverride(option: "in", key: "transform.stream_batch", value: "false"),

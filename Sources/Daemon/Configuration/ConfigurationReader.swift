@@ -186,8 +186,8 @@ struct ConfigurationReader {
         refused.insert(key.name)
         let hint =
             switch key.name {
-            case "camera.source": nameHint(texts) { SourceName($0) != nil }
-            case "output.sinks": nameHint(texts) { SinkName($0) != nil }
+            case "camera.source": nameHint(texts) { SourceName($0)?.description }
+            case "output.sinks": nameHint(texts) { SinkName($0)?.description }
             default: String?.none
             }
         report(

@@ -15,7 +15,7 @@ public enum ConfigurationSchema {
             Where frames come from: "auto" is the first camera that works, "test" a drawn person
             who stands in for one. A camera is named by path ("v4l2:/dev/video0") or, so that
             it is found again whatever else is plugged in, by a name listed in /dev/v4l/by-id.
-            "file:PATH-or-URL" plays a video.
+            "file:PATH" or a URL (rtsp://…) plays a video.
             """),
         .integer(
             "camera.width", \.camera.width, 16...4096,
@@ -138,7 +138,7 @@ public enum ConfigurationSchema {
             "output.sinks",
             """
             Where pictures go, one place or several. "auto" is the first v4l2loopback device,
-            "file:PATH-or-URL" a video file or stream, "frames:DIR" a directory of pictures,
+            "file:PATH" a video file, a URL (rtmp://…) a stream, "frames:DIR" a directory of pictures,
             "null" nowhere. After a full disk a video goes on in another file, NAME-2.mkv, and
             so does a live run that finds one there, a folder with its next number. Playlists
             (.m3u8, .mpd) are written over.

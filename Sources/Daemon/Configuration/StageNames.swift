@@ -14,7 +14,7 @@ public enum SourceName: Sendable, Equatable, CustomStringConvertible {
     /// What `init` takes, for messages.
     public static let allowed =
         "\"auto\", \"test\", \"v4l2:PATH\", \"/dev/…\", a name in /dev/v4l/by-id, "
-        + "or \"file:PATH-or-URL\""
+        + "\"file:PATH\" or a URL"
 
     /// Reads a name; `nil` if it is none.
     public init?(_ text: String) {
@@ -67,7 +67,7 @@ public enum SinkName: Sendable, Equatable, CustomStringConvertible {
 
     /// What `init` takes, for messages.
     public static let allowed =
-        "\"auto\", \"null\", \"v4l2:PATH\", \"/dev/…\", \"file:PATH-or-URL\" or \"frames:DIR\""
+        "\"auto\", \"null\", \"v4l2:PATH\", \"/dev/…\", \"file:PATH\", \"frames:DIR\" or a URL"
 
     /// Reads a name; `nil` if it is none.
     public init?(_ text: String) {
@@ -135,12 +135,15 @@ public enum SocketName: Sendable, Equatable, CustomStringConvertible {
 }
 
 /// What may have been meant by names of sources or sinks that are none, or by one that comes twice.
-func nameHint(_ texts: [String], isName: (String) -> Bool) -> String? {
-    if let wrong = texts.first(where: { !isName($0) }) {
+///
+/// - Parameter read: the name that a text stands for, in one of several ways to write it; `nil` if it is none.
+func nameHint(_ texts: [String], read: (String) -> String?) -> String? {
+    if let wrong = texts.first(where: { read($0) == nil }) {
         let isPath = wrong.contains("/") || wrong.contains(".")
-        return isPath && !wrong.contains(":") ? "did you mean \(quoted("file:" + wrong))?" : nil
+        return isPath && !wrong.contains(":") && !wrong.hasPrefix("/dev/")
+            ? "did you mean \(quoted("file:" + wrong))?" : nil
     }
-    let repeated = texts.first { text in texts.count { $0 == text } > 1 }
+    let repeated = texts.first { text in texts.count { read($0) == read(text) } > 1 }
     return repeated.map { "\(quoted($0)) comes twice;" }
 }
 
@@ -149,7 +152,9 @@ extension String {
     fileprivate var isURL: Bool {
         guard let end = firstRange(of: "://") else { return false }
         return end.lowerBound > startIndex && end.upperBound < endIndex
-            && self[..<end.lowerBound].allSatisfy { $0.isLetter || $0.isNumber || $0 == "+" }
+            && self[..<end.lowerBound].allSatisfy {
+                $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "+")
+            }
     }
 
     // What follows `prefix`; nil if nothing does.

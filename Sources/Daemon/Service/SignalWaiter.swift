@@ -32,13 +32,6 @@ struct SignalWaiter {
         return signal > 0 ? signal : nil
     }
 
-    /// Whether SIGINT or SIGTERM waits.
-    var isEndAsked: Bool {
-        var waiting = sigset_t()
-        sigpending(&waiting)
-        return sigismember(&waiting, SIGINT) == 1 || sigismember(&waiting, SIGTERM) == 1
-    }
-
     /// From now on a second signal ends the process at once, as a user who presses Ctrl-C twice
     /// expects.
     func release() {

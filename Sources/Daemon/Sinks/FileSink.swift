@@ -7,7 +7,7 @@ internal import Pipeline
 internal import Realtime
 internal import Video
 
-/// `--sink file:PATH-or-URL`, and the output of `lucida transform`.
+/// `--sink file:PATH` or a URL, and the output of `lucida transform`.
 ///
 /// In a live run a full disk or a target that has gone, or has not come yet, is no end: it is opened again
 /// and again, a file under another name, so that what it has is kept.
@@ -47,7 +47,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
     /// - Parameters:
     ///   - isLive: whether to wait for a target that fails in mid-run. Not for a pipe, which has nobody to
     ///     wait for, nor for a playlist, whose segments would be overwritten.
-    ///   - keepsEarlier: whether a file that is there already stays, and a live run records beside it: what
+    ///   - keepsEarlier: whether a file that is there already stays, and this run records beside it: what
     ///     was filmed cannot be filmed again. Not for a playlist, whose name is what people follow.
     ///   - waitsForFrames: whether the file beside an earlier one is opened with the first frame only: what a
     ///     service manager starts again and again would leave one for each start.
@@ -57,7 +57,6 @@ final class FileSink: FrameSink, @unchecked Sendable {
     ) {
         name = path
         self.path = path
-        self.keepsEarlier = keepsEarlier
         self.waitsForFrames = waitsForFrames
         self.log = log
         var options = MuxerOptions()
@@ -67,6 +66,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
         isPicture = SinkName.file(path).isPicture
         let isPlaylist = [".m3u8", ".mpd"].contains(where: path.lowercased().hasSuffix)
         let isSpecial = ["pipe:", "file:"].contains(where: path.hasPrefix)
+        self.keepsEarlier = keepsEarlier && !isPlaylist && !isSpecial && !isPicture
         triesAgain = isLive && !isPlaylist && !isSpecial
     }
 
@@ -77,8 +77,8 @@ final class FileSink: FrameSink, @unchecked Sendable {
         self.format = format
         let muxer: Muxer
         let canWait = isURL && triesAgain
-        let isBeside = keepsEarlier && triesAgain && isFile
-        if isBeside && waitsForFrames {
+        let isBeside = keepsEarlier && isFile
+        if isBeside && waitsForFrames && triesAgain {
             log.notice("\(path) is from an earlier run and stays: this run is written beside it")
             isAway = true
             return

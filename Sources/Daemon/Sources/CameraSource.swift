@@ -312,8 +312,11 @@ final class CameraSource: FrameSource, @unchecked Sendable {
 }
 
 extension V4L2Error {
-    /// Whether another camera may work although this one does not.
-    fileprivate var isTaken: Bool { [EBUSY, ENODEV, ENXIO, ENOENT].contains(errno) }
+    /// Whether another camera may work although this one does not. EPIPE and ENOLINK come of a sensor that nobody has
+    /// connected to its node yet (media controller).
+    fileprivate var isTaken: Bool {
+        [EBUSY, ENODEV, ENXIO, ENOENT, EPIPE, ENOLINK].contains(errno)
+    }
 }
 
 extension PowerLineFrequency {

@@ -6,7 +6,7 @@ internal import Pipeline
 internal import Realtime
 internal import Video
 
-/// `--source file:PATH-or-URL`, and the input of `lucida transform`.
+/// `--source file:PATH` or a URL, and the input of `lucida transform`.
 final class FileSource: FrameSource, @unchecked Sendable {
     let name: String
     /// So far behind, a paced source has stalled.

@@ -46,8 +46,9 @@ class Lucida:
             return log.read()
 
 
-def run_camera(*arguments, source=f"v4l2:{CAMERA}"):
-    return Lucida("run", "--source", source, "--sink", f"v4l2:{LOOPBACK}", *arguments)
+def run_camera(*arguments, source=None):
+    """By default from the camera, whatever its number is by now."""
+    return Lucida("run", "--source", source or f"v4l2:{CAMERA}", "--sink", f"v4l2:{LOOPBACK}", *arguments)
 
 
 def set_camera(**controls):

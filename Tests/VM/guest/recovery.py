@@ -15,11 +15,23 @@ DISK = "/tmp/disk"
 CONFIGURATION = "recovery.toml"
 
 
+# vivid's controls (drivers/media/test-drivers/vivid/vivid-ctrls.c).
+CONTROLS = {
+    "loop_video": 0x00F0F025,
+    "percentage_of_dropped_buffers": 0x00F0F040,
+    "disconnect": 0x00F0F041,
+    "inject_v4l2_buf_flag_error": 0x00F0F042,
+    "inject_vidioc_reqbufs_error": 0x00F0F043,
+    "inject_vidioc_qbuf_error": 0x00F0F044,
+    "inject_vidioc_streamon_error": 0x00F0F045,
+    "inject_fatal_streaming_error": 0x00F0F046,
+}
+
+
 def inject(control, value=1):
-    """Presses one of vivid's buttons, or sets a control of its error injection."""
-    subprocess.run(
-        ["v4l2-ctl", "-d", lucida.CAMERA, "-c", f"{control}={value}"], timeout=60, check=True
-    )
+    """Presses one of vivid's buttons, or sets a control of its error injection, at once."""
+    with v4l2.Device(lucida.CAMERA) as camera:
+        camera.set_control(CONTROLS[control], value)
 
 
 def counts():
@@ -38,7 +50,7 @@ def next_picture(reader):
 
 
 @contextlib.contextmanager
-def daemon_and_reader(found, *arguments, source=f"v4l2:{lucida.CAMERA}"):
+def daemon_and_reader(found, *arguments, source=None):
     """A daemon, and a reader who sees its pictures."""
     with lucida.run_camera(*pipeline.PLAIN, *arguments, source=source) as daemon:
         with v4l2.Device(lucida.LOOPBACK) as reader:
@@ -107,7 +119,7 @@ def no_buffers(found):
         found["is_live"] = demand.reaches("live")
 
 
-def busy(found, source=f"v4l2:{lucida.CAMERA}"):
+def busy(found, source=None):
     """Another program has the camera first; its name is told, and it goes."""
     with v4l2.Device(lucida.CAMERA) as other:
         other.start()

@@ -26,7 +26,9 @@ class Scene:
     def __init__(self, daemon, reader):
         self.daemon, self.reader = daemon, reader
         self.lock = threading.Lock()  # to be held by who touches the reader
-        self.is_mirrored, self.turned = False, time.monotonic()
+        self.failure = None  # of the thread
+        self.is_mirrored = True
+        self.turn()
         self.last_seen = {False: 0.0, True: 0.0}  # when a picture of the camera was last read, mirrored or not
         self.first_seen = 0.0  # when one as it is now was first read
         self.done = threading.Event()
@@ -41,20 +43,26 @@ class Scene:
         self.thread.join()
 
     def _look(self):
-        while not self.done.wait(0.005):
-            with self.lock:
-                frame = self.reader.frame(0.05) if self.reader.buffers else None
-            if frame is not None and (kind := mirrored(frame)) is not None:
-                self.last_seen[kind] = time.monotonic()
-                if kind == self.is_mirrored and self.first_seen < self.turned:
-                    self.first_seen = self.last_seen[kind]
+        try:
+            while not self.done.wait(0.005):
+                with self.lock:
+                    frame = self.reader.frame(0.05) if self.reader.buffers else None
+                if frame is not None and (kind := mirrored(frame)) is not None:
+                    self._note(kind)
+        except Exception as error:
+            self.failure = error
+
+    def _note(self, kind):
+        self.last_seen[kind] = time.monotonic()
+        if kind == self.is_mirrored and self.first_seen < self.turned:
+            self.first_seen = self.last_seen[kind]
 
     def turn(self):
         """Mirrors the picture, or lets it be as it is."""
-        self.is_mirrored = not self.is_mirrored
         with v4l2.Device(lucida.CAMERA) as camera:
+            # The moment before: what is measured from it is no shorter than it was.
+            self.is_mirrored, self.turned = not self.is_mirrored, time.monotonic()
             camera.set_control(v4l2.HORIZONTAL_FLIP, self.is_mirrored)
-        self.turned = time.monotonic()
 
     def turn_before(self, fault):
         """A driver that starts afresh mirrors nothing."""
@@ -67,7 +75,13 @@ class Scene:
     def sees_pictures(self):
         """Whether a picture of the camera as it is now comes from now on."""
         now = time.monotonic()
-        return steps.wait_until(lambda: self.last_seen[self.is_mirrored] > now, demand.SETTLE_SECONDS) is True
+
+        def seen():
+            if self.failure:
+                raise self.failure
+            return self.last_seen[self.is_mirrored] > now
+
+        return steps.wait_until(seen, demand.SETTLE_SECONDS) is True
 
     def latency(self):
         """Seconds from a change of what is filmed until it is read, none of the faults at work."""
@@ -83,6 +97,8 @@ class Scene:
 
 def mirrored(frame):
     """Whether a frame shows the camera's bars from the right; None if it does not show them."""
+    if len(frame) != pipeline.WIDTH * pipeline.HEIGHT * 2:
+        return None
     samples = pictures.sample_yuyv(frame, pipeline.WIDTH, pipeline.HEIGHT)
     for kind in (False, True):
         if pictures.matching(samples[::-1] if kind else samples, pictures.expected_ycbcr()) == 8:
@@ -348,20 +364,28 @@ def killed(found):
     with device.Holder("--config", device.configuration("auto")) as holder, v4l2.Device(lucida.LOOPBACK) as reader:
         device.started(reader)
         with Scene(lucida.run_camera(*pipeline.PLAIN), reader) as scene:
-            found["before"] = scene.sees_pictures()
-            for _ in range(ROUNDS + 1):
-                scene.turn()
+            try:
+                found["before"] = scene.sees_pictures()
+                for _ in range(ROUNDS + 1):
+                    kill(scene, found)
+                    found["footprints"].append(footprint(holder.process))
+                found["exit"] = scene.daemon.terminate()
+            finally:
                 scene.daemon.process.kill()
-                ended = time.monotonic()
-                scene.daemon.process.wait()
-                scene.daemon = lucida.run_camera(*pipeline.PLAIN)
-                if not scene.sees_pictures():
-                    raise RuntimeError(scene.daemon.log() + holder.log())
-                found["gaps"].append(round(time.monotonic() - ended, 2))
-                found["oldest"].append(scene.oldest())
-                found["footprints"].append(footprint(holder.process))
-            found["exit"] = scene.daemon.terminate()
-        found["log"] = holder.log()[-8000:]
+                found["log"] = (holder.log() + scene.daemon.log())[-8000:]
+
+
+def kill(scene, found):
+    """The daemon dies, and another one comes."""
+    scene.turn()
+    scene.daemon.process.kill()
+    ended = time.monotonic()
+    scene.daemon.process.wait()
+    scene.daemon = lucida.run_camera(*pipeline.PLAIN)
+    if not scene.sees_pictures():
+        raise RuntimeError(scene.daemon.log())
+    found["gaps"].append(round(time.monotonic() - ended, 2))
+    found["oldest"].append(scene.oldest())
 
 
 if __name__ == "__main__":
