@@ -203,7 +203,7 @@ private func problems(_ text: String, _ sets: [String] = []) -> [String] {
         let expected = [
             "test.toml:2: camera.widht is not a setting; did you mean camera.width? [camera] takes ",
             "test.toml:3: camera.height is \"tall\"; allowed: an integer from 16 to 4096",
-            "test.toml:4: camera.source is \"dev/video0\"; allowed: ",
+            "test.toml:4: camera.source is \"dev/video0\"; did you mean \"/dev/video0\"? allowed: ",
             "test.toml:5: camera.rate is 900; allowed: a number from 1 to 240",
             "test.toml:8: camera.controls.gain is a list; allowed: an integer, ",
             "test.toml:9: trasnform is not a setting; did you mean [transform]? The sections are ",

@@ -140,8 +140,9 @@ public enum SocketName: Sendable, Equatable, CustomStringConvertible {
 func nameHint(_ texts: [String], read: (String) -> String?) -> String? {
     if let wrong = texts.first(where: { read($0) == nil }) {
         let isPath = wrong.contains("/") || wrong.contains(".")
-        return isPath && !wrong.contains(":") && !wrong.hasPrefix("/dev/")
-            ? "did you mean \(quoted("file:" + wrong))?" : nil
+        guard isPath, !wrong.contains(":"), !wrong.hasPrefix("/dev/") else { return nil }
+        let meant = wrong.hasPrefix("dev/") ? "/" + wrong : "file:" + wrong
+        return "did you mean \(quoted(meant))?"
     }
     let repeated = texts.first { text in texts.count { read($0) == read(text) } > 1 }
     return repeated.map { "\(quoted($0)) comes twice;" }
