@@ -53,6 +53,18 @@ import Testing
         #expect(session.control.reload(.file).ok)
     }
 
+    @Test func `what the command line overrules is told`() throws {
+        let style = ConfigurationOverride(
+            option: "--style", key: "transform.style", value: "\"oil\"")
+        let session = try SteeredSession("[transform]\nstyle = \"oil\"\n", overrides: [style])
+        #expect(session.control.reload(.user).overruled == [:])
+        try session.write("[transform]\nstyle = \"neon\"\nstrength = 0.5\n")
+        let reply = session.control.reload(.user)
+        #expect(reply.changed == ["transform.strength": "0.5"])
+        #expect(reply.overruled == ["transform.style": "--style"])
+        #expect(reply.changeText.hasSuffix("before the file in: transform.style (--style)"))
+    }
+
     @Test func `a file that is gone changes nothing`() throws {
         let session = try SteeredSession("[transform]\nstyle = \"oil\"\n")
         let before = session.state

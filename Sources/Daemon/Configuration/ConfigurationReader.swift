@@ -6,6 +6,8 @@ struct ConfigurationReader {
     private var configuration = Configuration()
     private var origins: [String: ConfigurationOrigin] = [:]
     private var problems: [ConfigurationProblem] = []
+    // Keys of the file to which an option has given another value, and the option.
+    private var overruled: [String: String] = [:]
     // Keys that were given a value that is not allowed.
     private var refused: Set<String> = []
 
@@ -42,8 +44,12 @@ struct ConfigurationReader {
         }
         // As TOML first, so that lists and numbers work; then as text, so that quotation marks
         // can be left out.
+        let before = key.read(configuration)
         for value in [parsed.flatMap(ConfigurationValue.init), .text(override.value)] {
             if let value, key.write(value, &configuration) {
+                if case .file = origins[key.name], key.read(configuration) != before {
+                    overruled[key.name] = override.option
+                }
                 origins[key.name] = origin
                 return
             }
@@ -73,7 +79,8 @@ struct ConfigurationReader {
             "transform.model_width", "transform.model_height",
             configuration.transform.modelWidth, configuration.transform.modelHeight)
         guard problems.isEmpty else { throw ConfigurationError(problems: problems) }
-        return LoadedConfiguration(configuration: configuration, file: file, origins: origins)
+        return LoadedConfiguration(
+            configuration: configuration, file: file, origins: origins, overruled: overruled)
     }
 
     // MARK: Sections and keys

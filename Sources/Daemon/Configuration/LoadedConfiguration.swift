@@ -9,6 +9,8 @@ public struct LoadedConfiguration: Sendable {
     /// The file that was read; `nil` if none was found.
     public let file: String?
     let origins: [String: ConfigurationOrigin]
+    /// Keys of the file to which the command line has given another value, and the option that did.
+    var overruled: [String: String] = [:]
 
     /// Where the value of a key comes from, for example of `camera.width`.
     public func origin(of key: String) -> ConfigurationOrigin { origins[key] ?? .default }

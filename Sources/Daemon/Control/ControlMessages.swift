@@ -171,6 +171,9 @@ public struct ControlReply: Codable, Sendable {
     public var unchanged: [String: String]?
     /// After `reload`: the settings whose change counts from the next start on.
     public var atNextStart: [String]?
+    /// After `reload`: settings of the file that do not count, and the option of the command line that has given
+    /// them another value.
+    public var overruled: [String: String]?
     /// After `status` and in `watch`.
     public var status: ControlStatus?
 

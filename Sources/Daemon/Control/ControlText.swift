@@ -15,7 +15,15 @@ extension ControlReply {
         if let atNextStart, isLater {
             lines.append("only from the next start on: \(atNextStart.joined(separator: ", "))")
         }
+        if let overruledText { lines.append(overruledText) }
         return lines.joined(separator: "\n")
+    }
+
+    /// Which settings of the file do not count, and why; `nil` if all do.
+    var overruledText: String? {
+        guard let overruled, !overruled.isEmpty else { return nil }
+        let names = overruled.sorted { $0.key < $1.key }.map { "\($0.key) (\($0.value))" }
+        return "the command line goes before the file in: \(names.joined(separator: ", "))"
     }
 }
 

@@ -107,8 +107,10 @@ final class SessionControl {
                     "\(file) is gone; what it said stays in force until `lucida ctl reload`")
             }
             try new.checkModel(environment: source.environment)
-            let reply = try apply(new.configuration)
+            var reply = try apply(new.configuration)
             file = new.file
+            reply.overruled = new.overruled
+            if let text = reply.overruledText { log.notice("configuration: \(text)") }
             return reply
         } catch {
             let text = "configuration refused, nothing has changed:\n\(error)"
