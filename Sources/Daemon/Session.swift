@@ -36,6 +36,9 @@ public struct Session {
     private let options: SessionOptions
     private let log: Logger
     private let environment = ProcessInfo.processInfo.environment
+    private var files: SessionFiles {
+        SessionFiles(configuration: configuration, options: options, configPath: loaded.file)
+    }
 
     /// A session that does not run yet.
     public init(loaded: LoadedConfiguration, options: SessionOptions, log: Logger) {
@@ -53,7 +56,7 @@ public struct Session {
     public func run() throws -> SessionResult {
         keepMemorySteady()
         let signals = SignalWaiter()
-        try checkFiles()
+        try files.check()
         let sinks = try configuration.output.sinks.map(makeSink)
         let (pipeline, control): (Pipeline, SessionControl)
         do {
@@ -75,8 +78,7 @@ public struct Session {
         let report = makeReport(
             summary, sourceName: pipeline.counters.sourceName, transform: control.transform,
             usage: usage)
-        let unwritten = write(report)
-        if let path = options.picturePath { try control.transform.writePicture(to: path) }
+        let unwritten = write(report) ?? writePicture(of: control.transform)
         return SessionResult(
             report: report, wasInterrupted: usage.wasInterrupted,
             failure: failure(of: summary) ?? unwritten)
@@ -138,77 +140,10 @@ public struct Session {
         return FrontMaker(
             source: {
                 let session = session($0)
-                try session.checkFiles()
+                try session.files.check()
                 return session.makeSource()
             },
             transform: { try session($0).makeTransform() })
-    }
-
-    /// Refuses before the run what would fail, or destroy the input, after it.
-    private func checkFiles() throws {
-        if case .file(let input) = configuration.camera.source, let inode = FileIdentity(input) {
-            for case .file(let output) in configuration.output.sinks
-            where FileIdentity(output) == inode {
-                throw SessionError(
-                    "\(output) is the input itself: name another file for the output")
-            }
-        }
-        if options.isOffline && !options.overwrites { try requireNothingThere() }
-        for case .file(let output) in configuration.output.sinks
-        where SinkName.file(output).isPicture && hasManyFrames() {
-            let stem = output.prefix(upTo: output.lastIndex(of: ".") ?? output.endIndex)
-            throw SessionError(
-                "\(output) is one picture, but there are more frames: name a video (\(stem).mp4), or a "
-                    + "folder for a picture of each (lucida transform … \(stem)/, a sink frames:\(stem))"
-            )
-        }
-        for path in [configuration.report.path, options.picturePath ?? ""] where !path.isEmpty {
-            try requireWritableFolder(of: path)
-        }
-    }
-
-    /// What took hours to make is not lost to a slip of the keyboard. An empty file is one that was made for this.
-    private func requireNothingThere() throws(SessionError) {
-        let advice = "name another output, or write over it with --overwrite"
-        for sink in configuration.output.sinks {
-            switch sink {
-            case .file(let path):
-                var status = stat()
-                if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_size > 0
-                {
-                    throw SessionError("\(path) is there already: \(advice)")
-                }
-            case .frames(let folder) where ImageWriter.hasSeries(in: folder):
-                throw SessionError("there are pictures in \(folder) already: \(advice)")
-            default: continue
-            }
-        }
-    }
-
-    /// Whether more than one frame will come; false where looking would take frames away, or nothing
-    /// can be read, which a run says better.
-    private func hasManyFrames() -> Bool {
-        guard case .file(let path) = configuration.camera.source else { return true }
-        var status = stat()
-        let isThere = stat(path, &status) == 0
-        guard !path.contains("://"), !isThere || status.st_mode & S_IFMT == S_IFREG else {
-            return false
-        }
-        let source = FileSource(
-            path: path, output: FrameSize(width: 16, height: 16), fit: .crop, isMirrored: false,
-            isPaced: false, log: Logger(label: "look") { _ in SwiftLogNoOpLogHandler() })
-        defer { source.finish() }
-        guard let format = try? source.prepare() else { return false }
-        let frame = FrameBuffer(format: format)
-        var count = 0
-        while count < 2 {
-            switch source.next(into: frame) {
-            case .frame: count += 1
-            case .again, .badFrame: continue
-            default: return false
-            }
-        }
-        return true
     }
 
     // MARK: Parts
@@ -339,6 +274,17 @@ public struct Session {
         }
     }
 
+    /// - Returns: why it could not be written.
+    private func writePicture(of transform: any LiveTransform) -> SessionError? {
+        guard let path = options.picturePath else { return nil }
+        do {
+            try transform.writePicture(to: path)
+            return nil
+        } catch {
+            return SessionError("\(error)")
+        }
+    }
+
     /// What broke off the run, or was lost in it.
     private func failure(of summary: PipelineSummary) -> SessionError? {
         if summary.isSourceFailed { return SessionError("the input broke off before its end") }
@@ -362,19 +308,6 @@ public struct SessionResult: Sendable {
     public let wasInterrupted: Bool
     /// What broke it off, to be thrown when everything else has been said.
     public let failure: SessionError?
-}
-
-/// Which file a path leads to, whatever its name: device and inode.
-private struct FileIdentity: Equatable {
-    private let device: dev_t
-    private let inode: ino_t
-
-    /// `nil` if there is no such file.
-    init?(_ path: String) {
-        var status = stat()
-        guard stat(path, &status) == 0 else { return nil }
-        (device, inode) = (status.st_dev, status.st_ino)
-    }
 }
 
 /// LibAV's word for it; the configuration has one of its own.

@@ -68,11 +68,9 @@ struct VideoStream {
         guard index >= 0, let stream = container.pointee.streams[Int(index)],
             let parameters = stream.pointee.codecpar
         else {
-            let code =
-                interruption.isOverdue ? clibav_error_timed_out : clibav_error_stream_not_found
             throw LibAVError(
-                operation: "use", code: interruption.explain(code), file: file,
-                detail: "there is no video in it")
+                operation: "use", code: interruption.explain(clibav_error_stream_not_found),
+                file: file, detail: "there is no video in it")
         }
         let (width, height) = (Int(parameters.pointee.width), Int(parameters.pointee.height))
         guard width > 0, height > 0 else {

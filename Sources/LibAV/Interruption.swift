@@ -63,6 +63,8 @@ final class Interruption: Sendable {
     /// What libav's "immediate exit requested" really was.
     func explain(_ code: Int32) -> Int32 {
         if wasInterrupted.load(ordering: .relaxed) { return clibav_error_exit }
-        return code == clibav_error_exit && !isStopped ? clibav_error_timed_out : code
+        // Some protocols call what was broken off damaged.
+        return !isStopped && (isOverdue || code == clibav_error_exit)
+            ? clibav_error_timed_out : code
     }
 }

@@ -75,7 +75,10 @@ struct TransformCommand: ParsableCommand {
         let report = result.report
         let written = report.outputs.first?.frames ?? 0
         if result.wasInterrupted {
-            throw SessionError("interrupted: \(output) holds only the first \(written) frames")
+            throw SessionError(
+                written == 0
+                    ? "interrupted before the first frame"
+                    : "interrupted: \(output) holds only the first \(written) frames")
         }
         let bad = report.input.bad
         if written == 0 {

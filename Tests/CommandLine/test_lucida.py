@@ -916,6 +916,53 @@ class Errors(Case):
         result = lucida("transform", clip, self.folder / "o.mkv", "--style", "inc")
         self.assertRefused(result, "--style: ", "transform.style", "\"inc\"", "did you mean ink?", "clear")
 
+    def test_what_a_run_reads_or_writes_otherwise_stays(self):
+        clip, out, folder = self.clip("a.mkv"), self.folder / "out.mkv", self.folder / "pictures"
+        config = self.folder / "own.toml"
+        config.write_text("[transform]\nstrength = 0.5\n")
+        folder.mkdir()
+        subprocess.run(["ffmpeg", "-v", "error", "-i", str(clip), "-frames:v", "2", f"{folder}/%06d.png"], check=True)
+        before = {path: path.read_bytes() for path in (clip, config, *folder.iterdir())}
+        test = ("run", "--source", "test", "--size", "160x96", "--duration", "1")
+        cases = {
+            "the input": [("run", "--source", f"file:{clip}", "--sink", "null", "--picture", clip),
+                          ("transform", clip, out, "--report", f"{self.folder}/./a.mkv")],
+            "an output": [(*test, "--sink", f"file:{out}", "--report", out),
+                          ("transform", clip, out, "--report", out)],
+            "the configuration": [(*test, "--sink", "null", "--config", config, "--report", config)],
+            "the report": [(*test, "--sink", "null", "--report", out, "--picture", out)],
+            "input is in": [("transform", folder / "000001.png", f"{folder}/", "--overwrite"),
+                            ("transform", folder / "%06d.png", f"{folder}/", "--overwrite")],
+            "are the same": [(*test, "--sink", f"frames:{self.folder}/new", "--sink", f"frames:{self.folder}/new/"),
+                             (*test, "--sink", f"file:{out}", "--sink", f"file:{self.folder}/./out.mkv")],
+        }
+        for reason, commands in cases.items():
+            for command in commands:
+                with self.subTest(command):
+                    self.assertRefused(lucida(*command), reason)
+        self.assertFalse(out.exists())
+        self.assertEqual({path: path.read_bytes() for path in before}, before)
+
+    def test_an_output_without_a_frame_is_removed(self):
+        clip, out = self.clip("a.mp4"), self.folder / "o.mkv"
+        data = bytearray(clip.read_bytes())
+        start = data.index(b"mdat") + 4
+        length = int.from_bytes(data[start - 8:start - 4], "big") - 8
+        data[start:start + length] = bytes(length)
+        clip.write_bytes(data)
+        self.assertRefused(lucida("transform", clip, out), "no frame of")
+        self.assertFalse(out.exists())
+
+    def test_figures_are_printed_though_a_picture_cannot_be_written(self):
+        if os.path.exists("/dev/full"):
+            link = self.folder / "p.png"
+            link.symlink_to("/dev/full")
+            result = lucida("run", "--source", "test", "--size", "160x96", "--duration", "1", "--sink", "null",
+                            "--picture", link)
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("No space left", result.stderr)
+            self.assertIn("Liveness of", result.stdout)
+
     def test_the_input_is_never_overwritten(self):
         clip, link = self.clip("a.mkv"), self.folder / "b.mkv"
         link.symlink_to(clip)

@@ -30,6 +30,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
     /// them.
     private var part = ""
     private var isPartOurs = false
+    private var hasFrames = false
     private var isAway = false
     private var isFailureTold = false
     private var nextAttemptTime: Int64 = 0
@@ -77,7 +78,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
         self.format = format
         let muxer: Muxer
         let canWait = isURL && triesAgain
-        let isBeside = keepsEarlier && isFile
+        let isBeside = keepsEarlier && Self.isFile(path)
         if isBeside && waitsForFrames && triesAgain {
             log.notice("\(path) is from an earlier run and stays: this run is written beside it")
             isAway = true
@@ -100,12 +101,12 @@ final class FileSink: FrameSink, @unchecked Sendable {
             return fail(error)
         }
         warnOfSize(muxer, format)
-        triesAgain = triesAgain && (isURL || isFile)
+        triesAgain = triesAgain && (isURL || Self.isFile(path))
         (self.muxer, isOpenedOnce) = (muxer, true)
     }
 
     /// Whether there is a file under that name, and no pipe or device.
-    private var isFile: Bool {
+    private static func isFile(_ path: String) -> Bool {
         var status = stat()
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
     }
@@ -136,6 +137,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
             return triesAgain ? .away : .lost
         }
         guard muxer.write(frame) == .failed else {
+            hasFrames = true
             if isAway, MonotonicClock.nowNanoseconds >= trialEndTime {
                 (isAway, isFailureTold) = (false, false)
                 log.notice("written now: \(part)")
@@ -155,7 +157,7 @@ final class FileSink: FrameSink, @unchecked Sendable {
             let muxer = try Muxer(file: part, input: format, options: attemptOptions)
             // That of the first opening has been told.
             if !isOpenedOnce { warnOfSize(muxer, format) }
-            (self.muxer, isOpenedOnce) = (muxer, true)
+            (self.muxer, isOpenedOnce, hasFrames) = (muxer, true, false)
             trialEndTime = MonotonicClock.nowNanoseconds + Self.trialSeconds * 1_000_000_000
         } catch {
             fail(error)
@@ -219,6 +221,8 @@ final class FileSink: FrameSink, @unchecked Sendable {
     func finish() -> Bool {
         guard let muxer else { return !isAway }
         self.muxer = nil
+        // Without a frame it would only stand in the way of the next run's.
+        defer { if !hasFrames, Self.isFile(part) { unlink(part) } }
         do throws(LibAVError) {
             try muxer.finish()
             isAway = false
