@@ -51,8 +51,7 @@ public struct Session {
     /// Call from the main thread, which must not have started another thread yet.
     ///
     /// - Returns: how it went; its report is written to `report.path` already.
-    /// - Throws: `SessionStopped`; whatever a part that cannot be opened says; a `SessionError` for a report or
-    ///   picture that cannot be written.
+    /// - Throws: `SessionStopped`, or whatever a part that cannot be opened says.
     public func run() throws -> SessionResult {
         keepMemorySteady()
         let signals = SignalWaiter()
@@ -78,10 +77,10 @@ public struct Session {
         let report = makeReport(
             summary, sourceName: pipeline.counters.sourceName, transform: control.transform,
             usage: usage)
-        let unwritten = write(report) ?? writePicture(of: control.transform)
+        let unwritten = [write(report), writePicture(of: control.transform)].compactMap(\.self)
         return SessionResult(
             report: report, wasInterrupted: usage.wasInterrupted,
-            failure: failure(of: summary) ?? unwritten)
+            failure: failure(of: summary) ?? unwritten.first)
     }
 
     /// One heap, and every large block by itself, given back when it is freed. By default each thread

@@ -953,15 +953,18 @@ class Errors(Case):
         self.assertRefused(lucida("transform", clip, out), "no frame of")
         self.assertFalse(out.exists())
 
-    def test_figures_are_printed_though_a_picture_cannot_be_written(self):
-        if os.path.exists("/dev/full"):
-            link = self.folder / "p.png"
-            link.symlink_to("/dev/full")
-            result = lucida("run", "--source", "test", "--size", "160x96", "--duration", "1", "--sink", "null",
-                            "--picture", link)
-            self.assertEqual(result.returncode, 1)
-            self.assertIn("No space left", result.stderr)
-            self.assertIn("Liveness of", result.stdout)
+    def test_figures_are_printed_though_report_or_picture_cannot_be_written(self):
+        full, whole = self.folder / "full", self.folder / "whole"
+        full.symlink_to("/dev/full")
+        for report, picture in ((whole, full), (full, whole)):
+            with self.subTest(picture=picture):
+                whole.unlink(missing_ok=True)
+                result = lucida("run", "--source", "test", "--size", "160x96", "--duration", "1", "--sink", "null",
+                                "--report", report, "--picture", picture)
+                self.assertEqual(result.returncode, 1)
+                self.assertIn("No space left", result.stderr)
+                self.assertIn("Liveness of", result.stdout)
+                self.assertTrue(whole.exists())
 
     def test_the_input_is_never_overwritten(self):
         clip, link = self.clip("a.mkv"), self.folder / "b.mkv"
