@@ -113,7 +113,7 @@ test-ring: packages ## The frame ring under ThreadSanitizer, and once deliberate
 
 soak: release ## Every fault 20 times on each driver, and 100,000 frames with random ones
 	LUCIDA_SOAK=100000 swift test --filter SoakTests
-	LUCIDA_SOAK_ROUNDS=20 python3 Tests/VM/run_tests.py test_soak
+	LUCIDA_SOAK_ROUNDS=20 python3 Tests/VM/run_tests.py test_soak test_service.Service_0_13_2
 
 fuzz: packages ## Mutate models, configurations, videos and JPEGs twenty times as long as the tests do
 	LUCIDA_FUZZ_ROUNDS=20 swift test --filter '[Ff]uzz|mutations|stalledThreads'

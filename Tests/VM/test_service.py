@@ -1,11 +1,11 @@
 """`make install` and the service under systemd as process 1."""
 
 import json
+import os
 import re
 import unittest
 
 import case
-import vm
 
 CAPTURE, OUTPUT = 0x1, 0x2
 
@@ -182,7 +182,11 @@ def service_tests(loopback_version):
     return Tests
 
 
-Service_0_12_7, Service_0_13_2, Service_0_15_0 = map(service_tests, vm.LOOPBACK_VERSIONS)
+# Debian 12's own, without a control device, and the newest; the one between takes minutes more, and runs in `make soak`.
+Service_0_12_7 = service_tests("0.12.7")
+Service_0_15_0 = service_tests("0.15.0")
+if "LUCIDA_SOAK_ROUNDS" in os.environ:
+    Service_0_13_2 = service_tests("0.13.2")
 
 
 if __name__ == "__main__":
