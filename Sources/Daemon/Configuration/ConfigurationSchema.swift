@@ -230,12 +230,7 @@ public enum ConfigurationSchema {
 
     private static let writeSinks: @Sendable (ConfigurationValue, inout Configuration) -> Bool = {
         value, configuration in
-        let texts: [String]
-        switch value {
-        case .list(let list): texts = list
-        case .text(let text): texts = [text]
-        default: return false
-        }
+        let texts = value.texts
         let sinks = texts.prefix(sinkCountMax).compactMap { isText($0) ? SinkName($0) : nil }
         guard !sinks.isEmpty, sinks.count == texts.count,
             Set(sinks.map(\.description)).count == sinks.count
