@@ -34,10 +34,9 @@ class Browser:
         self.numbers = itertools.count(1)
         self.call("Browser.grantPermissions", {"permissions": ["videoCapture"]})
         self.session = self._attach(page)
-        self.evaluate(
-            "new Promise(done => document.readyState === 'complete' ? done() : "
-            "addEventListener('load', done))"
-        )
+        # The target has the page's address before it has the page: until then an empty document answers, complete.
+        while self.evaluate("location.href + ' ' + document.readyState") != f"{page} complete":
+            time.sleep(0.5)
 
     def _attach(self, page):
         while True:

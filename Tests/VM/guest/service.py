@@ -187,10 +187,12 @@ def both_restart(found):
     with pipeline.ReadingFfmpeg() as app:
         found["before"] = app.frames_until(lambda bars: bars == 8)
         before = state()["MainPID"]
-        found["restarted"] = sh("systemctl restart lucida-device lucida")
-        found["is_another"] = state()["MainPID"] not in ("0", before)
+        # It takes seconds: an app that would not read meanwhile might miss the cards.
+        restart = subprocess.Popen(["systemctl", "restart", "lucida-device", "lucida"])
         found["card"] = app.frames_until(lambda bars: bars < 4)
         found["camera"] = app.frames_until(lambda bars: bars == 8)
+        found["restarted"] = restart.wait(60)
+        found["is_another"] = state()["MainPID"] not in ("0", before)
         found["is_reading"] = app.is_running()
         found["kinds"] = sorted(set(app.kinds))
     with v4l2.Device(lucida.LOOPBACK) as reader:
@@ -204,6 +206,7 @@ def watchdog(found):
     def told():
         return sh("systemctl show lucida -p WatchdogTimestampMonotonic --value")[1]
 
+    found["is_idle"] = steps.wait_until(lambda: "idle: nobody is looking" in state()["StatusText"], 60)
     first = told()
     found["is_told"] = steps.wait_until(lambda: told() != first, 60, pause=1)
     found["state"] = state()
