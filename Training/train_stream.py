@@ -64,6 +64,7 @@ BESIDE = 9  # pixels, in width and height: what is beside it was in the light of
 PART_WAY = 0.35  # of the frames are done in several steps
 OF_SEVERAL = 0.6  # of the weight of steadiness, for one of several ends: their mean is steadier than each of them
 GONE_BY = 4  # frames at most without a gradient before those that are learnt from
+TONE = 16  # pixels, in width and height, of a square whose mean is tone
 STILL = 0.3  # pixels of motion under which a picture has to stand
 
 
@@ -169,15 +170,17 @@ def gradients(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]
 
 
-def fidelity(y: Tensor, target: Tensor) -> Tensor:
-    """L1, L1 of the gradients (sharp lines), and a squared term (no line forgotten, none doubled)."""
+def fidelity(y: Tensor, target: Tensor, tone: float) -> Tensor:
+    """L1, L1 of the gradients (sharp lines), a squared term (no line forgotten, none doubled), and `tone` times L1 of the
+    means of TONE x TONE pixels."""
     edges = sum((a - b).abs().mean() for a, b in zip(gradients(y), gradients(target)))
-    return (y - target).abs().mean() + 0.5 * edges + 2 * (y - target).square().mean()
+    flat = F.avg_pool2d(y - target, TONE).abs().mean()
+    return (y - target).abs().mean() + 0.5 * edges + 2 * (y - target).square().mean() + tone * flat
 
 
 def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tensor, past: Tensor, state: Tensor,
                tau: Tensor, known: Tensor, target: Tensor, wanted: Tensor, seen: Tensor, still: Tensor,
-               fresh: Tensor, temporal: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+               fresh: Tensor, temporal: Tensor, tone: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Loss, its steady part, output (N, 3, S, S), state and `kept` of one frame.
 
     wanted: what the last output, along the true motion, and the teacher's change make of this frame; seen, still: (N, 1,
@@ -188,7 +191,7 @@ def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tenso
     output = F.pixel_shuffle(end + known * gate * (past - end), PATCH)
     difference = output - wanted
     unsteady = (seen * (difference.abs() + 8 * difference.square()) + 2 * still * difference.abs()).mean()
-    faithful = 0.6 * fidelity(output, target) + 0.4 * fidelity(F.pixel_shuffle(end, PATCH), target)
+    faithful = 0.6 * fidelity(output, target, tone) + 0.4 * fidelity(F.pixel_shuffle(end, PATCH), target, tone)
     error = output - target
     uncovered = (fresh * (error.abs() + 8 * error.square())).mean()
     return faithful + uncovered + temporal * unsteady, unsteady.detach(), output, after, kept(known, gate).detach()
@@ -197,8 +200,9 @@ def frame_loss(network: StreamingUNet, weights: Weights, z: Tensor, frame: Tenso
 class Unroll:
     """Runs the network over a batch of sequences, its own output fed back."""
 
-    def __init__(self, network: StreamingUNet, temporal: float, precision: torch.dtype, compiled: bool, seed: int) -> None:
-        self.network, self.temporal, self.precision = network, temporal, precision
+    def __init__(self, network: StreamingUNet, temporal: float, tone: float, precision: torch.dtype, compiled: bool,
+                 seed: int) -> None:
+        self.network, self.temporal, self.tone, self.precision = network, temporal, tone, precision
         self.loss = torch.compile(frame_loss) if compiled else frame_loss
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -357,7 +361,8 @@ class Unroll:
                 weights = self.network.folded(Condition(batch.style, share), self.precision)
             factor = batch.frames.new_tensor(temporal)
             loss, part, output, after, share_kept = self.loss(
-                self.network, weights, z, frame, past, state, tau, known, target, wanted, seen, still, fresh, factor)
+                self.network, weights, z, frame, past, state, tau, known, target, wanted, seen, still, fresh, factor,
+                self.tone)
             total, unsteady = total + loss, unsteady + part
             output, state = output.detach().clamp(0, 1), after if first is None else first
             basis = torch.lerp(means(batch.frames[:, t]), basis, share_kept)
@@ -534,7 +539,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
             weights = torch.load(args.start, weights_only=True, map_location=args.device)["average"]
         network.load_state_dict(weights)
         average.load_state_dict(weights)
-    unroll = Unroll(network, args.temporal, torch.bfloat16, args.compile, args.seed + 1000 * rank + first)
+    unroll = Unroll(network, args.temporal, args.tone, torch.bfloat16, args.compile, args.seed + 1000 * rank + first)
 
     def log(line: str) -> None:
         print(line, flush=True)
@@ -594,6 +599,12 @@ def train(rank: int, args: argparse.Namespace) -> None:
         dist.destroy_process_group()
 
 
+def steps_done(run: Path) -> int:
+    """Of a run so far, by what it has saved."""
+    last = run / "last.pt"
+    return torch.load(last, weights_only=True, map_location="cpu")["step"] if last.exists() else 0
+
+
 def styles_of(text: str) -> list[str]:
     """The styles of a list with commas."""
     styles = text.split(",")
@@ -622,6 +633,8 @@ def main() -> None:
                         help="frames of a sequence, over the course of the training")
     parser.add_argument("--peak", type=float, default=3e-4, help="learning rate after warm-up")
     parser.add_argument("--temporal", type=float, default=0.3, help="weight of steadiness")
+    parser.add_argument("--tone", type=float, default=0,
+                        help="weight of the means of 16 x 16 pixels: the last of what is learnt, and the largest of what is seen")
     parser.add_argument("--ema", type=float, default=0.996, help="decay of the averaged weights a step")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
@@ -632,10 +645,15 @@ def main() -> None:
     if args.only and not args.start:
         parser.error("--only needs --start: the styles that stay as they are have to come from somewhere")
     args.run.mkdir(parents=True, exist_ok=True)
+    if (done := steps_done(args.run)) >= args.steps:
+        print(f"{args.run} is at step {done}: the {args.steps} are done")
+        return
     if args.processes > 1:
         torch.multiprocessing.spawn(train, (args,), nprocs=args.processes)
     else:
         train(0, args)
+    if (done := steps_done(args.run)) < args.steps:  # a failure, so that a Makefile does not go on to the next stage
+        raise SystemExit(f"step {done} of {args.steps}: the {args.minutes:g} minutes are over; the same command goes on from here")
 
 
 if __name__ == "__main__":
