@@ -15,6 +15,7 @@ from motion import Sequence, pair, points, remap
 
 
 FAIR = (0.5, 1.2)  # gains that the styles take as they come; from a darker or brighter picture they paint as from these
+LIT = (0.85, 1.2)  # the same for `clear`, which lifts low light
 
 
 @dataclass
@@ -117,14 +118,16 @@ def film(rng: Generator, scene: Sequence) -> tuple[np.ndarray, np.ndarray, np.nd
     """What the network meets, and what it should think of it.
 
     Returns frames, u8 as the camera delivers them; *exposed*, f32, the same without noise, compression and all that
-    changes from frame to frame, and in a fair light, which is what the styles are painted from; and *clean*, f32,
-    the scene itself through the lens, which `clear` is made from. All (T, H, W, 3).
+    changes from frame to frame, and in a fair light, which is what the styles are painted from; and *lit*, f32, the same in
+    full light, which `clear` is made from. All (T, H, W, 3). A cast, a haze and a tone curve stay in both: a picture does not tell
+    them from the scene's own colours, and who has to guess at them paints blotches on walls.
     """
     count, height, width, _ = scene.frames.shape
     settings = random_settings(rng)
     clean = np.stack([lens(frame, settings.focus) for frame in scene.frames])
     tint = settings.gain * settings.white
-    exposed = develop(linear(clean) * (tint * np.clip(settings.gain, *FAIR) / settings.gain), settings)
+    exposed, lit = (develop(linear(clean) * (settings.white * np.clip(settings.gain, *gains)), settings).astype(np.float32)
+                    for gains in (FAIR, LIT))
 
     auto, bands = steps(rng, count), lamp_flicker(rng, count, height)
     drift = np.cumsum(rng.normal(0, rng.choice([0, 0.006]), (count, 3)), 0)
@@ -151,4 +154,4 @@ def film(rng: Generator, scene: Sequence) -> tuple[np.ndarray, np.ndarray, np.nd
         blotch = coarse(rng, (height, width), 5)
         picture = picture + chroma * (blotch - blotch.mean(-1, keepdims=True))
         frames.append(compress(picture.astype(np.float32), quality))
-    return np.stack(frames), exposed.astype(np.float32), clean
+    return np.stack(frames), exposed, lit

@@ -44,7 +44,7 @@ class Sample:
 
     frames: np.ndarray  # u8
     exposed: np.ndarray  # f32
-    clean: np.ndarray  # f32
+    lit: np.ndarray  # f32
     flow: np.ndarray
     valid: np.ndarray
     anchor: np.ndarray
@@ -58,8 +58,8 @@ def sample(index: int, seed: int, shape: tuple[int, int], count: int) -> Sample:
     """The sequence of this number, without the teachers."""
     rng = np.random.default_rng((seed, index))
     scene = sequence(rng, shape, count)
-    frames, exposed, clean = film(rng, scene)
-    return Sample(frames, exposed, clean, scene.flow, scene.valid, scene.anchor)
+    frames, exposed, lit = film(rng, scene)
+    return Sample(frames, exposed, lit, scene.flow, scene.valid, scene.anchor)
 
 
 def tensor(pictures: np.ndarray, device: str = "cpu") -> Tensor:
@@ -75,7 +75,7 @@ def picture(x: Tensor) -> np.ndarray:
 
 def paint(drawn: Sample, style: str, device: str = "cpu", seed: int = 0) -> Tensor:
     """The teacher's answer to a sequence, (T, 3, H, W)."""
-    source = drawn.clean if style == "clear" else drawn.exposed
+    source = drawn.lit if style == "clear" else drawn.exposed
     return STYLES[style](tensor(source, device), drawn.texture(device, seed))
 
 

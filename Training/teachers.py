@@ -313,7 +313,7 @@ def neon(frames: Tensor, texture: Texture) -> Tensor:
 
 @exact
 def clear(frames: Tensor, texture: Texture) -> Tensor:
-    """The clean scene, well exposed: all frames of the batch get the one tone curve of their common brightness.
+    """The same scene, well exposed: all frames of the batch get the one tone curve of their common brightness.
 
     Nothing is invented: one gain and one lift of the shadows, both bounded, both 1 where the scene is fine already.
     """

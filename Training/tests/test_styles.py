@@ -47,7 +47,7 @@ def warp_error(result: Tensor, scene: Sample) -> float:
 class SequenceTests(unittest.TestCase):
     def test_same_seed_same_sample(self) -> None:
         a, b, other = drawn(5), drawn(5), drawn(6)
-        for name in ("frames", "exposed", "clean", "flow", "valid", "anchor"):
+        for name in ("frames", "exposed", "lit", "flow", "valid", "anchor"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
         self.assertGreater(np.abs(a.frames.astype(int) - other.frames).mean(), 2)
 
@@ -56,8 +56,8 @@ class SequenceTests(unittest.TestCase):
         for index in range(8):
             scene = drawn(index)
             for now in range(1, len(scene.frames)):
-                before = remap(scene.clean[now - 1], pair(points(SHAPE)) + scene.flow[now])
-                error = 255 * np.abs(before - scene.clean[now]).mean(-1)
+                before = remap(scene.lit[now - 1], pair(points(SHAPE)) + scene.flow[now])
+                error = 255 * np.abs(before - scene.lit[now]).mean(-1)
                 errors.append(error[scene.valid[now]].mean())
                 motions.append(np.abs(scene.flow[now]).mean())
                 self.assertGreater(scene.valid[now].mean(), 0.6)
